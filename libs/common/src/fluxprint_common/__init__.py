@@ -1,1 +1,1 @@
-
+"""How a FluxPrint service is built. Knows no business rule and no service."""

@@ -1,0 +1,95 @@
+"""Background loops under one supervisor: named, restarted with backoff, and visible in the health of the service."""
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+
+from fluxprint_common.logs import get_logger
+
+log = get_logger(__name__)
+
+MIN_BACKOFF_S = 0.2
+MAX_BACKOFF_S = 15.0
+FAILURES_UNTIL_UNHEALTHY = 3
+STOP_TIMEOUT_S = 5.0
+
+Loop = Callable[[], Awaitable[None]]
+
+
+@dataclass
+class _Watched:
+    run: Loop
+    task: asyncio.Task[None] | None = None
+    failures: int = field(default=0)
+
+
+class Supervisor:
+    """Runs loops for ever.
+
+    A loop that raises or returns is started again with growing, jittered pauses; after a few failures in a row its
+    name appears in `unhealthy()`. A loop that ran for a while starts counting anew.
+    """
+
+    def __init__(self) -> None:
+        self._loops: dict[str, _Watched] = {}
+        self._stopping = False
+
+    def start(self, name: str, run: Loop) -> None:
+        """Start a loop under a name of its own."""
+        if name in self._loops:
+            raise ValueError(f"a loop named {name} runs already")
+        watched = self._loops[name] = _Watched(run)
+        watched.task = asyncio.create_task(self._keep_running(name, watched), name=f"loop:{name}")
+
+    def unhealthy(self) -> list[str]:
+        """The loops that keep failing or are dead."""
+        return [
+            name
+            for name, watched in self._loops.items()
+            if watched.failures >= FAILURES_UNTIL_UNHEALTHY or watched.task is None or watched.task.done()
+        ]
+
+    @property
+    def names(self) -> list[str]:
+        return list(self._loops)
+
+    async def stop(self, name: str | None = None) -> None:
+        """Cancel one loop, or all of them, and wait (bounded) until they are gone."""
+        names = [name] if name else list(self._loops)
+        tasks = [watched.task for key in names if (watched := self._loops.pop(key, None)) and watched.task]
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            _done, late = await asyncio.wait(tasks, timeout=STOP_TIMEOUT_S)
+            for task in late:
+                log.error("loop_did_not_stop", loop=task.get_name())
+
+    async def _keep_running(self, name: str, watched: _Watched) -> None:
+        clock = asyncio.get_running_loop().time
+        while True:
+            started = clock()
+            try:
+                await watched.run()
+                log.warning("loop_ended", loop=name)
+            except asyncio.CancelledError:
+                raise
+            except Exception:
+                log.exception("loop_failed", loop=name, failures=watched.failures + 1)
+            if clock() - started > MAX_BACKOFF_S * 2:
+                watched.failures = 0
+            watched.failures += 1
+            await asyncio.sleep(backoff_s(watched.failures))
+
+
+def backoff_s(failures: int, *, cap_s: float = MAX_BACKOFF_S) -> float:
+    """A jittered pause in seconds after so many failures in a row: 0.2 s doubling up to `cap_s`."""
+    ceiling = min(cap_s, MIN_BACKOFF_S * 2 ** min(failures - 1, 16))
+    return random.uniform(ceiling / 2, ceiling)  # noqa: S311  (spreads load, guards nothing)
+
+
+async def every(interval_s: float, action: Callable[[], Awaitable[object]]) -> None:
+    """Call `action` for ever, with a jittered pause between; an error ends it, for the supervisor to see."""
+    while True:
+        await action()
+        await asyncio.sleep(random.uniform(0.9, 1.1) * interval_s)  # noqa: S311

@@ -1,0 +1,118 @@
+"""Who is asking, and whether they may: permission stands in a route's signature.
+
+    async def create_job(principal: Annotated[Principal, require(Permission.JOBS_WRITE)], ...)
+"""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Annotated, Any
+from uuid import UUID
+
+from fastapi import Security
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer, SecurityScopes
+from pydantic import TypeAdapter
+from starlette.requests import HTTPConnection
+
+from fluxprint_common.ids import BridgeId, OrganisationId, SessionId, UserId
+from fluxprint_common.logs import get_logger
+from fluxprint_common.permissions import Permission, Role, permissions_of
+from fluxprint_common.problems import Forbidden, Unauthenticated
+from fluxprint_common.tokens import Claims, TokenError, TokenVerifier
+
+log = get_logger(__name__)
+
+ACCESS_TOKEN_CLAIMS = ("sid", "org", "role")
+MAX_ACCESS_TOKEN_S = 3600
+
+_ORGANISATION: TypeAdapter[UUID] = TypeAdapter(OrganisationId)
+_SESSION: TypeAdapter[UUID] = TypeAdapter(SessionId)
+_USER: TypeAdapter[UUID] = TypeAdapter(UserId)
+_BRIDGE: TypeAdapter[UUID] = TypeAdapter(BridgeId)
+
+bearer = HTTPBearer(
+    auto_error=False,
+    scheme_name="Bearer",
+    bearerFormat="JWT",
+    description="A short-lived access token (ES256 JWT, RFC 7519, handled as RFC 8725 advises).",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """The person or bridge behind a request.
+
+    Attributes:
+        subject: the user's id, or the bridge's where `role` is bridge.
+        session_id: the session that the token belongs to.
+    """
+
+    subject: UUID
+    organisation_id: UUID
+    role: Role
+    session_id: UUID
+    permissions: frozenset[Permission]
+    expires_at: datetime
+
+    @property
+    def sees_only_own(self) -> bool:
+        """Clients look at what is theirs; everybody else at the organisation's."""
+        return self.role is Role.CLIENT
+
+
+def principal_of(claims: Claims) -> Principal:
+    """The principal that verified claims describe.
+
+    Raises:
+        TokenError: a claim does not have the shape that our issuer gives it.
+    """
+    try:
+        role = Role(str(claims["role"]))
+        subject = _BRIDGE if role is Role.BRIDGE else _USER
+        return Principal(
+            subject=subject.validate_python(claims["sub"]),
+            organisation_id=_ORGANISATION.validate_python(claims["org"]),
+            role=role,
+            session_id=_SESSION.validate_python(claims["sid"]),
+            permissions=permissions_of(role, str(claims.get("scope") or "")),
+            expires_at=datetime.fromtimestamp(int(str(claims["exp"])), UTC),
+        )
+    except (ValueError, KeyError) as error:
+        raise TokenError("claims of another shape") from error
+
+
+async def authenticate(connection: HTTPConnection, token: str) -> Principal:
+    """Verify an access token of this application.
+
+    Raises:
+        Unauthenticated: whatever is wrong with it; the reason is only logged.
+    """
+    verifier: TokenVerifier = connection.app.state.access_tokens
+    try:
+        return principal_of(await verifier.verify(token))
+    except TokenError as error:
+        log.info("token_refused", reason=error.reason)
+        raise Unauthenticated("The access token is not valid or has expired; refresh it or sign in again.") from None
+
+
+async def current_principal(
+    connection: HTTPConnection,
+    needed: SecurityScopes,
+    credentials: Annotated[HTTPAuthorizationCredentials | None, Security(bearer)],
+) -> Principal:
+    """The principal of a request, with every permission that its route asks for.
+
+    Raises:
+        Unauthenticated: no valid token. Forbidden: a valid one without the permission.
+    """
+    if credentials is None:
+        raise Unauthenticated("Send an access token: Authorization: Bearer <token>.")
+    principal = await authenticate(connection, credentials.credentials)
+    missing = [scope for scope in needed.scopes if scope not in principal.permissions]
+    if missing:
+        raise Forbidden(f"This needs the permission {', '.join(missing)}.")
+    return principal
+
+
+def require(*permissions: Permission) -> Any:  # noqa: ANN401  (what fastapi.Security returns)
+    """The signed-in principal with these permissions; with none, anybody signed in."""
+    return Security(current_principal, scopes=[str(permission) for permission in permissions])
