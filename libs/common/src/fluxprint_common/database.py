@@ -133,6 +133,6 @@ Session = Annotated[AsyncSession, Depends(_session, scope="function")]
 Reading = Annotated[ReadSession, Depends(_read_session, scope="function")]
 
 
-def rows_affected(result: Any) -> int:  # noqa: ANN401  (SQLAlchemy types CursorResult as Result)
+def rows_affected(result: Any) -> int:
     """How many rows an UPDATE or DELETE touched."""
     return int(result.rowcount)

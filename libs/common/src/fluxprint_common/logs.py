@@ -55,7 +55,11 @@ def configure(*, service: str, level: str = "INFO", json: bool = True) -> None:
     logging.getLogger("uvicorn.access").disabled = True  # the access log is ours: it knows the route and the request id
     logging.getLogger("httpx").setLevel("WARNING")
     structlog.configure(
-        processors=[structlog.stdlib.filter_by_level, *common, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        processors=[
+            structlog.stdlib.filter_by_level,
+            *common,
+            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+        ],
         logger_factory=structlog.stdlib.LoggerFactory(),
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=True,

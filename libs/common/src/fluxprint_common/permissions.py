@@ -53,6 +53,6 @@ ROLE_PERMISSIONS: MappingProxyType[Role, frozenset[Permission]] = MappingProxyTy
 
 
 def permissions_of(role: Role, scope: str | None) -> frozenset[Permission]:
-    """The permissions of a role, narrowed by a space-separated scope (RFC 6749 section 3.3); an empty scope narrows nothing."""
+    """The permissions of a role, narrowed by a space-separated scope (RFC 6749, 3.3); an empty one narrows nothing."""
     granted = ROLE_PERMISSIONS[role]
     return granted & frozenset(scope.split()) if scope else granted

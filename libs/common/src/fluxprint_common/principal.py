@@ -1,6 +1,6 @@
 """Who is asking, and whether they may: permission stands in a route's signature.
 
-    async def create_job(principal: Annotated[Principal, require(Permission.JOBS_WRITE)], ...)
+async def create_job(principal: Annotated[Principal, require(Permission.JOBS_WRITE)], ...)
 """
 
 from dataclasses import dataclass
@@ -113,6 +113,6 @@ async def current_principal(
     return principal
 
 
-def require(*permissions: Permission) -> Any:  # noqa: ANN401  (what fastapi.Security returns)
+def require(*permissions: Permission) -> Any:
     """The signed-in principal with these permissions; with none, anybody signed in."""
     return Security(current_principal, scopes=[str(permission) for permission in permissions])

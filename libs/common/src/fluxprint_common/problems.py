@@ -1,6 +1,6 @@
 """Errors as RFC 9457 `application/problem+json`, rendered in one place.
 
-A service raises a `ServiceError`; its docstring is the title, its `code` is stable and documented, `detail` says what to do.
+A service raises a `ServiceError`; its docstring is the title, its `code` is stable, `detail` says what to do.
 A request's body is never echoed.
 """
 
@@ -27,7 +27,9 @@ _MAX_FIELD_PROBLEMS = 50
 class FieldProblem(BaseModel):
     """One thing that is wrong in a request."""
 
-    pointer: str = Field(max_length=500, description="Where: a JSON Pointer into the body, or `query/name`, `header/name`.")
+    pointer: str = Field(
+        max_length=500, description="Where: a JSON Pointer into the body, or `query/name`, `header/name`."
+    )
     code: str = Field(max_length=100)
     message: str = Field(max_length=1000)
 
@@ -205,14 +207,15 @@ class MethodNotAllowed(ServiceError):
 
 
 _BY_STATUS: dict[int, type[ServiceError]] = {
-    kind.status: kind for kind in (BadRequest, Forbidden, NotFound, MethodNotAllowed, Conflict, PayloadTooLarge, RateLimited)
+    kind.status: kind
+    for kind in (BadRequest, Forbidden, NotFound, MethodNotAllowed, Conflict, PayloadTooLarge, RateLimited)
 }
 
 
 async def _http_exception(_request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)  # noqa: S101
     kind = _BY_STATUS.get(error.status_code, BadRequest if error.status_code < 500 else ServiceError)
-    return render(kind(str(error.detail) if kind is BadRequest else None, headers=error.headers))  # type: ignore[call-arg]
+    return render(kind(str(error.detail) if kind is BadRequest else None, headers=error.headers))
 
 
 async def _validation_error(_request: Request, error: Exception) -> Response:

@@ -17,7 +17,17 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 MIN_SECRET_CHARS = 32
 EX_CONFIG = 78  # sysexits.h: configuration error
 
-_PLACEHOLDERS = ("changeme", "change-me", "change_me", "placeholder", "example", "secret", "password", "insecure", "default")
+_PLACEHOLDERS = (
+    "changeme",
+    "change-me",
+    "change_me",
+    "placeholder",
+    "example",
+    "secret",
+    "password",
+    "insecure",
+    "default",
+)
 
 # Every documented FLUXPRINT_* name, so that a misspelt one is noticed by whichever process sees it.
 _SHARED_KEYS = frozenset(
@@ -101,7 +111,9 @@ class ServiceSettings(Settings):
         for origin in self.cors_origins:
             local = urlsplit(origin).hostname in {"localhost", "127.0.0.1", "::1"}
             if "*" in origin or not origin.startswith(("http://", "https://")):
-                raise ValueError(f"FLUXPRINT_CORS_ORIGINS: {origin!r} is not an exact origin such as https://app.example.org")
+                raise ValueError(
+                    f"FLUXPRINT_CORS_ORIGINS: {origin!r} is not an exact origin such as https://app.example.org"
+                )
             if local and self.environment is Environment.PRODUCTION:
                 raise ValueError(f"FLUXPRINT_CORS_ORIGINS: {origin!r} is for development only")
         return self

@@ -1,7 +1,8 @@
 """Signed tokens: python-jose behind one strict wrapper.
 
 The library alone accepts a token without `aud` or `exp`, unknown `crit` headers, junk behind the signature, an empty
-secret, and a DER public key as an HMAC secret. Here a key has exactly one algorithm, and every claim is required and checked.
+secret, and a DER public key as an HMAC secret. Here a key has exactly one algorithm, and every claim is required
+and checked.
 Source: RFC 7515, RFC 7519, RFC 8725 (best current practices), RFC 9068 (claims of access tokens).
 """
 

@@ -1,0 +1,118 @@
+"""Redis pub/sub as a doorbell: it may be lost, late or doubled, and nothing depends on it but speed.
+
+Publishing never waits for Redis: messages pass through a bounded buffer and the oldest are dropped. Subscribing
+reconnects for ever; whoever listens is told after each connect, because rings may have been missed meanwhile.
+"""
+
+import asyncio
+import json
+from collections import deque
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from fluxprint_common.logs import get_logger
+
+log = get_logger(__name__)
+
+Message = Mapping[str, object]
+Handler = Callable[[str, Message], Awaitable[None]]
+OnConnect = Callable[[], Awaitable[None]]
+
+CONNECT_TIMEOUT_S = 1.0
+COMMAND_TIMEOUT_S = 1.0
+HEALTH_CHECK_S = 10
+BUFFER = 1000
+MAX_MESSAGE_BYTES = 64 * 1024
+
+
+def connect(url: str) -> Redis:
+    """A client with short time-outs: Redis is never worth waiting for."""
+    return Redis.from_url(
+        url,
+        socket_connect_timeout=CONNECT_TIMEOUT_S,
+        socket_timeout=COMMAND_TIMEOUT_S,
+        health_check_interval=HEALTH_CHECK_S,
+        retry=None,
+        decode_responses=False,
+    )
+
+
+class Publisher:
+    """Rings doorbells; run `run()` under a supervisor."""
+
+    def __init__(self, redis: Redis | None) -> None:
+        self._redis = redis
+        self._waiting: deque[tuple[str, bytes]] = deque(maxlen=BUFFER)
+        self._wake = asyncio.Event()
+        self.dropped = 0
+
+    def publish(self, channel: str, message: Message) -> None:
+        """Hand over a message and return at once. Without Redis it is gone: pollers find what it announced."""
+        if self._redis is None:
+            return
+        if len(self._waiting) == BUFFER:
+            self.dropped += 1
+        self._waiting.append((channel, json.dumps(message, separators=(",", ":")).encode()))
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Send what waits, for ever; what can't be sent now is dropped, not kept."""
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            while self._waiting:
+                batch = [self._waiting.popleft() for _ in range(min(len(self._waiting), 100))]
+                await self._send(batch)
+
+    async def _send(self, batch: Sequence[tuple[str, bytes]]) -> None:
+        if self._redis is None:
+            return
+        try:
+            async with self._redis.pipeline(transaction=False) as pipe:
+                for channel, data in batch:
+                    pipe.publish(channel, data)
+                await pipe.execute()
+        except (RedisError, OSError, TimeoutError) as error:
+            self.dropped += len(batch)
+            log.warning("doorbell_lost", messages=len(batch), error=repr(error))
+
+
+async def listen(
+    redis: Redis, patterns: Sequence[str], handle: Handler, *, on_connect: OnConnect | None = None
+) -> None:
+    """Hear every message on `patterns`; raises when Redis goes away, so that a supervisor starts it again.
+
+    Messages that are too large or no JSON object are dropped with a warning.
+    """
+    async with redis.pubsub(ignore_subscribe_messages=True) as pubsub:
+        await pubsub.psubscribe(*patterns)
+        if on_connect is not None:
+            await on_connect()
+        while True:
+            # A time-out without a message is normal; the client's own health check finds a dead connection.
+            raw = await pubsub.get_message(timeout=HEALTH_CHECK_S)
+            if raw is None:
+                continue
+            data = raw["data"]
+            message = parse(data)
+            if message is None:
+                log.warning("message_refused", channel=_text(raw["channel"]), size_bytes=len(data))
+                continue
+            await handle(_text(raw["channel"]), message)
+
+
+def parse(data: bytes | str) -> dict[str, object] | None:
+    """A message from outside, or None where it is too large or no JSON object."""
+    if len(data) > MAX_MESSAGE_BYTES:
+        return None
+    try:
+        message = json.loads(data)
+    except ValueError:
+        return None
+    return message if isinstance(message, dict) else None
+
+
+def _text(value: bytes | str) -> str:
+    return value.decode() if isinstance(value, bytes) else value

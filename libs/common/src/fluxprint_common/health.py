@@ -1,0 +1,58 @@
+"""Health of a service with its dependencies: for people, for Traefik, for compose."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from enum import StrEnum
+
+from redis.asyncio import Redis
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+
+from fluxprint_common.background import Supervisor
+from fluxprint_common.database import Database
+
+CHECK_TIMEOUT_S = 2.0
+
+
+class Status(StrEnum):
+    HEALTHY = "healthy"
+    DEGRADED = "degraded"  # serves, but something is missing: Redis
+    UNHEALTHY = "unhealthy"
+
+
+async def check(database: Database, redis: Redis | None, loops: Supervisor) -> tuple[Status, dict[str, object]]:
+    """The service's status, and that of each dependency."""
+    database_ok, redis_ok = await asyncio.gather(_answers(database.ping), _answers(redis.ping) if redis else _no())
+    broken = loops.unhealthy()
+    status = Status.HEALTHY
+    if redis is not None and not redis_ok:
+        status = Status.DEGRADED
+    if not database_ok or broken:
+        status = Status.UNHEALTHY
+    parts: dict[str, object] = {
+        "database": "connected" if database_ok else "disconnected",
+        "redis": "not configured" if redis is None else "connected" if redis_ok else "disconnected",
+        "loops": {name: "failing" if name in broken else "running" for name in loops.names},
+    }
+    return status, parts
+
+
+async def _answers(ping: Callable[[], Awaitable[object]]) -> bool:
+    try:
+        async with asyncio.timeout(CHECK_TIMEOUT_S):
+            await ping()
+    except Exception:  # whatever it is, the dependency does not answer
+        return False
+    return True
+
+
+async def _no() -> bool:
+    return False
+
+
+async def health_endpoint(request: Request) -> JSONResponse:
+    """200 while the service can do its work, 503 when it can't."""
+    state = request.app.state
+    status, parts = await check(state.database, state.redis, state.loops)
+    body = {"status": status, "service": state.service_name, "version": state.version, **parts}
+    return JSONResponse(body, 503 if status is Status.UNHEALTHY else 200)

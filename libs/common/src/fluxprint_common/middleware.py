@@ -1,0 +1,171 @@
+"""Pure ASGI middleware, in the order in which a request meets it: context, security headers, body limit."""
+
+import re
+import secrets
+import time
+from collections.abc import Mapping
+
+import structlog
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from fluxprint_common.logs import get_logger
+from fluxprint_common.metrics import Metrics
+from fluxprint_common.problems import PayloadTooLarge, ServiceError, render
+
+log = get_logger(__name__)
+
+_REQUEST_ID = re.compile(r"[A-Za-z0-9_-]{8,64}")
+_QUIET_PATHS = frozenset({"/health", "/metrics"})
+
+
+class RequestContext:
+    """Gives a request its id, counts and logs it, and answers what nobody caught.
+
+    A caller's own `X-Request-ID` is kept where it is harmless, so that one id follows a request through all services.
+    """
+
+    def __init__(self, app: ASGIApp, *, metrics: Metrics) -> None:
+        self.app = app
+        self.metrics = metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] not in ("http", "websocket"):
+            await self.app(scope, receive, send)
+            return
+        given = Headers(scope=scope).get("x-request-id", "")
+        request_id = given if _REQUEST_ID.fullmatch(given) else f"req_{secrets.token_hex(12)}"
+        structlog.contextvars.clear_contextvars()
+        structlog.contextvars.bind_contextvars(request_id=request_id)
+        if scope["type"] == "websocket":
+            await self._websocket(scope, receive, send)
+        else:
+            await self._http(scope, receive, send, request_id)
+
+    async def _http(self, scope: Scope, receive: Receive, send: Send, request_id: str) -> None:
+        started = time.perf_counter()
+        status = 0
+
+        async def send_with_id(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                MutableHeaders(scope=message)["X-Request-ID"] = request_id
+            await send(message)
+
+        try:
+            await self.app(scope, receive, send_with_id)
+        except Exception:
+            log.exception("unhandled_error")
+            if status:
+                raise  # half an answer is out: only cutting the connection is honest
+            await render(ServiceError("An unexpected error; it is logged under this request id."))(
+                scope, receive, send_with_id
+            )
+        finally:
+            self._record(scope, status, time.perf_counter() - started)
+
+    async def _websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
+        gauge = self.metrics.websockets.labels(route=scope["path"].rsplit("/", 1)[-1][:30])
+        gauge.inc()
+        try:
+            await self.app(scope, receive, send)
+        finally:
+            gauge.dec()
+
+    def _record(self, scope: Scope, status: int, seconds: float) -> None:
+        route = route_template(scope)
+        self.metrics.requests.labels(method=_method(scope), route=route, status=status).inc()
+        self.metrics.duration.labels(route=route).observe(seconds)
+        if scope["path"] in _QUIET_PATHS:
+            return
+        client = scope.get("client")
+        log.info(
+            "request",
+            method=scope["method"],
+            path=scope["path"],
+            route=route,
+            status=status,
+            ms=round(seconds * 1000, 1),
+            client=client[0] if client else None,
+        )
+
+
+def route_template(scope: Scope) -> str:
+    """The matched route's path with its placeholders, or `-`: a label must not grow with what clients send."""
+    return str(getattr(scope.get("route"), "path", None) or "-")
+
+
+def _method(scope: Scope) -> str:
+    method = str(scope["method"])
+    return method if method in {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"} else "other"
+
+
+class SecurityHeaders:
+    """Headers that an API sends with every answer; a route may set its own policy."""
+
+    def __init__(self, app: ASGIApp, *, https: bool) -> None:
+        self.app = app
+        self.headers = {
+            "X-Content-Type-Options": "nosniff",
+            "X-Frame-Options": "DENY",
+            "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+            "Referrer-Policy": "no-referrer",
+            "Cache-Control": "no-store",
+        }
+        if https:
+            self.headers["Strict-Transport-Security"] = "max-age=31536000; includeSubDomains; preload"
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                for name, value in self.headers.items():
+                    headers.setdefault(name, value)
+            await send(message)
+
+        await self.app(scope, receive, send_with_headers)
+
+
+class BodyLimit:
+    """Refuses bodies over the limit before, or while, they are read.
+
+    Args:
+        limit: bytes, for every path that has no limit of its own.
+        by_path: bytes for exact paths (uploads).
+    """
+
+    def __init__(self, app: ASGIApp, *, limit: int, by_path: Mapping[str, int]) -> None:
+        self.app = app
+        self.limit = limit
+        self.by_path = dict(by_path)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        limit = self.by_path.get(scope["path"], self.limit)
+        error = PayloadTooLarge(f"The body may have at most {limit} bytes.", headers={"Connection": "close"})
+        declared = Headers(scope=scope).get("content-length", "0")
+        if not declared.isdigit() or int(declared) > limit:
+            await render(error)(scope, receive, send)
+            return
+        received = 0
+
+        async def counted() -> Message:
+            nonlocal received
+            message = await receive()
+            received += len(message.get("body", b""))
+            if received > limit:
+                raise error
+            return message
+
+        try:
+            await self.app(scope, counted, send)
+        except PayloadTooLarge as raised:
+            # Frameworks between here and the reader may not know this error; it is only ever raised before an answer.
+            await render(raised)(scope, receive, send)

@@ -1,0 +1,143 @@
+"""The shape of the OpenAPI document: what generators and linters need and FastAPI does not write by itself.
+
+Each rule here was needed by some tool; see docs/adr/0004-openapi.md.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+
+from fluxprint_common.problems import MEDIA_TYPE, FieldProblem, Problem
+
+Json = dict[str, Any]
+
+PROBLEM_STATUSES: dict[int, str] = {
+    400: "The request cannot be understood",
+    401: "Not signed in, or the token has expired",
+    403: "Signed in, but the role does not allow this",
+    404: "There is no such thing, or it is not yours",
+    409: "The state of the resource does not allow this",
+    413: "The body is too large",
+    415: "The body has another media type than this path takes",
+    416: "No such range",
+    422: "The content is not valid; see errors",
+    429: "Too many requests; wait for Retry-After seconds",
+    503: "A part of the system is away; try again after Retry-After seconds",
+}
+_RATE_LIMIT_HEADERS = {
+    "RateLimit-Policy": "The limit that refused: quota and window in seconds.",
+    "RateLimit": "What is left of it, and the seconds until it starts anew.",
+}
+
+
+def problems(*statuses: int) -> dict[int | str, Json]:
+    """The `responses=` of a route: which problems it answers with."""
+    return {status: {"$ref": f"#/components/responses/Problem{status}"} for status in statuses}
+
+
+def binary(media_type: str, description: str, **headers: str) -> Json:
+    """A response that is bytes, for `responses={200: binary(...)}` with `response_class=Response`."""
+    return {
+        "description": description,
+        "content": {media_type: {"schema": {"type": "string", "format": "binary"}}},
+        "headers": {name: _header(text) for name, text in headers.items()},
+    }
+
+
+def document(app: FastAPI) -> Json:
+    """One service's part of the API's document, OpenAPI 3.1."""
+    raw = get_openapi(
+        title=app.title,
+        version=app.version,
+        openapi_version="3.1.1",
+        description=app.description,
+        routes=app.routes,
+        tags=app.openapi_tags,
+        separate_input_output_schemas=False,
+    )
+    return shape(raw)
+
+
+def shape(document: Json) -> Json:
+    """Apply every rule to a document, in place, and return it."""
+    components = document.setdefault("components", {})
+    schemas = components.setdefault("schemas", {})
+    for name in ("HTTPValidationError", "ValidationError"):
+        schemas.pop(name, None)
+    for model in (Problem, FieldProblem):
+        schemas[model.__name__] = model.model_json_schema(ref_template="#/components/schemas/{model}")
+    schemas["Problem"].pop("$defs", None)
+    components["responses"] = {f"Problem{status}": _problem_response(status) for status in PROBLEM_STATUSES}
+    for operation in operations(document):
+        _shape_operation(operation)
+    for node in _objects(document):
+        _shape_schema(node)
+    components["schemas"] = dict(sorted(schemas.items()))
+    return document
+
+
+def operations(document: Json) -> Iterator[Json]:
+    """Every operation of a document."""
+    for path in document["paths"].values():
+        for method, operation in path.items():
+            if method in {"get", "put", "post", "delete", "patch", "head", "options"}:
+                yield operation
+
+
+def _problem_response(status: int) -> Json:
+    headers: Json = {}
+    if status in (429, 503):
+        headers["Retry-After"] = _header("Seconds to wait.", integer=True)
+    if status == 429:
+        headers |= {name: _header(text) for name, text in _RATE_LIMIT_HEADERS.items()}
+    if status == 401:
+        headers["WWW-Authenticate"] = _header("How to sign in.")
+    return {
+        "description": PROBLEM_STATUSES[status],
+        "headers": headers,
+        "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
+    }
+
+
+def _header(description: str, *, integer: bool = False) -> Json:
+    schema: Json = {"type": "integer", "format": "int32"} if integer else {"type": "string", "maxLength": 200}
+    return {"description": description, "schema": schema}
+
+
+def _shape_operation(operation: Json) -> None:
+    for status, response in list(operation.get("responses", {}).items()):
+        if "$ref" in response:
+            operation["responses"][status] = {"$ref": response["$ref"]}  # a description beside $ref is no OpenAPI
+    for parameter in operation.get("parameters", []):
+        schema = parameter.get("schema", {})
+        options = schema.get("anyOf", [])
+        if {"type": "null"} in options:  # a parameter is absent, never null
+            rest = [option for option in options if option != {"type": "null"}]
+            schema.pop("anyOf")
+            schema.update(rest[0] if len(rest) == 1 else {"anyOf": rest})
+        schema.pop("title", None)
+
+
+def _shape_schema(node: Json) -> None:
+    if node.get("contentMediaType") == "application/octet-stream":  # generators type it as text otherwise
+        node.pop("contentMediaType")
+        node["format"] = "binary"
+    if node.get("type") == "string" and node.get("format") in {"uuid", "date-time", "duration"}:
+        node.setdefault("maxLength", 40)
+    properties = node.get("properties")
+    if isinstance(properties, dict):
+        for field in properties.values():
+            if isinstance(field, dict):
+                field.pop("title", None)
+
+
+def _objects(node: Any) -> Iterator[Json]:
+    if isinstance(node, dict):
+        yield node
+        for value in node.values():
+            yield from _objects(value)
+    elif isinstance(node, list):
+        for value in node:
+            yield from _objects(value)

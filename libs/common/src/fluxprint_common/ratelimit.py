@@ -1,0 +1,119 @@
+"""Rate limits with slowapi, whose storage is synchronous: the check runs in a thread, never on the event loop.
+
+Limits are counted in Redis, and in this process while Redis is away; when even that fails they fail open, with a metric.
+"""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from typing import Annotated, Any
+
+from fastapi import Depends, Request
+from limits import parse
+from slowapi import Limiter
+from slowapi.util import get_remote_address
+
+from fluxprint_common.logs import get_logger
+from fluxprint_common.metrics import Metrics
+from fluxprint_common.principal import Principal
+from fluxprint_common.problems import RateLimited
+
+log = get_logger(__name__)
+
+REDIS_TIMEOUT_S = 0.25
+RETRY_REDIS_AFTER_S = 5.0
+
+
+class RateLimiter:
+    """Counts hits; one per process, at `app.state.rate_limiter`."""
+
+    def __init__(self, *, redis_url: str | None, metrics: Metrics, enabled: bool = True) -> None:
+        self.metrics = metrics
+        self.enabled = enabled
+        self._local = Limiter(key_func=get_remote_address, storage_uri="memory://").limiter
+        self._shared = None
+        if redis_url:
+            options: dict[str, Any] = {
+                "socket_timeout": REDIS_TIMEOUT_S,
+                "socket_connect_timeout": REDIS_TIMEOUT_S,
+                "retry": None,
+            }
+            self._shared = Limiter(
+                key_func=get_remote_address,
+                storage_uri=redis_url,
+                storage_options=options,
+                key_prefix="fluxprint:limit",
+            ).limiter
+        self._shared_again_at = 0.0
+
+    async def hit(self, limit: str, scope: str, key: str) -> None:
+        """Count one hit of `key` in `scope` against a limit such as `5/minute`.
+
+        Raises:
+            RateLimited: with `Retry-After` in seconds and the RateLimit headers.
+        """
+        if not self.enabled:
+            return
+        item = parse(limit)
+        allowed, remaining, reset_s = await asyncio.to_thread(self._hit, item, scope, key)
+        if allowed:
+            return
+        self.metrics.rate_limited.labels(scope=scope).inc()
+        log.warning("rate_limit_exceeded", scope=scope, limit=limit)
+        window_s = int(item.get_expiry())
+        raise RateLimited(
+            f"At most {item.amount} in {window_s} s; try again in {reset_s} s.",
+            headers={
+                "Retry-After": str(reset_s),
+                "RateLimit-Policy": f'"{scope}";q={item.amount};w={window_s}',
+                "RateLimit": f'"{scope}";r={remaining};t={reset_s}',
+            },
+        )
+
+    def _hit(self, item: Any, scope: str, key: str) -> tuple[bool, int, int]:
+        strategy = self._strategy()
+        try:
+            return self._count(strategy, item, scope, key)
+        except Exception as error:
+            self.metrics.rate_limit_failures.inc()
+            log.warning("rate_limit_storage_failed", error=repr(error))
+            self._shared_again_at = time.monotonic() + RETRY_REDIS_AFTER_S
+            return self._count(self._local, item, scope, key)
+
+    def _strategy(self) -> Any:
+        if self._shared is None or time.monotonic() < self._shared_again_at:
+            return self._local
+        return self._shared
+
+    @staticmethod
+    def _count(strategy: Any, item: Any, scope: str, key: str) -> tuple[bool, int, int]:
+        allowed = strategy.hit(item, scope, key)
+        reset_at, remaining = strategy.get_window_stats(item, scope, key)
+        return allowed, remaining, max(1, int(reset_at - time.time()) + 1)
+
+
+def limit_by_address(scope: str, setting: str) -> Any:
+    """A dependency that limits by the client's address; the figure is the service setting of that name."""
+
+    async def check(request: Request) -> None:
+        await _limiter(request).hit(_figure(request, setting), scope, get_remote_address(request))
+
+    return Depends(check)
+
+
+def limit_by_subject(scope: str, setting: str, principal: Callable[..., Awaitable[Principal]]) -> Any:
+    """A dependency that limits by who is signed in; `principal` is the dependency that says who."""
+
+    async def check(request: Request, who: Annotated[Principal, Depends(principal)]) -> None:
+        await _limiter(request).hit(_figure(request, setting), scope, who.subject.hex)
+
+    return Depends(check)
+
+
+def _limiter(request: Request) -> RateLimiter:
+    limiter: RateLimiter = request.app.state.rate_limiter
+    return limiter
+
+
+def _figure(request: Request, setting: str) -> str:
+    return str(getattr(request.app.state.settings, setting))

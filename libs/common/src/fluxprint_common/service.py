@@ -1,0 +1,174 @@
+"""How a service is put together: one place for middleware, errors, state and shutdown, the same in all of them."""
+
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from importlib.metadata import version
+
+import httpx
+import uvicorn
+from fastapi import APIRouter, FastAPI
+from fastapi.routing import APIRoute
+from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
+from starlette.routing import Route
+
+from fluxprint_common import doorbell, logs, openapi, problems
+from fluxprint_common.background import Supervisor
+from fluxprint_common.database import Database
+from fluxprint_common.health import health_endpoint
+from fluxprint_common.jwks import JwksClient
+from fluxprint_common.metrics import Metrics, metrics_endpoint
+from fluxprint_common.middleware import BodyLimit, RequestContext, SecurityHeaders
+from fluxprint_common.principal import ACCESS_TOKEN_CLAIMS, MAX_ACCESS_TOKEN_S
+from fluxprint_common.ratelimit import RateLimiter
+from fluxprint_common.settings import Environment, ServiceSettings
+from fluxprint_common.tokens import TokenVerifier
+
+DEFAULT_BODY_LIMIT = 256 * 1024
+GRACEFUL_SHUTDOWN_S = 3
+
+Start = Callable[[FastAPI], AbstractAsyncContextManager[None]]
+
+_EXPOSED_HEADERS = (
+    "ETag",
+    "Location",
+    "Link",
+    "Retry-After",
+    "RateLimit",
+    "RateLimit-Policy",
+    "Content-Range",
+    "X-Request-ID",
+)
+_ALLOWED_HEADERS = (
+    "Authorization", "Content-Type", "If-Match", "If-None-Match", "Idempotency-Key", "Last-Event-ID", "Range", "X-Request-ID",
+)  # fmt: skip
+
+
+@asynccontextmanager
+async def _nothing(_app: FastAPI) -> AsyncIterator[None]:
+    yield
+
+
+@dataclass(frozen=True)
+class ServiceSpec:
+    """What makes a service this service.
+
+    Attributes:
+        name: `auth`, `queue`, `camera`; also its health's place, `/api/v1/<name>/health`.
+        tags: OpenAPI tags with their texts; every route has exactly one.
+        constraint_errors: which error a violated database constraint means.
+        body_limits: bytes, for exact paths that take more than the default.
+        start: what lives as long as the service: loops, clients, stores.
+    """
+
+    name: str
+    description: str
+    tags: Mapping[str, str]
+    routers: Sequence[APIRouter]
+    constraint_errors: problems.ConstraintErrors = field(default_factory=dict)
+    body_limits: Mapping[str, int] = field(default_factory=dict)
+    start: Start = _nothing
+
+
+def create_service(spec: ServiceSpec, settings: ServiceSettings) -> FastAPI:
+    """The ASGI application of a service."""
+    release = version(f"fluxprint-{spec.name}")
+    metrics = Metrics()
+    app = FastAPI(
+        title="FluxPrint",
+        version=release,
+        description=spec.description,
+        openapi_tags=[{"name": name, "description": text} for name, text in spec.tags.items()],
+        generate_unique_id_function=_operation_id,
+        separate_input_output_schemas=False,
+        redirect_slashes=False,
+        openapi_url=None,  # the merged document is a file, built at commit time
+        docs_url=None,
+        redoc_url=None,
+        responses=openapi.problems(400, 422, 429, 503),
+        lifespan=_lifespan(spec, settings),
+        middleware=[
+            Middleware(RequestContext, metrics=metrics),
+            Middleware(SecurityHeaders, https=settings.environment is Environment.PRODUCTION),
+            Middleware(
+                CORSMiddleware,
+                allow_origins=settings.cors_origins,
+                allow_methods=["GET", "POST", "PUT", "PATCH", "DELETE"],
+                allow_headers=_ALLOWED_HEADERS,
+                expose_headers=_EXPOSED_HEADERS,
+            ),
+            Middleware(BodyLimit, limit=DEFAULT_BODY_LIMIT, by_path=spec.body_limits),
+        ],
+    )
+    app.state.settings = settings
+    app.state.metrics = metrics
+    app.state.service_name = spec.name
+    app.state.version = release
+    problems.install(app, constraint_errors=spec.constraint_errors)
+    for router in spec.routers:
+        app.include_router(router, prefix="/api/v1")
+    for path in ("/health", f"/api/v1/{spec.name}/health"):
+        app.router.routes.append(Route(path, health_endpoint, methods=["GET"]))
+    app.router.routes.append(Route("/metrics", metrics_endpoint, methods=["GET"]))
+    return app
+
+
+def _operation_id(route: APIRoute) -> str:
+    return route.name
+
+
+def _lifespan(spec: ServiceSpec, settings: ServiceSettings) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        async with AsyncExitStack() as stack:
+            state = app.state
+            state.database = Database(
+                settings.database_url.get_secret_value(),
+                application=f"fluxprint-{spec.name}",
+                pool_size=settings.database_pool_size,
+            )
+            stack.push_async_callback(state.database.close)
+            redis_url = settings.redis_url.get_secret_value() if settings.redis_url else None
+            state.redis = doorbell.connect(redis_url) if redis_url else None
+            if state.redis is not None:
+                stack.push_async_callback(state.redis.aclose)
+            state.http = await stack.enter_async_context(httpx.AsyncClient(timeout=5.0))
+            state.access_tokens = TokenVerifier(
+                JwksClient(settings.jwks_url, http=state.http),
+                issuer=settings.token_issuer,
+                audience=settings.token_audience,
+                required=ACCESS_TOKEN_CLAIMS,
+                max_lifetime_s=MAX_ACCESS_TOKEN_S,
+            )
+            state.rate_limiter = RateLimiter(
+                redis_url=redis_url, metrics=state.metrics, enabled=settings.rate_limits_enabled
+            )
+            state.loops = Supervisor()
+            stack.push_async_callback(state.loops.stop)
+            state.publisher = doorbell.Publisher(state.redis)
+            state.loops.start("doorbells", state.publisher.run)
+            await stack.enter_async_context(spec.start(app))
+            yield
+
+    return lifespan
+
+
+def run(app: FastAPI, settings: ServiceSettings, *, service: str) -> None:
+    """Serve until SIGTERM: stop taking requests, drain (bounded), close."""
+    logs.configure(service=service, level=settings.log_level, json=settings.log_format == "json")
+    uvicorn.run(
+        app,
+        host=settings.host,
+        port=settings.port,
+        http="httptools",
+        ws="websockets-sansio",
+        ws_max_size=8 * 1024 * 1024,
+        ws_per_message_deflate=False,  # pictures do not compress, and deflate costs a hundred times the sending
+        proxy_headers=True,
+        forwarded_allow_ips=settings.trusted_proxies,
+        timeout_graceful_shutdown=GRACEFUL_SHUTDOWN_S,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+    )
