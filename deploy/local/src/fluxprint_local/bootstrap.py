@@ -61,9 +61,7 @@ def make_environment(target: Path, requirements: Path, *, editable: Sequence[Pat
                 _install(target, python, requirements, editable)
                 stamp.write_text(fingerprint())
     except PermissionError as error:
-        raise SetupError(
-            f"{error.filename} cannot be written by this user; run as the owner of {ROOT}"
-        ) from None
+        raise SetupError(f"{error.filename} cannot be written by this user; run as the owner of {ROOT}") from None
     return python
 
 
@@ -128,9 +126,7 @@ def _has_module(python: str, name: str) -> bool:
 
 
 def _run(*command: str) -> None:
-    environment = {
-        k: v for k, v in os.environ.items() if k not in {"VIRTUAL_ENV", "PYTHONPATH", "PYTHONHOME"}
-    }
+    environment = {k: v for k, v in os.environ.items() if k not in {"VIRTUAL_ENV", "PYTHONPATH", "PYTHONHOME"}}
     home_cache = Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser())
     for variable, name in (("UV_CACHE_DIR", "uv"), ("PIP_CACHE_DIR", "pip")):
         if not _writable(home_cache / name):
@@ -138,9 +134,7 @@ def _run(*command: str) -> None:
     try:
         subprocess.run(command, env=environment, check=True, timeout=INSTALL_TIMEOUT_S)
     except (subprocess.CalledProcessError, subprocess.TimeoutExpired) as error:
-        raise SetupError(
-            f"{error}\n  The lines above say why. With a network, run the same command again."
-        ) from None
+        raise SetupError(f"{error}\n  The lines above say why. With a network, run the same command again.") from None
 
 
 def _writable(folder: Path) -> bool:

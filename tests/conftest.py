@@ -1,0 +1,42 @@
+"""The real servers that tests share, started when the first test asks and once per test process."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from fluxprint_local.postgres import Cluster
+from support import servers
+
+
+@pytest.fixture(scope="session")
+async def postgres_cluster(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Cluster]:
+    """A PostgreSQL server without databases of ours."""
+    async with servers.running_postgres(tmp_path_factory.mktemp("postgres")) as cluster:
+        yield cluster
+
+
+@pytest.fixture(scope="session")
+def postgres(postgres_cluster: Cluster) -> str:
+    """The owner's URL of an empty, unmigrated database."""
+    return postgres_cluster.url()
+
+
+@pytest.fixture(scope="session")
+async def migrated_cluster(postgres_cluster: Cluster) -> Cluster:
+    """The same server, ready for `servers.new_database(cluster)`."""
+    await servers.make_template(postgres_cluster)
+    return postgres_cluster
+
+
+@pytest.fixture
+async def database(migrated_cluster: Cluster) -> AsyncIterator[servers.Database]:
+    """A fresh migrated database for one test."""
+    async with servers.new_database(migrated_cluster) as database:
+        yield database
+
+
+@pytest.fixture(scope="session")
+async def redis_url(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[str]:
+    """A Redis-protocol server, shared by all tests of the process: use keys and channels of your own."""
+    async with servers.running_redis(tmp_path_factory.mktemp("redis")) as redis:
+        yield redis.url()
