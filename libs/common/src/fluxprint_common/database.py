@@ -7,7 +7,6 @@ from typing import Annotated, Any
 from fastapi import Depends
 from sqlalchemy import MetaData, text
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker, create_async_engine
-from sqlalchemy.orm import DeclarativeBase
 from starlette.requests import HTTPConnection
 
 from fluxprint_common.problems import ServiceError
@@ -29,13 +28,9 @@ IDLE_IN_TRANSACTION_MS = 30_000
 AfterCommit = Callable[[], None]
 
 
-def base_for(schema: str) -> type[DeclarativeBase]:
-    """The declarative base of one service's tables."""
-
-    class Base(DeclarativeBase):
-        metadata = MetaData(schema=schema, naming_convention=NAMING_CONVENTION)
-
-    return Base
+def metadata_for(schema: str) -> MetaData:
+    """The metadata of one service's tables: `class Base(DeclarativeBase): metadata = metadata_for("queue")`."""
+    return MetaData(schema=schema, naming_convention=NAMING_CONVENTION)
 
 
 class ReadSession(AsyncSession):

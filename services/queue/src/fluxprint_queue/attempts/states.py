@@ -1,0 +1,65 @@
+"""An attempt's states and transitions: the one table. docs/protocol.md tells its story."""
+
+from enum import StrEnum
+from types import MappingProxyType
+
+
+class AttemptState(StrEnum):
+    CLAIMED = "claimed"  # leased to a bridge; nothing physical has happened
+    STARTING = "starting"  # the permit is given; start may have been pressed
+    PRINTING = "printing"
+    PAUSED = "paused"
+    UNKNOWN = "unknown"  # nobody can tell whether it printed; the printer is held for a person
+    RELEASED = "released"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+class ReportKind(StrEnum):
+    """What a bridge can report."""
+
+    STARTED = "started"
+    PAUSED = "paused"
+    RESUMED = "resumed"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    UNKNOWN = "unknown"
+    RELEASED = "released"
+
+
+_S = AttemptState
+_OUTCOMES = frozenset({_S.COMPLETED, _S.FAILED, _S.CANCELLED})
+
+TRANSITIONS: MappingProxyType[AttemptState, frozenset[AttemptState]] = MappingProxyType(
+    {
+        _S.CLAIMED: frozenset({_S.STARTING, _S.RELEASED, _S.CANCELLED}),
+        _S.STARTING: _OUTCOMES | {_S.PRINTING, _S.UNKNOWN},
+        _S.PRINTING: _OUTCOMES | {_S.PAUSED, _S.UNKNOWN},
+        _S.PAUSED: _OUTCOMES | {_S.PRINTING, _S.UNKNOWN},
+        _S.UNKNOWN: _OUTCOMES,
+        _S.RELEASED: frozenset(),
+        _S.COMPLETED: frozenset(),
+        _S.FAILED: frozenset(),
+        _S.CANCELLED: frozenset(),
+    }
+)
+
+ENDED = frozenset(state for state, following in TRANSITIONS.items() if not following)
+LIVE = frozenset(TRANSITIONS) - ENDED
+#: After the permit only a report or a person ends an attempt: the part may be on the bed.
+PERMITTED = LIVE - {AttemptState.CLAIMED}
+
+REPORTED_STATE: MappingProxyType[ReportKind, AttemptState] = MappingProxyType(
+    {
+        ReportKind.STARTED: _S.PRINTING,
+        ReportKind.PAUSED: _S.PAUSED,
+        ReportKind.RESUMED: _S.PRINTING,
+        ReportKind.COMPLETED: _S.COMPLETED,
+        ReportKind.FAILED: _S.FAILED,
+        ReportKind.CANCELLED: _S.CANCELLED,
+        ReportKind.UNKNOWN: _S.UNKNOWN,
+        ReportKind.RELEASED: _S.RELEASED,
+    }
+)

@@ -1,0 +1,24 @@
+"""The base of the queue's tables, in the schema `queue`."""
+
+from datetime import datetime
+
+from sqlalchemy import DateTime, func
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+from fluxprint_common.database import metadata_for
+
+SCHEMA = "queue"
+
+
+class Base(DeclarativeBase):
+    metadata = metadata_for(SCHEMA)
+
+
+def created_at() -> Mapped[datetime]:
+    """A moment that the database's clock gives at insertion."""
+    return mapped_column(DateTime(timezone=True), server_default=func.now())
+
+
+def moment() -> Mapped[datetime | None]:
+    """A moment that may not have come yet."""
+    return mapped_column(DateTime(timezone=True))
