@@ -1,0 +1,112 @@
+"""What the auth service is to the other services: access tokens and the published keys they are checked with.
+
+Import the fixture where it is used: `from support.tokens import issuer` in the folder's `conftest.py`.
+"""
+
+import asyncio
+import json
+import secrets
+import time
+from collections.abc import AsyncIterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from uuid import UUID
+
+import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from fluxprint_common.ids import new_id, show
+from fluxprint_common.permissions import Role
+from fluxprint_common.tokens import SigningKey
+
+ISSUER = "fluxprint"
+AUDIENCE = "fluxprint-api"
+ACCESS_TOKEN_S = 900
+
+
+class Issuer:
+    """Signs tokens as the auth service does.
+
+    Attributes:
+        jwks_url: where the key is published, for `FLUXPRINT_JWKS_URL`.
+    """
+
+    def __init__(self, *, jwks_url: str) -> None:
+        self.key = new_signing_key()
+        self.jwks_url = jwks_url
+
+    def user_token(
+        self,
+        *,
+        organisation: UUID,
+        role: Role = Role.EDITOR,
+        user: UUID | None = None,
+        session: UUID | None = None,
+        scope: str = "",
+        lifetime_s: int = ACCESS_TOKEN_S,
+    ) -> str:
+        """A person's access token; with a negative lifetime one that has ended."""
+        subject = show("user", user or new_id())
+        return self._token(subject, organisation, role, session or new_id(), scope, lifetime_s)
+
+    def bridge_token(
+        self, *, organisation: UUID, bridge: UUID, session: UUID | None = None, lifetime_s: int = ACCESS_TOKEN_S
+    ) -> str:
+        """A bridge's access token."""
+        return self._token(show("bridge", bridge), organisation, Role.BRIDGE, session or new_id(), "", lifetime_s)
+
+    def _token(self, subject: str, organisation: UUID, role: Role, session: UUID, scope: str, lifetime_s: int) -> str:
+        now = int(time.time())
+        return self.key.sign(
+            {
+                "iss": ISSUER,
+                "aud": AUDIENCE,
+                "sub": subject,
+                "iat": min(now, now + lifetime_s - 1),
+                "exp": now + lifetime_s,
+                "jti": secrets.token_hex(16),
+                "sid": show("session", session),
+                "org": show("org", organisation),
+                "role": role.value,
+                "scope": scope,
+            }
+        )
+
+
+def new_signing_key() -> SigningKey:
+    """A fresh P-256 key."""
+    pem = ec.generate_private_key(ec.SECP256R1()).private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    return SigningKey(pem.decode())
+
+
+def bearer(token: str) -> dict[str, str]:
+    """The header that carries an access token."""
+    return {"Authorization": f"Bearer {token}"}
+
+
+@pytest.fixture(scope="session")
+async def issuer() -> AsyncIterator[Issuer]:
+    """An issuer whose keys are served on loopback."""
+    document = b""
+
+    class Keys(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(document)))
+            self.end_headers()
+            self.wfile.write(document)
+
+        def log_message(self, *_args: object) -> None: ...
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Keys) as server:
+        issuer = Issuer(jwks_url=f"http://127.0.0.1:{server.server_port}/jwks.json")
+        document = json.dumps({"keys": [issuer.key.public_jwk]}).encode()
+        serving = asyncio.create_task(asyncio.to_thread(server.serve_forever, 0.05))
+        try:
+            yield issuer
+        finally:
+            server.shutdown()
+            await serving
