@@ -58,7 +58,7 @@ async def started(process: Process, log: Path, *, timeout_s: float = 30) -> Asyn
     with log.open("ab") as output:
         running = subprocess.Popen(
             process.full_command(),
-            env={**os.environ, **process.environment},
+            env=process.full_environment(),
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,

@@ -23,7 +23,7 @@ INSTALL_TIMEOUT_S = 1800
 
 
 class SetupError(Exception):
-    """Something is missing; the message names it and the command that installs it."""
+    """What a person can mend; the message names what is wrong and the command or setting that mends it."""
 
 
 def rooms() -> list[Path]:

