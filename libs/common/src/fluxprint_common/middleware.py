@@ -1,4 +1,4 @@
-"""Pure ASGI middleware, in the order in which a request meets it: context, security headers, body limit."""
+"""Pure ASGI middleware, in the order in which a request meets it: context, security headers, body limit, errors."""
 
 import re
 import secrets
@@ -6,6 +6,7 @@ import time
 from collections.abc import Mapping
 
 import structlog
+from prometheus_client import Gauge
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -20,7 +21,7 @@ _QUIET_PATHS = frozenset({"/health", "/metrics"})
 
 
 class RequestContext:
-    """Gives a request its id, counts and logs it, and answers what nobody caught.
+    """Gives a request its id, counts and logs it.
 
     A caller's own `X-Request-ID` is kept where it is harmless, so that one id follows a request through all services.
     """
@@ -45,33 +46,41 @@ class RequestContext:
     async def _http(self, scope: Scope, receive: Receive, send: Send, request_id: str) -> None:
         started = time.perf_counter()
         status = 0
+        origin = Headers(scope=scope).get("origin")
 
         async def send_with_id(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                MutableHeaders(scope=message)["X-Request-ID"] = request_id
+                headers = MutableHeaders(scope=message)
+                headers["X-Request-ID"] = request_id
+                if origin and "access-control-allow-origin" not in headers:
+                    self.metrics.cors_refused.inc()
             await send(message)
 
         try:
             await self.app(scope, receive, send_with_id)
         except Exception:
-            log.exception("unhandled_error")
-            if status:
-                raise  # half an answer is out: only cutting the connection is honest
-            await render(ServiceError("An unexpected error; it is logged under this request id."))(
-                scope, receive, send_with_id
-            )
+            status = 500  # half an answer is out
+            raise
         finally:
             self._record(scope, status, time.perf_counter() - started)
 
     async def _websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
-        gauge = self.metrics.websockets.labels(route=scope["path"].rsplit("/", 1)[-1][:30])
-        gauge.inc()
+        gauge: Gauge | None = None
+
+        async def send_counted(message: Message) -> None:
+            nonlocal gauge
+            if message["type"] == "websocket.accept":  # only now is the route known
+                gauge = self.metrics.websockets.labels(route=route_template(scope))
+                gauge.inc()
+            await send(message)
+
         try:
-            await self.app(scope, receive, send)
+            await self.app(scope, receive, send_counted)
         finally:
-            gauge.dec()
+            if gauge is not None:
+                gauge.dec()
 
     def _record(self, scope: Scope, status: int, seconds: float) -> None:
         route = route_template(scope)
@@ -151,7 +160,7 @@ class BodyLimit:
         limit = self.by_path.get(scope["path"], self.limit)
         error = PayloadTooLarge(f"The body may have at most {limit} bytes.", headers={"Connection": "close"})
         declared = Headers(scope=scope).get("content-length", "0")
-        if not declared.isdigit() or int(declared) > limit:
+        if not declared.isdecimal() or int(declared) > limit:
             await render(error)(scope, receive, send)
             return
         received = 0
@@ -164,8 +173,27 @@ class BodyLimit:
                 raise error
             return message
 
+        await self.app(scope, counted, send)
+
+
+class UnhandledErrors:
+    """Answers what nobody caught. The innermost, so that its answers get the headers that every answer gets."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        answered = False
+
+        async def watched(message: Message) -> None:
+            nonlocal answered
+            answered = True
+            await send(message)
+
         try:
-            await self.app(scope, counted, send)
-        except PayloadTooLarge as raised:
-            # Frameworks between here and the reader may not know this error; it is only ever raised before an answer.
-            await render(raised)(scope, receive, send)
+            await self.app(scope, receive, watched)
+        except Exception:
+            log.exception("unhandled_error")
+            if answered or scope["type"] != "http":
+                raise  # half an answer is out: only cutting the connection is honest
+            await render(ServiceError("An unexpected error; it is logged under this request id."))(scope, receive, send)

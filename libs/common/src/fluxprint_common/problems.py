@@ -9,6 +9,7 @@ from typing import ClassVar
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
+from fastapi.routing import iter_route_contexts
 from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
@@ -212,10 +213,21 @@ _BY_STATUS: dict[int, type[ServiceError]] = {
 }
 
 
-async def _http_exception(_request: Request, error: Exception) -> Response:
+async def _http_exception(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)  # noqa: S101
+    if isinstance(error.__cause__, ServiceError):  # FastAPI wraps whatever is raised while it reads a body
+        return render(error.__cause__)
+    if error.status_code == 405:
+        return render(MethodNotAllowed(headers={"Allow": ", ".join(sorted(_methods_at(request)))}))
     kind = _BY_STATUS.get(error.status_code, BadRequest if error.status_code < 500 else ServiceError)
     return render(kind(str(error.detail) if kind is BadRequest else None, headers=error.headers))
+
+
+def _methods_at(request: Request) -> set[str]:
+    """Every method that the path answers; Starlette names those of the first matching route only."""
+    path, app = request.scope["path"], request.app
+    routes = [route for route in iter_route_contexts(app.routes) if route.path_regex.match(path)]
+    return {method for route in routes for method in route.methods or ()}
 
 
 async def _validation_error(_request: Request, error: Exception) -> Response:
@@ -237,4 +249,6 @@ async def _validation_error(_request: Request, error: Exception) -> Response:
 def _pointer(loc: Sequence[str | int]) -> str:
     place, *rest = loc
     path = "/".join(str(part).replace("~", "~0").replace("/", "~1") for part in rest)
-    return (f"/{path}" if place == "body" else f"{place}/{path}")[:500]
+    if place == "body":
+        return f"/{path}"[:500] if rest else ""  # RFC 6901: the empty pointer is the whole document
+    return f"{place}/{path}"[:500]

@@ -19,7 +19,7 @@ from fluxprint_common.database import Database
 from fluxprint_common.health import health_endpoint
 from fluxprint_common.jwks import JwksClient
 from fluxprint_common.metrics import Metrics, metrics_endpoint
-from fluxprint_common.middleware import BodyLimit, RequestContext, SecurityHeaders
+from fluxprint_common.middleware import BodyLimit, RequestContext, SecurityHeaders, UnhandledErrors
 from fluxprint_common.principal import ACCESS_TOKEN_CLAIMS, MAX_ACCESS_TOKEN_S
 from fluxprint_common.ratelimit import RateLimiter
 from fluxprint_common.settings import Environment, ServiceSettings
@@ -41,7 +41,8 @@ _EXPOSED_HEADERS = (
     "X-Request-ID",
 )
 _ALLOWED_HEADERS = (
-    "Authorization", "Content-Type", "If-Match", "If-None-Match", "Idempotency-Key", "Last-Event-ID", "Range", "X-Request-ID",
+    "Authorization", "Content-Type", "If-Match", "If-None-Match", "Idempotency-Key", "Last-Event-ID", "Range",
+    "X-Request-ID",
 )  # fmt: skip
 
 
@@ -99,6 +100,7 @@ def create_service(spec: ServiceSpec, settings: ServiceSettings) -> FastAPI:
                 expose_headers=_EXPOSED_HEADERS,
             ),
             Middleware(BodyLimit, limit=DEFAULT_BODY_LIMIT, by_path=spec.body_limits),
+            Middleware(UnhandledErrors),
         ],
     )
     app.state.settings = settings
