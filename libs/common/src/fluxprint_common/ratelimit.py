@@ -1,11 +1,10 @@
 """Rate limits with slowapi, whose storage is synchronous: the check runs in a thread, never on the event loop.
 
-Limits are counted in Redis, and in this process while Redis is away; when even that fails they fail open, with a metric.
+Counted in Redis, and in this process while Redis is away; when even that fails they fail open, with a metric.
 """
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
 from typing import Annotated, Any
 
 from fastapi import Depends, Request
@@ -15,7 +14,7 @@ from slowapi.util import get_remote_address
 
 from fluxprint_common.logs import get_logger
 from fluxprint_common.metrics import Metrics
-from fluxprint_common.principal import Principal
+from fluxprint_common.principal import Principal, current_principal
 from fluxprint_common.problems import RateLimited
 
 log = get_logger(__name__)
@@ -101,10 +100,10 @@ def limit_by_address(scope: str, setting: str) -> Any:
     return Depends(check)
 
 
-def limit_by_subject(scope: str, setting: str, principal: Callable[..., Awaitable[Principal]]) -> Any:
-    """A dependency that limits by who is signed in; `principal` is the dependency that says who."""
+def limit_by_subject(scope: str, setting: str) -> Any:
+    """A dependency that limits by who is signed in; the figure is the service setting of that name."""
 
-    async def check(request: Request, who: Annotated[Principal, Depends(principal)]) -> None:
+    async def check(request: Request, who: Annotated[Principal, Depends(current_principal)]) -> None:
         await _limiter(request).hit(_figure(request, setting), scope, who.subject.hex)
 
     return Depends(check)

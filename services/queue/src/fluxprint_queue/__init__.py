@@ -1,1 +1,1 @@
-"""The print queue: files, printers, jobs, attempts, commands and events. Decides who prints what; touches no printer."""
+"""The print queue: files, printers, jobs, attempts, commands and events. It decides who prints what, and when."""

@@ -1,0 +1,158 @@
+"""The feed: one reader of the event table per process, for streams and doorbells.
+
+It is woken by this process's own commits, by other processes through Redis, and by a clock: with no Redis at all an
+event is found within a poll interval.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
+from uuid import UUID
+
+from redis.asyncio import Redis
+
+from fluxprint_common import doorbell
+from fluxprint_common.database import Database
+from fluxprint_common.doorbell import Message, Publisher
+from fluxprint_common.events import Event
+from fluxprint_common.problems import RateLimited
+from fluxprint_queue.events import repository
+from fluxprint_queue.events.repository import FeedEvent
+
+WAKE_CHANNEL = "fluxprint:events"
+BATCH = 500
+SUBSCRIBER_BUFFER = 1000
+
+OnEvents = Callable[[Sequence[FeedEvent]], Awaitable[None]]
+Telemetry = dict[str, object]
+
+
+class TooManyStreams(RateLimited):
+    """The organisation has too many open streams; close one first"""
+
+    code = "too_many_streams"
+
+
+class Subscriber:
+    """One stream's buffer of events (all of them, or the stream must read the table again) and newest telemetry."""
+
+    def __init__(self, organisation_id: UUID, *, with_telemetry: bool) -> None:
+        self.organisation_id = organisation_id
+        self.with_telemetry = with_telemetry
+        self._events: deque[Event] = deque()
+        self._telemetry: dict[UUID, Telemetry] = {}
+        self._wake = asyncio.Event()
+        self.overflowed = False
+
+    def offer(self, event: Event) -> None:
+        if len(self._events) >= SUBSCRIBER_BUFFER:
+            self.overflowed = True
+            self._events.clear()
+        self._events.append(event)
+        self._wake.set()
+
+    def offer_telemetry(self, printer_id: UUID, data: Telemetry) -> None:
+        self._telemetry[printer_id] = data  # one slot a printer, the newest wins
+        self._wake.set()
+
+    async def wait(self, timeout_s: float) -> None:
+        """Return when there is something to take, or after the time-out."""
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self._wake.wait()
+        except TimeoutError:
+            pass
+
+    def take(self) -> tuple[list[Event], dict[UUID, Telemetry]]:
+        """Everything that waits."""
+        self._wake.clear()
+        events, telemetry = list(self._events), self._telemetry
+        self._events.clear()
+        self._telemetry = {}
+        return events, telemetry
+
+
+class Feed:
+    """Reads new events and hands them to this process's streams and to `on_events`."""
+
+    def __init__(
+        self, database: Database, publisher: Publisher, *, poll_s: float, streams_per_organisation: int
+    ) -> None:
+        self._database = database
+        self._publisher = publisher
+        self._poll_s = poll_s
+        self._limit = streams_per_organisation
+        self._subscribers: dict[UUID, set[Subscriber]] = {}
+        self._wake = asyncio.Event()
+        self._last: int | None = None
+        self.on_events: list[OnEvents] = []
+
+    def ring(self) -> None:
+        """Look now; and tell the other processes."""
+        self._wake.set()
+        self._publisher.publish(WAKE_CHANNEL, {})
+
+    async def run(self) -> None:
+        """Read and hand on, for ever."""
+        while True:
+            async with self._database.reading() as session:
+                if self._last is None:
+                    self._last = await repository.newest_sequence(session)
+                events = await repository.after(session, self._last, limit=BATCH)
+            if events:
+                for callback in self.on_events:
+                    await callback(events)
+                self._hand_on(events)
+                self._last = events[-1].event.sequence
+            if len(events) < BATCH:
+                await self._pause()
+
+    async def run_wake(self, redis: Redis) -> None:
+        """Be woken by other processes through Redis, until Redis goes away."""
+
+        async def wake(_channel: str, _message: Message) -> None:
+            self._wake.set()
+
+        async def catch_up() -> None:
+            self._wake.set()
+
+        await doorbell.listen(redis, [WAKE_CHANNEL], wake, on_connect=catch_up)
+
+    @contextmanager
+    def subscribe(self, organisation_id: UUID, *, with_telemetry: bool) -> Iterator[Subscriber]:
+        """A stream's place in the feed.
+
+        Raises:
+            TooManyStreams: the organisation's bound is reached.
+        """
+        subscribers = self._subscribers.setdefault(organisation_id, set())
+        if len(subscribers) >= self._limit:
+            raise TooManyStreams(f"At most {self._limit} streams may be open.", headers={"Retry-After": "30"})
+        subscriber = Subscriber(organisation_id, with_telemetry=with_telemetry)
+        subscribers.add(subscriber)
+        try:
+            yield subscriber
+        finally:
+            subscribers.discard(subscriber)
+            if not subscribers:
+                self._subscribers.pop(organisation_id, None)
+
+    def hand_on_telemetry(self, organisation_id: UUID, printer_id: UUID, data: Telemetry) -> None:
+        """Give a printer's telemetry to the streams that want it."""
+        for subscriber in self._subscribers.get(organisation_id, ()):
+            if subscriber.with_telemetry:
+                subscriber.offer_telemetry(printer_id, data)
+
+    def _hand_on(self, events: Sequence[FeedEvent]) -> None:
+        for item in events:
+            for subscriber in self._subscribers.get(item.event.organisation_id, ()):
+                subscriber.offer(item.event)
+
+    async def _pause(self) -> None:
+        try:
+            async with asyncio.timeout(self._poll_s):
+                await self._wake.wait()
+        except TimeoutError:
+            pass
+        self._wake.clear()

@@ -1,0 +1,124 @@
+"""SQL of events.
+
+Events are written at the very end of their transaction, behind one advisory lock, so that `sequence` grows in the order
+of commits: a reader that has seen 17 will never find a 16 later. The lock is held from the insert to the commit only.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+from sqlalchemy import event as sqlalchemy_event
+from sqlalchemy import func, insert, select, text
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import Session as SyncSession
+
+from fluxprint_common.database import ReadSession, after_commit
+from fluxprint_common.events import Event
+from fluxprint_common.ids import new_id
+from fluxprint_queue.events.models import EventRow
+
+_LOCK = 0x666C7578  # "flux"
+_PENDING = "pending_events"
+#: Key of `session.info` for what rings the feed; set for all sessions when the service starts.
+RING = "ring"
+
+
+@dataclass(frozen=True)
+class FeedEvent:
+    """An event as the feed hands it on, with the printer it concerns (or None)."""
+
+    event: Event
+    printer_id: UUID | None
+
+
+def append(
+    session: AsyncSession,
+    type_: str,
+    *,
+    subject: str,
+    organisation_id: UUID,
+    printer_id: UUID | None = None,
+    data: Mapping[str, object] | None = None,
+) -> None:
+    """Leave an event in this transaction, and ring for it once that is committed. `data` is JSON."""
+    if RING in session.info and _PENDING not in session.info:
+        after_commit(session, session.info[RING])
+    session.info.setdefault(_PENDING, []).append(
+        {
+            "id": new_id(),
+            "type": type_,
+            "subject": subject,
+            "organisation_id": organisation_id,
+            "printer_id": printer_id,
+            "data": dict(data or {}),
+        }
+    )
+
+
+@sqlalchemy_event.listens_for(SyncSession, "before_commit")
+def _write_pending(session: SyncSession) -> None:
+    """Write what `append` collected, as the last statements before COMMIT."""
+    rows = session.info.pop(_PENDING, None)
+    if rows:
+        session.flush()
+        session.execute(select(func.pg_advisory_xact_lock(_LOCK)))
+        session.execute(insert(EventRow), rows)
+
+
+@sqlalchemy_event.listens_for(SyncSession, "after_rollback")
+def _forget_pending(session: SyncSession) -> None:
+    session.info.pop(_PENDING, None)
+
+
+async def newest_sequence(session: ReadSession) -> int:
+    """The last event's sequence, 0 where there is none."""
+    return int(await session.scalar(select(func.coalesce(func.max(EventRow.sequence), 0))) or 0)
+
+
+async def after(session: ReadSession, sequence: int, *, limit: int) -> Sequence[FeedEvent]:
+    """Events of all organisations behind a sequence, oldest first."""
+    statement = select(EventRow).where(EventRow.sequence > sequence).order_by(EventRow.sequence).limit(limit)
+    return [_feed_event(row) for row in await session.scalars(statement)]
+
+
+async def of_organisation(
+    session: ReadSession, organisation_id: UUID, *, after: int, types: Sequence[str], limit: int
+) -> Sequence[Event]:
+    """One organisation's events behind a sequence, oldest first; all types where `types` is empty."""
+    statement = (
+        select(EventRow)
+        .where(EventRow.organisation_id == organisation_id, EventRow.sequence > after)
+        .order_by(EventRow.sequence)
+        .limit(limit)
+    )
+    if types:
+        statement = statement.where(EventRow.type.in_(types))
+    return [_feed_event(row).event for row in await session.scalars(statement)]
+
+
+async def oldest_sequence(session: ReadSession) -> int:
+    """The oldest event that is kept, 0 where there is none."""
+    return int(await session.scalar(select(func.coalesce(func.min(EventRow.sequence), 0))) or 0)
+
+
+async def prune(session: AsyncSession, *, keep_days: int, limit: int = 10_000) -> None:
+    """Delete some of the events that are older than the retention."""
+    old = text(
+        "DELETE FROM queue.event WHERE sequence IN (SELECT sequence FROM queue.event"
+        " WHERE created_at < now() - make_interval(days => :days) ORDER BY sequence LIMIT :limit)"
+    )
+    await session.execute(old, {"days": keep_days, "limit": limit})
+
+
+def _feed_event(row: EventRow) -> FeedEvent:
+    event = Event(
+        id=row.id,
+        sequence=row.sequence,
+        type=row.type,
+        subject=row.subject,
+        organisation_id=row.organisation_id,
+        at=row.created_at,
+        data=row.data,
+    )
+    return FeedEvent(event, row.printer_id)
