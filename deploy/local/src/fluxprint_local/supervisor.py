@@ -20,6 +20,7 @@ from fluxprint_local import leftovers
 from fluxprint_local.bootstrap import ROOT, SetupError
 from fluxprint_local.process import Process
 
+ENDING_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 LOG_MAX_BYTES = 10_000_000
 LOG_CHECK_S = 5
 READY_POLL_S = 0.02
@@ -56,7 +57,7 @@ class Supervisor:
         await asyncio.to_thread(leftovers.end_all, self._notes)
         self._body = asyncio.current_task()
         loop = asyncio.get_running_loop()
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        for number in ENDING_SIGNALS:
             if signal.getsignal(number) is not signal.SIG_IGN:
                 loop.add_signal_handler(number, self._asked_to_end)
         self._watch(self._bound_logs(), "logs")
@@ -66,6 +67,8 @@ class Supervisor:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self._stop()
+        for number in ENDING_SIGNALS:
+            asyncio.get_running_loop().remove_signal_handler(number)
         if self._failure is not None:
             raise self._failure
 
