@@ -1,1 +1,1 @@
-
+"""Who is who: accounts, sessions, organisations, roles and bridge identities."""

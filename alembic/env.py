@@ -1,0 +1,86 @@
+"""Runs migrations as the owner of the database: `MIGRATE_DATABASE_URL`.
+
+`MIGRATE_AUTH_PASSWORD`, `MIGRATE_QUEUE_PASSWORD` and `MIGRATE_CAMERA_PASSWORD`, where given, become the passwords
+of the services' roles. Two migrators at once are safe: the second waits, and then finds nothing left to do.
+"""
+
+import asyncio
+import os
+from importlib import import_module
+from logging.config import fileConfig
+
+from alembic import context
+from alembic.util import CommandError
+from service_schema import SERVICES, ensure_roles
+from sqlalchemy import Connection, MetaData, text
+from sqlalchemy.ext.asyncio import create_async_engine
+from sqlalchemy.pool import NullPool
+
+ADVISORY_LOCK = 0x666C7578  # "flux"; any number, as long as every migrator takes the same one
+WAIT_FOR_MIGRATOR = "10min"
+LOCK_TIMEOUT = "5s"  # a migration gives up rather than stop the traffic behind a long transaction
+CONNECT_TIMEOUT_S = 10
+
+
+def known_metadata() -> dict[str, MetaData]:
+    """The tables as the services declare them, by schema. A migration image holds no services, and needs none."""
+    found = {}
+    for service in SERVICES:
+        try:
+            found[service] = import_module(f"fluxprint_{service}.models").metadata
+        except ModuleNotFoundError as error:
+            if not (error.name or "").startswith(f"fluxprint_{service}"):
+                raise
+    return found
+
+
+def database_url() -> str:
+    url = os.environ.get("MIGRATE_DATABASE_URL")
+    if not url:
+        raise CommandError("set MIGRATE_DATABASE_URL to the owner's URL: postgresql+asyncpg://user:password@host/name")
+    return url
+
+
+def role_passwords() -> dict[str, str]:
+    names = {service: f"MIGRATE_{service.upper()}_PASSWORD" for service in SERVICES}
+    return {service: os.environ[name] for service, name in names.items() if os.environ.get(name)}
+
+
+def migrate(connection: Connection) -> None:
+    # The lock belongs to the connection, not to a transaction: a migration may commit in between.
+    connection.execute(text(f"SET lock_timeout = '{WAIT_FOR_MIGRATOR}'"))
+    connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": ADVISORY_LOCK})
+    connection.execute(text(f"SET lock_timeout = '{LOCK_TIMEOUT}'"))
+    ensure_roles(connection, role_passwords())
+    connection.commit()
+
+    metadata = known_metadata()
+    context.configure(
+        connection=connection,
+        target_metadata=list(metadata.values()) or None,
+        include_schemas=True,
+        include_name=lambda name, kind, _parents: kind != "schema" or name in metadata,
+        compare_server_default=True,
+        transaction_per_migration=True,
+        version_table_schema="public",
+    )
+    with context.begin_transaction():
+        context.run_migrations()
+
+
+async def main() -> None:
+    engine = create_async_engine(
+        database_url(),
+        poolclass=NullPool,
+        connect_args={"timeout": CONNECT_TIMEOUT_S, "server_settings": {"application_name": "fluxprint-migrate"}},
+    )
+    async with engine.connect() as connection:
+        await connection.run_sync(migrate)
+    await engine.dispose()
+
+
+if context.is_offline_mode():
+    raise CommandError("migrations run on a database, not as a script (--sql): they create roles as they need them")
+if context.config.config_file_name is not None:
+    fileConfig(context.config.config_file_name, disable_existing_loggers=False)
+asyncio.run(main())
