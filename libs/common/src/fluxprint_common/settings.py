@@ -5,17 +5,21 @@ refused by name, and outside development so is a weak or missing secret.
 """
 
 import os
+import re
 import sys
-from collections.abc import Mapping
 from enum import StrEnum
 from typing import Annotated, ClassVar, Self, TypeVar
 from urllib.parse import unquote, urlsplit
 
 from pydantic import AliasChoices, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_settings import SettingsError as SettingsSourceError
 
 MIN_SECRET_CHARS = 32
 EX_CONFIG = 78  # sysexits.h: configuration error
+
+#: As browsers send it (RFC 6454): lower case, no path, no slash at the end.
+_ORIGIN = re.compile(r"https?://([a-z0-9.-]+|\[[0-9a-f:]+\])(:[0-9]{1,5})?")
 
 _PLACEHOLDERS = (
     "changeme",
@@ -59,7 +63,12 @@ class Settings(BaseSettings):
     """What every process of FluxPrint has in common."""
 
     model_config = SettingsConfigDict(
-        extra="forbid", hide_input_in_errors=True, validate_by_name=True, validate_by_alias=True, frozen=True
+        extra="forbid",
+        hide_input_in_errors=True,
+        validate_by_name=True,
+        validate_by_alias=True,
+        frozen=True,
+        env_ignore_empty=True,  # compose writes an empty value for a variable that is not set
     )
     #: Secrets that another program made, so that their strength is not ours to judge.
     foreign_secrets: ClassVar[frozenset[str]] = frozenset()
@@ -72,12 +81,15 @@ class Settings(BaseSettings):
     def _refuse_weak_secrets(self) -> Self:
         if self.environment is not Environment.PRODUCTION:
             return self
+        weak = []
         for name in type(self).model_fields:
             value = getattr(self, name)
             if isinstance(value, SecretStr) and name not in self.foreign_secrets:
                 reason = weakness(value.get_secret_value())
                 if reason:
-                    raise ValueError(f"{variable_of(type(self), name)}: {reason}")
+                    weak.append(f"{variable_of(type(self), name)}: {reason}")
+        if weak:
+            raise ValueError("\n  ".join(weak))
         return self
 
 
@@ -109,11 +121,11 @@ class ServiceSettings(Settings):
     @model_validator(mode="after")
     def _refuse_loose_origins(self) -> Self:
         for origin in self.cors_origins:
-            local = urlsplit(origin).hostname in {"localhost", "127.0.0.1", "::1"}
-            if "*" in origin or not origin.startswith(("http://", "https://")):
+            if not _ORIGIN.fullmatch(origin):
                 raise ValueError(
                     f"FLUXPRINT_CORS_ORIGINS: {origin!r} is not an exact origin such as https://app.example.org"
                 )
+            local = urlsplit(origin).hostname in {"localhost", "127.0.0.1", "::1"}
             if local and self.environment is Environment.PRODUCTION:
                 raise ValueError(f"FLUXPRINT_CORS_ORIGINS: {origin!r} is for development only")
         return self
@@ -122,7 +134,10 @@ class ServiceSettings(Settings):
 def weakness(secret: str) -> str | None:
     """Why a secret must not guard a production system, or None. A URL is judged by its password."""
     if "://" in secret:
-        password = urlsplit(secret).password
+        try:
+            password = urlsplit(secret).password
+        except ValueError:  # its message may show the password
+            return "not a valid URL; percent-encode the special characters of the password"
         if password is None:
             return "the URL holds no password"
         secret = unquote(password)
@@ -148,21 +163,22 @@ def variable_of(cls: type[BaseSettings], field: str) -> str:
 S = TypeVar("S", bound=Settings)
 
 
-def load(cls: type[S], environ: Mapping[str, str] | None = None) -> S:
-    """Read and check a service's settings.
+def load(cls: type[S]) -> S:
+    """Read a service's settings from the environment and check them.
 
     Raises:
         SettingsError: naming every variable that is missing, unknown or unfit, without showing a value.
     """
-    environ = os.environ if environ is None else environ
     prefix = str(cls.model_config.get("env_prefix", ""))
     known = {variable_of(cls, name) for name in cls.model_fields} | _SHARED_KEYS
     prefixes = tuple(p for p in (prefix, "FLUXPRINT_") if p)
-    problems = [f"{key}: unknown setting" for key in environ if key.startswith(prefixes) and key not in known]
+    problems = [f"{key}: unknown setting" for key in os.environ if key.startswith(prefixes) and key not in known]
     try:
         settings = cls()
     except ValidationError as error:
         problems += [_describe(cls, prefix, details["loc"], details["msg"]) for details in error.errors()]
+    except SettingsSourceError as error:  # a list or table that is not JSON
+        problems.append(str(error))
     if problems:
         raise SettingsError("\n".join(["cannot start, the settings are not complete:", *(f"  {p}" for p in problems)]))
     return settings
