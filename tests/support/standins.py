@@ -3,7 +3,7 @@
 import sys
 from pathlib import Path
 
-from fluxprint_local.process import Process, answers_http
+from fluxprint_local.process import Process, is_healthy
 
 _PROGRAM = """
 import http.server, os, pathlib, signal, subprocess, sys
@@ -45,7 +45,7 @@ def standin(name: str, port: int, journal: Path, *conduct: str, stop_timeout_s: 
     return Process(
         name=name,
         command=[sys.executable, "-I", "-S", "-c", _PROGRAM, name, str(port), str(journal), *conduct],
-        is_ready=lambda: answers_http(port),
+        is_ready=lambda: is_healthy(port),
         stop_timeout_s=stop_timeout_s,
     )
 

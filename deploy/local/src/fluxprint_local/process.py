@@ -55,16 +55,23 @@ def beside_python(name: str) -> Path:
     return Path(sys.executable).with_name(name)
 
 
-async def answers_http(port: int, path: str = "/health") -> bool:
-    """Whether the server on that port of loopback answers 200."""
+async def http_status(host: str, port: int, path: str) -> int | None:
+    """The status that a server there answers a GET with, or None when it does not answer."""
     try:
-        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        reader, writer = await asyncio.open_connection(host, port)
     except OSError:
-        return False
+        return None
     try:
-        writer.write(f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n".encode())
-        return b" 200 " in await reader.readline()
+        writer.write(f"GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode())
+        words = (await reader.readline()).split()
     except OSError:
-        return False
+        return None
+    else:
+        return int(words[1]) if len(words) > 1 else None
     finally:
         writer.close()
+
+
+async def is_healthy(port: int) -> bool:
+    """Whether the service on that port of loopback says that it can work."""
+    return await http_status("127.0.0.1", port, "/health") == 200

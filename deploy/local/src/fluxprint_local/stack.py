@@ -16,7 +16,7 @@ from fluxprint_local.bootstrap import ROOT
 from fluxprint_local.datafolder import DataFolder, Ports, Secrets
 from fluxprint_local.ports import is_free
 from fluxprint_local.postgres import Cluster
-from fluxprint_local.process import Process, answers_http
+from fluxprint_local.process import Process, is_healthy
 from fluxprint_local.redis import Redis
 from fluxprint_local.supervisor import StartFailed, Supervisor
 from fluxprint_local.traefik import Traefik
@@ -97,7 +97,7 @@ class Stack:
             name=name,
             command=[sys.executable, "-P", "-m", f"fluxprint_{name}"],
             environment=self.service_environment(name, ports, secrets),
-            is_ready=lambda: answers_http(port),
+            is_ready=lambda: is_healthy(port),
         )
 
     def service_environment(self, name: str, ports: Ports, secrets: Secrets) -> dict[str, str]:

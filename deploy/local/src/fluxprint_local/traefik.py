@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from fluxprint_local.bootstrap import ROOT, SetupError
-from fluxprint_local.process import Process, answers_http, beside_python
+from fluxprint_local.process import Process, beside_python, http_status
 
 ROUTES = ROOT / "deploy/traefik/dynamic/routes.yml"
 # The whole request, its body too: 50 MB arrive within it at 0.25 Mbit/s. Answers and WebSockets are not cut by it.
@@ -14,7 +14,7 @@ READ_TIMEOUT_S = 1800
 
 @dataclass(frozen=True, kw_only=True)
 class Traefik:
-    """One entry point for clients, and one on loopback for `/ping` and `/metrics`."""
+    """One entry point for clients, and one on loopback for `/metrics`."""
 
     host: str
     port: int
@@ -33,7 +33,6 @@ class Traefik:
                 f"--entrypoints.web.transport.respondingtimeouts.readtimeout={READ_TIMEOUT_S}s",
                 "--entrypoints.web.transport.lifecycle.gracetimeout=1s",
                 f"--entrypoints.internal.address=127.0.0.1:{self.internal_port}",
-                "--ping.entrypoint=internal",
                 "--metrics.prometheus.entrypoint=internal",
                 "--metrics.prometheus.addrouterslabels=true",
                 f"--providers.file.filename={ROUTES}",
@@ -44,8 +43,13 @@ class Traefik:
                 "--accesslog.fields.queryparameters.defaultmode=drop",
             ],
             environment={f"{name.upper()}_URL": url for name, url in self.services.items()},
-            is_ready=lambda: answers_http(self.internal_port, "/ping"),
+            is_ready=self._routes,
         )
+
+    async def _routes(self) -> bool:
+        """Whether it has read its routes, a moment after it listens; the service behind need not be there yet."""
+        host = "127.0.0.1" if self.host == "0.0.0.0" else self.host  # noqa: S104
+        return await http_status(host, self.port, "/api/v1/auth/health") not in {None, 404}
 
 
 def find_server() -> str:
