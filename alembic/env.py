@@ -11,7 +11,7 @@ from logging.config import fileConfig
 
 from alembic import context
 from alembic.util import CommandError
-from service_schema import SERVICES, ensure_roles
+from service_schema import SERVICES, ensure_roles, scram_verifier
 from sqlalchemy import Connection, MetaData, text
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
@@ -41,9 +41,17 @@ def database_url() -> str:
     return url
 
 
-def role_passwords() -> dict[str, str]:
-    names = {service: f"MIGRATE_{service.upper()}_PASSWORD" for service in SERVICES}
-    return {service: os.environ[name] for service, name in names.items() if os.environ.get(name)}
+def password_verifiers() -> dict[str, str]:
+    """What the environment gives as passwords, by service."""
+    verifiers = {}
+    for service in SERVICES:
+        variable = f"MIGRATE_{service.upper()}_PASSWORD"
+        if password := os.environ.get(variable):
+            try:
+                verifiers[service] = scram_verifier(password)
+            except ValueError as error:
+                raise CommandError(f"{variable}: {error}") from None
+    return verifiers
 
 
 def migrate(connection: Connection) -> None:
@@ -51,7 +59,7 @@ def migrate(connection: Connection) -> None:
     connection.execute(text(f"SET lock_timeout = '{WAIT_FOR_MIGRATOR}'"))
     connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": ADVISORY_LOCK})
     connection.execute(text(f"SET lock_timeout = '{LOCK_TIMEOUT}'"))
-    ensure_roles(connection, role_passwords())
+    ensure_roles(connection, password_verifiers())
     connection.commit()
 
     metadata = known_metadata()

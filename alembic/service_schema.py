@@ -18,8 +18,8 @@ def role_of(service: str) -> str:
     return f"fluxprint_{service}"
 
 
-def ensure_roles(connection: Connection, passwords: Mapping[str, str]) -> None:
-    """Create the services' roles where they are missing, and set the passwords that are given (by service).
+def ensure_roles(connection: Connection, verifiers: Mapping[str, str]) -> None:
+    """Create the services' roles where they are missing, and set the passwords that are given: a verifier by service.
 
     Roles belong to the whole server, so a downgrade leaves them.
     """
@@ -33,9 +33,9 @@ def ensure_roles(connection: Connection, passwords: Mapping[str, str]) -> None:
                     "EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL; END $$"
                 )
             )
-        if service in passwords:
+        if service in verifiers:
             # As it stands: to text() the verifier's colons would be parameters. Its alphabet needs no quoting.
-            connection.exec_driver_sql(f"ALTER ROLE {role} PASSWORD '{scram_verifier(passwords[service])}'")
+            connection.exec_driver_sql(f"ALTER ROLE {role} PASSWORD '{verifiers[service]}'")
 
 
 def scram_verifier(password: str) -> str:
@@ -47,7 +47,7 @@ def scram_verifier(password: str) -> str:
         ValueError: the password is not printable ASCII, which would need SASLprep (RFC 4013).
     """
     if not password or not password.isascii() or not password.isprintable():
-        raise ValueError("a role's password must be printable ASCII; make one with: openssl rand -hex 32")
+        raise ValueError("not printable ASCII; make one with: openssl rand -hex 32")
     salt = os.urandom(16)
     salted = hashlib.pbkdf2_hmac("sha256", password.encode(), salt, SCRAM_ITERATIONS)
     stored_key = hashlib.sha256(hmac.digest(salted, b"Client Key", "sha256")).digest()
