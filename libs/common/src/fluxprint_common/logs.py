@@ -3,28 +3,46 @@
 import logging
 import re
 import sys
+from collections.abc import Mapping
 
 import structlog
 from structlog.typing import EventDict, WrappedLogger
 
-_SECRET_KEY = re.compile(r"(?i)(password|secret|token|authorization|api_?key|cookie|session)$")
-_SECRET_VALUE = re.compile(
-    r"eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]*"  # a JWT
-    r"|\bfx[a-z]_[A-Za-z0-9]{16,}"  # our own bearer secrets
-    r"|(?<=://)[^/\s:@]*:[^@\s/]+(?=@)"  # a password in a URL
-    r"|(?i:(?<=[?&]token=)[^&\s]+)"
+_NAMES = r"(?:pass(?:word|wd|phrase)|secret|token|authorization|api[_-]?key|private[_-]?key|cookie|credentials?)s?"
+_SECRET_KEY = re.compile(rf"(?i)(?:{_NAMES}|session)$")
+# These run over whatever strangers send, so each is linear: no start that another start has already scanned.
+_SECRET_SHAPE = re.compile(
+    r"(?<![A-Za-z0-9_-])eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]+\.[A-Za-z0-9_.-]*"  # a JWT
+    r"|\bfx[a-z]_[A-Za-z0-9_-]{16,}"  # our own bearer secrets
+    r"|(?<=://)[^\s/:@\"']{0,100}:[^\s\"']{0,200}(?=@)"  # a password in a URL
+)
+# `password=...`, `"x-api-key": "..."`, `Authorization: Bearer ...` in the text of a message or of an error.
+_SECRET_SETTING = re.compile(
+    rf"""(?ix) ({_NAMES}\b ["']?\]? \s*[:=]\s*)
+    (?: b?"[^"]*" | b?'[^']*' | (?:(?:bearer|basic)\s+)? [^\s"',;&)}}]+ )"""
 )
 _REDACTED = "[redacted]"
 
 
 def redact(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
-    """Processor: hide what looks like a secret, by name and by shape."""
+    """Processor: hide what looks like a secret, by name and by shape, however deep."""
     for key, value in event.items():
-        if _SECRET_KEY.search(key):
-            event[key] = _REDACTED
-        elif isinstance(value, str):
-            event[key] = _SECRET_VALUE.sub(_REDACTED, value)
+        event[key] = _REDACTED if _SECRET_KEY.search(key) else _redacted(value)
     return event
+
+
+def _redacted(value: object) -> object:
+    match value:
+        case None | bool() | int() | float():
+            return value
+        case str():
+            return _SECRET_SETTING.sub(rf"\1{_REDACTED}", _SECRET_SHAPE.sub(_REDACTED, value))
+        case Mapping():
+            return {str(k): _REDACTED if _SECRET_KEY.search(str(k)) else _redacted(v) for k, v in value.items()}
+        case list() | tuple() | set() | frozenset():
+            return [_redacted(item) for item in value]
+        case _:
+            return _redacted(str(value))
 
 
 def configure(*, service: str, level: str = "INFO", json: bool = True) -> None:
