@@ -1,0 +1,43 @@
+"""The camera service, put together."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI
+
+from fluxprint_camera.cameras.routes import router as cameras
+from fluxprint_camera.ingest.routes import router as ingest
+from fluxprint_camera.relay.hub import Hub
+from fluxprint_camera.relay.metrics import RelayCollector
+from fluxprint_camera.settings import CameraSettings
+from fluxprint_camera.viewers.routes import router as viewers
+from fluxprint_camera.viewers.tokens import ViewTokens
+from fluxprint_camera.viewers.transport import TransportInScope
+from fluxprint_common.service import ServiceSpec, create_service
+
+
+def create_app(settings: CameraSettings) -> FastAPI:
+    """The ASGI application of the camera service."""
+    spec = ServiceSpec(
+        name="camera",
+        description="Live pictures of printers.",
+        tags={"cameras": "Live pictures: snapshots, MJPEG streams, and tokens for `<img>` elements."},
+        routers=[ingest, cameras, viewers],
+        start=_start,
+    )
+    app = create_service(spec, settings)
+    app.add_middleware(TransportInScope)  # the last one added is the outermost
+    return app
+
+
+@asynccontextmanager
+async def _start(app: FastAPI) -> AsyncIterator[None]:
+    settings: CameraSettings = app.state.settings
+    hub = Hub(settings)
+    app.state.hub = hub
+    app.state.view_tokens = ViewTokens(
+        settings.view_token_secret.get_secret_value(), issuer=settings.token_issuer, lifetime_s=settings.view_token_s
+    )
+    app.state.metrics.registry.register(RelayCollector(hub))
+    app.state.loops.start("relay", hub.run)
+    yield

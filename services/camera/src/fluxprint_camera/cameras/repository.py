@@ -1,0 +1,56 @@
+"""All SQL about cameras. Visibility is a WHERE clause."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import func, select, update
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from fluxprint_camera.cameras.models import CameraRow
+from fluxprint_common.database import ReadSession
+
+
+async def find(session: ReadSession, *, organisation_id: UUID, camera_id: UUID) -> CameraRow | None:
+    query = select(CameraRow).where(CameraRow.organisation_id == organisation_id, CameraRow.id == camera_id)
+    return (await session.scalars(query)).one_or_none()
+
+
+async def after(
+    session: ReadSession, *, organisation_id: UUID, after_id: UUID | None, limit: int
+) -> Sequence[CameraRow]:
+    """Cameras by id, oldest first."""
+    query = select(CameraRow).where(CameraRow.organisation_id == organisation_id).order_by(CameraRow.id).limit(limit)
+    if after_id is not None:
+        query = query.where(CameraRow.id > after_id)
+    return (await session.scalars(query)).all()
+
+
+async def of_printer(session: AsyncSession, *, organisation_id: UUID, printer_id: UUID) -> CameraRow | None:
+    query = select(CameraRow).where(CameraRow.organisation_id == organisation_id, CameraRow.printer_id == printer_id)
+    return (await session.scalars(query)).one_or_none()
+
+
+async def count(session: AsyncSession, *, organisation_id: UUID) -> int:
+    query = select(func.count()).select_from(CameraRow).where(CameraRow.organisation_id == organisation_id)
+    return (await session.scalars(query)).one()
+
+
+async def add(
+    session: AsyncSession, *, camera_id: UUID, organisation_id: UUID, printer_id: UUID, bridge_id: UUID, name: str
+) -> UUID:
+    """Add a camera, or update the bridge of the one that another connection added meanwhile; the id of it."""
+    statement = (
+        insert(CameraRow)
+        .values(id=camera_id, organisation_id=organisation_id, printer_id=printer_id, bridge_id=bridge_id, name=name)
+        .on_conflict_do_update(
+            index_elements=[CameraRow.organisation_id, CameraRow.printer_id], set_={"bridge_id": bridge_id}
+        )
+        .returning(CameraRow.id)
+    )
+    return (await session.scalars(statement)).one()
+
+
+async def set_last_frame(session: AsyncSession, camera_id: UUID, *, last_frame_at: datetime) -> None:
+    await session.execute(update(CameraRow).where(CameraRow.id == camera_id).values(last_frame_at=last_frame_at))

@@ -1,0 +1,61 @@
+"""Rules about cameras."""
+
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from fluxprint_camera.cameras import repository
+from fluxprint_camera.cameras.models import CameraRow
+from fluxprint_common.database import ReadSession
+from fluxprint_common.ids import new_id
+from fluxprint_common.problems import Conflict, NotFound
+
+DEFAULT_NAME = "Camera"
+
+
+class TooManyCameras(Conflict):
+    """The organisation has as many cameras as it may have"""
+
+    code = "too_many_cameras"
+
+
+async def get(session: ReadSession, *, organisation_id: UUID, camera_id: UUID) -> CameraRow:
+    """A camera of the organisation.
+
+    Raises:
+        NotFound: there is none, or it belongs to others.
+    """
+    camera = await repository.find(session, organisation_id=organisation_id, camera_id=camera_id)
+    if camera is None:
+        raise NotFound
+    return camera
+
+
+async def ensure(
+    session: AsyncSession, *, organisation_id: UUID, bridge_id: UUID, printer_id: UUID, limit: int
+) -> UUID:
+    """The id of a printer's camera, made at its first uplink. A printer that moved to another bridge takes it along.
+
+    Raises:
+        TooManyCameras: the organisation has `limit` of them.
+    """
+    camera = await repository.of_printer(session, organisation_id=organisation_id, printer_id=printer_id)
+    if camera is not None:
+        camera.bridge_id = bridge_id
+        return camera.id
+    if await repository.count(session, organisation_id=organisation_id) >= limit:
+        raise TooManyCameras
+    return await repository.add(
+        session,
+        camera_id=new_id(),
+        organisation_id=organisation_id,
+        printer_id=printer_id,
+        bridge_id=bridge_id,
+        name=DEFAULT_NAME,
+    )
+
+
+async def remember(session: AsyncSession, camera_id: UUID, *, last_frame_at: datetime) -> None:
+    """Keep when the last picture came."""
+    await repository.set_last_frame(session, camera_id, last_frame_at=last_frame_at)

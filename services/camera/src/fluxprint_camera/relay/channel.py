@@ -1,0 +1,156 @@
+"""One camera in this process: who sends its pictures, the newest of them, and who watches."""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from enum import StrEnum
+from uuid import UUID
+
+from fluxprint_camera.relay.frame import Frame
+from fluxprint_camera.relay.viewer import Left, Totals, Viewer
+from fluxprint_camera.settings import CameraSettings
+
+_RATE_WINDOW = 30
+
+
+class Ended(StrEnum):
+    """Why an uplink is over."""
+
+    TAKEN_OVER = "taken_over"
+    EXPIRED = "expired"
+    SILENT = "silent"
+
+
+class Publication:
+    """The sending side of a channel, held by one uplink."""
+
+    def __init__(self, channel: "Channel", *, expires_in_s: float, clock: Callable[[], float]) -> None:
+        self.ended: Ended | None = None
+        self._channel = channel
+        self._clock = clock
+        self._heard_at = clock()
+        self._ends_at = self._heard_at + expires_in_s
+        self._arrivals: deque[float] = deque(maxlen=_RATE_WINDOW)
+        self._changed = asyncio.Event()
+
+    @property
+    def wanted_fps(self) -> float:
+        """Frames per second that viewers want now; 0 when nobody watches."""
+        return self._channel.wanted_fps
+
+    def publish(self, frame: Frame) -> None:
+        """Hand a frame to every viewer; never waits. An uplink that is over changes nothing any more."""
+        if self.ended is None:
+            now = self._heard_at = self._clock()
+            self._arrivals.append(now)
+            self._channel.publish(frame, now)
+
+    async def changed(self) -> None:
+        """Wait until viewers want something else, or the uplink is over."""
+        await self._changed.wait()
+        self._changed.clear()
+
+    def notice(self) -> None:
+        """Wake who waits for a change."""
+        self._changed.set()
+
+    def end(self, why: Ended) -> None:
+        """The uplink must close."""
+        if self.ended is None:
+            self.ended = why
+            self.notice()
+
+    def check(self, now: float, *, silence_s: float) -> None:
+        """Look at the deadlines: the token's end, and silence."""
+        if now >= self._ends_at:
+            self.end(Ended.EXPIRED)
+        elif now - self._heard_at >= silence_s:
+            self.end(Ended.SILENT)
+
+    def fps(self, now: float) -> float:
+        """Frames per second that arrive, over the last of them."""
+        if len(self._arrivals) < 2:
+            return 0.0
+        return (len(self._arrivals) - 1) / max(now - self._arrivals[0], 0.001)
+
+
+class Channel:
+    """Exists while an uplink or a viewer does, and for as long as its last picture is current."""
+
+    def __init__(self, *, camera_id: UUID, organisation_id: UUID, settings: CameraSettings, totals: Totals) -> None:
+        self.camera_id = camera_id
+        self.organisation_id = organisation_id
+        self.publication: Publication | None = None
+        self.viewers: set[Viewer] = set()
+        self.wanted_fps = 0.0
+        self.latest: Frame | None = None
+        self._settings = settings
+        self._totals = totals
+        self._latest_at = 0.0
+        self._offline_at = 0.0
+        self._lower_at: float | None = None
+
+    def current(self, now: float) -> Frame | None:
+        """The newest picture, unless it is too old to be called current."""
+        return self.latest if now - self._latest_at < self._settings.silence_s else None
+
+    def can_be_watched(self, now: float) -> bool:
+        """Whether pictures come, or came so recently that the bridge is probably on its way back."""
+        return self.publication is not None or now - self._offline_at < self._settings.offline_grace_s
+
+    def is_over(self, now: float) -> bool:
+        """Whether there is nothing left to keep."""
+        return self.publication is None and not self.viewers and self.current(now) is None
+
+    def publish(self, frame: Frame, now: float) -> None:
+        self._totals.received += 1
+        self.latest, self._latest_at = frame, now
+        for viewer in self.viewers:
+            viewer.offer(frame, now)
+
+    def open(self, publication: Publication) -> None:
+        """A new uplink; one that is there is taken over."""
+        if self.publication is not None:
+            self.publication.end(Ended.TAKEN_OVER)
+        self.publication = publication
+
+    def close(self, publication: Publication, now: float) -> None:
+        """The uplink is gone; viewers stay a while, for bridges come back."""
+        if self.publication is publication:
+            self.publication = None
+            self._offline_at = now
+
+    def join(self, viewer: Viewer, now: float) -> None:
+        self.viewers.add(viewer)
+        if (frame := self.current(now)) is not None:
+            viewer.offer(frame, now)
+        self._adjust_demand(now)
+
+    def part(self, viewer: Viewer, now: float) -> None:
+        self.viewers.discard(viewer)
+        self._adjust_demand(now)
+
+    def sweep(self, now: float) -> None:
+        """Look at every deadline of this camera."""
+        if self.publication is not None:
+            self.publication.check(now, silence_s=self._settings.silence_s)
+        watchable = self.can_be_watched(now)
+        for viewer in self.viewers:
+            if not watchable:
+                viewer.leave(Left.CAMERA_OFFLINE)
+            viewer.check(now, stuck_after_s=self._settings.stuck_after_s)
+        self._adjust_demand(now)
+        if self.current(now) is None:
+            self.latest = None
+
+    def _adjust_demand(self, now: float) -> None:
+        """Ask for more at once, for less only after a while: people switch back and forth."""
+        wanted = min(max((viewer.max_fps for viewer in self.viewers), default=0.0), self._settings.max_fps)
+        if wanted >= self.wanted_fps:
+            self._lower_at = None
+        elif self._lower_at is None:
+            self._lower_at = now + self._settings.linger_s
+        if wanted > self.wanted_fps or (self._lower_at is not None and now >= self._lower_at):
+            self.wanted_fps, self._lower_at = wanted, None
+            if self.publication is not None:
+                self.publication.notice()

@@ -1,0 +1,143 @@
+"""All cameras of this process.
+
+Frames live in memory only. What other parts know of the relay is this class, so that replicas can exchange frames
+behind it: a camera whose uplink is elsewhere is a channel whose publication is fed from there.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from uuid import UUID
+
+from fluxprint_camera.relay.channel import Channel, Publication
+from fluxprint_camera.relay.frame import Frame
+from fluxprint_camera.relay.problems import CameraOffline, TooManyViewers
+from fluxprint_camera.relay.viewer import Left, Outlet, Totals, Viewer
+from fluxprint_camera.settings import CameraSettings
+from fluxprint_common.logs import get_logger
+
+log = get_logger(__name__)
+
+
+@dataclass(frozen=True)
+class Live:
+    """What the relay knows about a camera now."""
+
+    online: bool = False
+    frame: Frame | None = None
+    viewers: int = 0
+    fps: float = 0.0
+
+
+class Hub:
+    """Channels by camera.
+
+    Every deadline is looked at by one loop, `run()`; timers for each viewer and frame would cost more than the frames.
+
+    Args:
+        clock: seconds that only ever grow.
+    """
+
+    def __init__(self, settings: CameraSettings, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self.totals = Totals()
+        self._settings = settings
+        self._clock = clock
+        self._channels: dict[UUID, Channel] = {}
+
+    async def run(self) -> None:
+        """Look at the deadlines, for ever."""
+        while True:
+            self.sweep()
+            await asyncio.sleep(self._settings.sweep_s)
+
+    def sweep(self) -> None:
+        """Look at the deadlines once, and forget cameras of which nothing is left."""
+        now = self._clock()
+        for channel in list(self._channels.values()):
+            channel.sweep(now)
+            if channel.is_over(now):
+                del self._channels[channel.camera_id]
+
+    @contextmanager
+    def publishing(self, *, camera_id: UUID, organisation_id: UUID, expires_in_s: float) -> Iterator[Publication]:
+        """The sending side of a camera, taken over from whoever had it."""
+        channel = self._channels.get(camera_id)
+        if channel is None:
+            channel = self._channels[camera_id] = Channel(
+                camera_id=camera_id, organisation_id=organisation_id, settings=self._settings, totals=self.totals
+            )
+        publication = Publication(channel, expires_in_s=expires_in_s, clock=self._clock)
+        channel.open(publication)
+        try:
+            yield publication
+        finally:
+            channel.close(publication, self._clock())
+
+    @contextmanager
+    def watching(
+        self,
+        *,
+        camera_id: UUID,
+        organisation_id: UUID,
+        outlet: Outlet,
+        expires_in_s: float,
+        max_fps: float | None = None,
+    ) -> Iterator[Viewer]:
+        """A viewer of a camera for as long as the block runs, with the newest frame in its slot.
+
+        Raises:
+            CameraOffline: no uplink, or none that the organisation has.
+            TooManyViewers: the camera or the organisation has as many as it may have.
+        """
+        now = self._clock()
+        channel = self._of(organisation_id, camera_id)
+        if channel is None or not channel.can_be_watched(now):
+            raise CameraOffline
+        self._refuse_a_crowd(channel)
+        viewer = Viewer(
+            outlet=outlet,
+            max_fps=max_fps or float("inf"),
+            ends_at=now + expires_in_s,
+            totals=self.totals,
+        )
+        channel.join(viewer, now)
+        try:
+            yield viewer
+        finally:
+            viewer.leave(Left.DISCONNECTED)
+            channel.part(viewer, self._clock())
+            log.info("viewer_left", camera=str(camera_id), why=viewer.left, sent=viewer.sent, dropped=viewer.dropped)
+
+    def look(self, *, camera_id: UUID, organisation_id: UUID) -> Live | None:
+        """A camera as it is now, or None where this process knows nothing of it."""
+        channel = self._of(organisation_id, camera_id)
+        if channel is None:
+            return None
+        now = self._clock()
+        publication = channel.publication
+        return Live(
+            online=publication is not None,
+            frame=channel.current(now),
+            viewers=len(channel.viewers),
+            fps=publication.fps(now) if publication is not None else 0.0,
+        )
+
+    def count(self) -> tuple[int, int]:
+        """How many cameras are online, and how many viewers there are."""
+        channels = self._channels.values()
+        return sum(c.publication is not None for c in channels), sum(len(c.viewers) for c in channels)
+
+    def _of(self, organisation_id: UUID, camera_id: UUID) -> Channel | None:
+        channel = self._channels.get(camera_id)
+        return channel if channel is not None and channel.organisation_id == organisation_id else None
+
+    def _refuse_a_crowd(self, channel: Channel) -> None:
+        of_camera = self._settings.max_viewers_per_camera
+        of_organisation = self._settings.max_viewers_per_organisation
+        if len(channel.viewers) >= of_camera:
+            raise TooManyViewers(f"This camera has {of_camera} viewers, as many as it may have.")
+        neighbours = (c for c in self._channels.values() if c.organisation_id == channel.organisation_id)
+        if sum(len(neighbour.viewers) for neighbour in neighbours) >= of_organisation:
+            raise TooManyViewers(f"Your organisation has {of_organisation} viewers, as many as it may have.")

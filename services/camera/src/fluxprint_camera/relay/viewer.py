@@ -1,0 +1,111 @@
+"""One viewer: a slot for one frame, and when it is over."""
+
+import asyncio
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Protocol
+
+from fluxprint_camera.relay.frame import Frame
+
+
+class Outlet(Protocol):
+    """Where a viewer's frames go."""
+
+    def backlog(self) -> int:
+        """Bytes that the connection has not taken yet."""
+        ...
+
+    def cut(self) -> None:
+        """Drop the connection with what waits in it."""
+        ...
+
+
+class Left(StrEnum):
+    """Why a viewer is gone."""
+
+    DISCONNECTED = "disconnected"
+    EXPIRED = "expired"
+    CAMERA_OFFLINE = "camera_offline"
+    STUCK = "stuck"
+
+
+@dataclass
+class Totals:
+    """Frames since the process started, over all cameras."""
+
+    received: int = 0
+    sent: int = 0
+    dropped: int = 0
+
+
+class Viewer:
+    """Holds at most one frame that is not sent yet: a newer one takes its place, and whoever offers never waits.
+
+    Args:
+        max_fps: frames beyond it are skipped; infinite for a viewer that takes what comes.
+        ends_at: when the viewer's token ends, on the hub's clock.
+    """
+
+    def __init__(self, *, outlet: Outlet, max_fps: float, ends_at: float, totals: Totals) -> None:
+        self.max_fps = max_fps
+        self.sent = 0
+        self.dropped = 0
+        self.left: Left | None = None
+        self._outlet = outlet
+        self._ends_at = ends_at
+        self._totals = totals
+        self._slot: Frame | None = None
+        self._wake = asyncio.Event()
+        self._due = 0.0
+        self._progress: tuple[int, int] = (0, 0)
+        self._progress_at = 0.0
+        self._here_at = 0.0
+
+    def offer(self, frame: Frame, now: float) -> None:
+        """Put a frame into the slot, over one that was not taken in time."""
+        if self.left is not None or now < self._due:
+            return
+        interval = 1 / self.max_fps
+        self._due = max(self._due + interval, now + interval / 2)  # frames come with jitter: keep the average
+        if self._slot is not None:
+            self.dropped += 1
+            self._totals.dropped += 1
+        self._slot = frame
+        self._wake.set()
+
+    async def ready(self) -> bool:
+        """Wait until a frame can be taken; false when there will be none any more."""
+        while self.left is None and self._slot is None:
+            self._wake.clear()
+            await self._wake.wait()
+        return self.left is None
+
+    def take(self) -> Frame | None:
+        """The newest frame, or None where there is none to be sent any more."""
+        frame, self._slot = self._slot, None
+        if frame is not None:
+            self.sent += 1
+            self._totals.sent += 1
+        return frame
+
+    def leave(self, why: Left) -> None:
+        """End this viewer; the first reason counts."""
+        if self.left is None:
+            self.left = why
+            self._slot = None
+            self._wake.set()
+
+    def check(self, now: float, *, stuck_after_s: float) -> None:
+        """Look at the deadlines: the token's end, and progress of the connection."""
+        if now >= self._ends_at:
+            self.leave(Left.EXPIRED)
+        if self.left is None:
+            self._here_at = now
+        backlog = self._outlet.backlog()
+        progress = (self.sent, backlog)
+        if not backlog or progress != self._progress:
+            self._progress, self._progress_at = progress, now
+        # Who has left gets so long for what is on its way, however busily it reads.
+        if backlog and now - min(self._progress_at, self._here_at) >= stuck_after_s:
+            self.leave(Left.STUCK)
+            self._outlet.cut()

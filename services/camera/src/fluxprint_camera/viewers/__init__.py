@@ -1,0 +1,1 @@
+"""Who watches: snapshots, MJPEG streams and the tokens for them."""

@@ -1,0 +1,53 @@
+"""Who may watch: an access token, or a view token in the address, on the routes that ask here and nowhere else."""
+
+from typing import Annotated, Any
+
+from fastapi import Request, Security
+from fastapi.security import APIKeyQuery, HTTPAuthorizationCredentials, SecurityScopes
+
+from fluxprint_camera.viewers.tokens import ViewTokens, Watcher
+from fluxprint_common.logs import get_logger
+from fluxprint_common.permissions import Permission
+from fluxprint_common.principal import bearer, current_principal
+from fluxprint_common.problems import Unauthenticated
+from fluxprint_common.tokens import TokenError
+
+log = get_logger(__name__)
+
+view_token = APIKeyQuery(
+    name="token",
+    scheme_name="ViewToken",
+    auto_error=False,
+    description="A view token of this camera, for `<img>` elements, which cannot send headers.",
+)
+
+
+async def current_watcher(
+    request: Request,
+    needed: SecurityScopes,
+    credentials: Annotated[HTTPAuthorizationCredentials | None, Security(bearer)],
+    token: Annotated[str | None, Security(view_token)],
+) -> Watcher:
+    """The watcher behind a request; where there is a header, it counts.
+
+    Raises:
+        Unauthenticated: neither token is there and valid. Forbidden: the role may not watch.
+    """
+    if credentials is not None or token is None:
+        principal = await current_principal(request, needed, credentials)
+        return Watcher(
+            organisation_id=principal.organisation_id,
+            session_id=principal.session_id,
+            expires_at=principal.expires_at,
+        )
+    tokens: ViewTokens = request.app.state.view_tokens
+    try:
+        return await tokens.read(token)
+    except TokenError as error:
+        log.info("token_refused", reason=error.reason)
+        raise Unauthenticated("The view token is not valid or has expired; ask for a new one.") from None
+
+
+def watches(permission: Permission) -> Any:
+    """A watcher whose access token has this permission, or whose view token was given to somebody with it."""
+    return Security(current_watcher, scopes=[str(permission)])
