@@ -3,9 +3,20 @@
 from collections.abc import AsyncIterator
 
 import pytest
+import structlog
 
 from fluxprint_local.postgres import Cluster
 from support import servers
+
+# Plain lines: structlog's own default draws the locals of every frame, which takes seconds per error.
+structlog.configure(
+    processors=[
+        structlog.contextvars.merge_contextvars,
+        structlog.processors.add_log_level,
+        structlog.processors.format_exc_info,
+        structlog.processors.KeyValueRenderer(key_order=["level", "event"]),
+    ]
+)
 
 
 @pytest.fixture(scope="session")
