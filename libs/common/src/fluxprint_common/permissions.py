@@ -18,6 +18,8 @@ class Role(StrEnum):
 
 class Permission(StrEnum):
     ORGANISATION_READ = "organisation:read"
+    MEMBERS_READ = "members:read"
+    MEMBERS_MANAGE = "members:manage"
     BRIDGES_READ = "bridges:read"
     BRIDGES_MANAGE = "bridges:manage"
     FILES_READ = "files:read"
@@ -34,10 +36,13 @@ class Permission(StrEnum):
 
 _P = Permission
 _LOOK = frozenset(
-    {_P.ORGANISATION_READ, _P.FILES_READ, _P.JOBS_READ, _P.PRINTERS_READ, _P.CAMERAS_VIEW, _P.EVENTS_READ}
-)
+    {
+        _P.ORGANISATION_READ, _P.MEMBERS_READ, _P.FILES_READ, _P.JOBS_READ, _P.PRINTERS_READ, _P.CAMERAS_VIEW,
+        _P.EVENTS_READ,
+    }
+)  # fmt: skip
 _PRINT = _LOOK | {_P.FILES_WRITE, _P.JOBS_WRITE, _P.PRINTERS_OPERATE}
-_MANAGE = _PRINT | {_P.PRINTERS_MANAGE, _P.BRIDGES_READ, _P.BRIDGES_MANAGE}
+_MANAGE = _PRINT | {_P.PRINTERS_MANAGE, _P.MEMBERS_MANAGE, _P.BRIDGES_READ, _P.BRIDGES_MANAGE}
 
 ROLE_PERMISSIONS: MappingProxyType[Role, frozenset[Permission]] = MappingProxyType(
     {
