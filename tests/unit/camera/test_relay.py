@@ -1,0 +1,340 @@
+"""The relay's rules, on a clock that the tests turn."""
+
+import gc
+import weakref
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from uuid import UUID
+
+import pytest
+
+from fluxprint_camera.relay.channel import Ended, Publication
+from fluxprint_camera.relay.frame import Frame
+from fluxprint_camera.relay.hub import Hub
+from fluxprint_camera.relay.problems import CameraOffline, TooManyViewers
+from fluxprint_camera.relay.viewer import Left, Viewer
+from fluxprint_common.ids import new_id
+from support.camera import Clock, Connection, frame, settings_of
+
+ORGANISATION = new_id()
+
+
+class Relay:
+    """A hub with one camera, and a clock."""
+
+    def __init__(self, **settings: object) -> None:
+        self.clock = Clock()
+        self.settings = settings_of(**settings)
+        self.hub = Hub(self.settings, clock=self.clock)
+        self.camera = new_id()
+
+    def publishing(
+        self, camera: UUID | None = None, *, expires_in_s: float = 900
+    ) -> AbstractContextManager[Publication]:
+        return self.hub.publishing(
+            camera_id=camera or self.camera, organisation_id=ORGANISATION, expires_in_s=expires_in_s
+        )
+
+    @contextmanager
+    def watching(
+        self,
+        camera: UUID | None = None,
+        *,
+        connection: Connection | None = None,
+        organisation: UUID = ORGANISATION,
+        expires_in_s: float = 900,
+        max_fps: float | None = None,
+    ) -> Iterator[Viewer]:
+        with self.hub.watching(
+            camera_id=camera or self.camera,
+            organisation_id=organisation,
+            outlet=connection or Connection(),
+            expires_in_s=expires_in_s,
+            max_fps=max_fps,
+        ) as viewer:
+            yield viewer
+
+    def after(self, seconds: float) -> None:
+        """Let time pass, and the loop look once."""
+        self.clock.now += seconds
+        self.hub.sweep()
+
+
+def taken(viewer: Viewer) -> int | None:
+    """The number of the frame that the viewer would send now."""
+    newest = viewer.take()
+    return newest.sequence if newest else None
+
+
+class TestSlot:
+    def test_gives_each_frame_once_and_in_order_to_who_keeps_up(self) -> None:
+        relay = Relay()
+        with relay.publishing() as publication, relay.watching() as viewer:
+            seen = []
+            for number in range(1, 51):
+                publication.publish(frame(number))
+                seen += [taken(viewer), taken(viewer)]
+        assert [number for number in seen if number] == list(range(1, 51))
+        assert viewer.dropped == 0
+
+    def test_a_slow_viewer_gets_the_newest_and_delays_nobody(self) -> None:
+        relay = Relay()
+        with relay.publishing() as publication, relay.watching() as slow, relay.watching() as fast:
+            seen = []
+            for number in range(1, 11):
+                publication.publish(frame(number))
+                seen.append(taken(fast))
+            assert seen == list(range(1, 11))
+            assert taken(slow) == 10
+            assert taken(slow) is None
+        assert (slow.dropped, fast.dropped) == (9, 0)
+        assert (relay.hub.totals.received, relay.hub.totals.sent, relay.hub.totals.dropped) == (10, 11, 9)
+
+    def test_no_more_than_one_frame_is_kept_however_many_do_not_read(self) -> None:
+        relay = Relay()
+        alive: weakref.WeakSet[Frame] = weakref.WeakSet()
+        with relay.publishing() as publication, relay.watching(), relay.watching(), relay.watching():
+            for number in range(1, 501):
+                newest = frame(number)
+                alive.add(newest)
+                publication.publish(newest)
+            gc.collect()
+            assert [kept.sequence for kept in alive] == [500]
+
+    async def test_waiting_ends_with_a_frame_and_with_leaving(self) -> None:
+        relay = Relay()
+        with relay.publishing() as publication, relay.watching() as viewer:
+            publication.publish(frame(1))
+            assert await viewer.ready()
+            viewer.leave(Left.DISCONNECTED)
+            assert not await viewer.ready()
+            assert viewer.take() is None
+
+    def test_a_late_viewer_gets_the_last_frame_at_once(self) -> None:
+        relay = Relay()
+        with relay.publishing() as publication:
+            publication.publish(frame(7))
+            relay.after(relay.settings.idle_interval_s)
+            with relay.watching() as viewer:
+                assert taken(viewer) == 7
+
+    def test_a_late_viewer_gets_no_frame_that_is_not_current(self) -> None:
+        relay = Relay()
+        with relay.publishing() as publication:
+            publication.publish(frame(7))
+            relay.clock.now += relay.settings.silence_s
+            with relay.watching() as viewer:
+                assert taken(viewer) is None
+
+    def test_a_viewer_with_a_limit_gets_that_many(self) -> None:
+        relay = Relay(max_fps=30)
+        with relay.publishing() as publication, relay.watching(max_fps=5) as viewer:
+            seen = []
+            for number in range(1, 301):
+                relay.clock.now += 1 / 30
+                publication.publish(frame(number))
+                seen.append(taken(viewer))
+        assert sum(number is not None for number in seen) in range(49, 52)
+        assert viewer.dropped == 0
+
+
+class TestUplink:
+    def test_a_newer_one_takes_over(self) -> None:
+        relay = Relay()
+        with relay.publishing() as old, relay.watching() as viewer:
+            old.publish(frame(1))
+            with relay.publishing() as new:
+                assert (old.ended, new.ended) == (Ended.TAKEN_OVER, None)
+                new.publish(frame(5))
+                old.publish(frame(2))
+                assert taken(viewer) == 5
+
+    def test_the_end_of_the_old_one_leaves_the_new_one_alone(self) -> None:
+        relay = Relay()
+        old = ExitStack()
+        old.enter_context(relay.publishing())
+        with relay.publishing():
+            old.close()
+            live = relay.hub.look(camera_id=relay.camera, organisation_id=ORGANISATION)
+            assert live is not None
+            assert live.online
+
+    def test_ends_with_its_token(self) -> None:
+        relay = Relay()
+        with relay.publishing(expires_in_s=10) as publication:
+            relay.after(9)
+            assert publication.ended is None
+            relay.after(1)
+            assert publication.ended is Ended.EXPIRED
+
+    def test_ends_when_it_is_silent(self) -> None:
+        relay = Relay(idle_interval_s=10, idle_margin_s=5)
+        with relay.publishing() as publication:
+            relay.after(24)
+            publication.publish(frame(1))
+            relay.after(24)
+            assert publication.ended is None
+            relay.after(1)
+            assert publication.ended is Ended.SILENT
+
+    def test_says_how_many_frames_come(self) -> None:
+        relay = Relay()
+        with relay.publishing() as publication:
+            for number in range(1, 41):
+                publication.publish(frame(number))
+                relay.clock.now += 0.1
+            live = relay.hub.look(camera_id=relay.camera, organisation_id=ORGANISATION)
+        assert live is not None
+        assert live.fps == pytest.approx(10, rel=0.05)
+
+
+class TestDemand:
+    def test_rises_at_once_and_falls_after_a_while(self) -> None:
+        relay = Relay(max_fps=15, linger_s=3)
+        with relay.publishing() as publication:
+            assert publication.wanted_fps == 0
+            with relay.watching():
+                assert publication.wanted_fps == 15
+            relay.after(2)
+            assert publication.wanted_fps == 15
+            relay.after(2)
+            assert publication.wanted_fps == 0
+
+    def test_does_not_fall_for_a_viewer_who_comes_back(self) -> None:
+        relay = Relay(linger_s=3)
+        with relay.publishing() as publication:
+            with relay.watching():
+                pass
+            relay.after(2)
+            with relay.watching():
+                relay.after(10)
+                assert publication.wanted_fps == relay.settings.max_fps
+
+    def test_is_that_of_the_fastest_viewer_within_the_limit(self) -> None:
+        relay = Relay(max_fps=15, linger_s=3)
+        with relay.publishing() as publication, relay.watching(max_fps=2):
+            assert publication.wanted_fps == 2
+            with relay.watching(max_fps=8):
+                assert publication.wanted_fps == 8
+            with relay.watching(max_fps=40):
+                assert publication.wanted_fps == 15
+            relay.after(2)
+            relay.after(2)
+            assert publication.wanted_fps == 2
+
+    async def test_wakes_the_uplink_when_it_changes(self) -> None:
+        relay = Relay()
+        with relay.publishing() as publication, relay.watching():
+            await publication.changed()
+
+    def test_is_known_to_the_uplink_that_comes_back(self) -> None:
+        relay = Relay()
+        with ExitStack() as stack:
+            with relay.publishing():
+                stack.enter_context(relay.watching())
+            with relay.publishing() as publication:
+                assert publication.wanted_fps == relay.settings.max_fps
+
+
+class TestDeadlines:
+    def test_a_viewer_leaves_with_its_token(self) -> None:
+        relay = Relay()
+        with relay.publishing(), relay.watching(expires_in_s=5) as viewer:
+            relay.after(4)
+            assert viewer.left is None
+            relay.after(1)
+            assert viewer.left is Left.EXPIRED
+
+    def test_viewers_wait_a_while_for_the_bridge_to_come_back(self) -> None:
+        relay = Relay(offline_grace_s=10)
+        with ExitStack() as stack:
+            with relay.publishing():
+                viewer = stack.enter_context(relay.watching())
+            relay.after(9)
+            assert viewer.left is not Left.CAMERA_OFFLINE
+            relay.after(1)
+            assert viewer.left is Left.CAMERA_OFFLINE
+
+    def test_a_stuck_viewer_is_cut_off(self) -> None:
+        relay = Relay(stuck_after_s=5)
+        connection = Connection()
+        with relay.publishing(), relay.watching(connection=connection) as viewer:
+            relay.after(1)
+            connection.waiting = 4000
+            relay.after(1)
+            relay.after(4)
+            assert (viewer.left, connection.cuts) == (None, 0)
+            relay.after(1)
+            assert (viewer.left, connection.cuts) == (Left.STUCK, 1)
+
+    def test_a_slow_viewer_is_not_stuck(self) -> None:
+        relay = Relay(stuck_after_s=5, idle_interval_s=300)
+        connection = Connection(waiting=4000)
+        with relay.publishing(), relay.watching(connection=connection) as viewer:
+            for _ in range(100):
+                connection.waiting -= 1
+                relay.after(4)
+            assert (viewer.left, connection.cuts) == (None, 0)
+
+    def test_an_idle_viewer_is_not_stuck(self) -> None:
+        relay = Relay(stuck_after_s=5, idle_interval_s=300)
+        with relay.publishing(), relay.watching() as viewer:
+            relay.after(100)
+            assert viewer.left is None
+
+    def test_who_has_left_cannot_hold_the_connection_by_reading_slowly(self) -> None:
+        relay = Relay(stuck_after_s=5)
+        connection = Connection(waiting=4000)
+        with relay.publishing(), relay.watching(connection=connection, expires_in_s=2) as viewer:
+            for _ in range(8):
+                connection.waiting -= 1
+                relay.after(1)
+            assert (viewer.left, connection.cuts > 0) == (Left.EXPIRED, True)
+
+    def test_a_camera_is_forgotten_when_nothing_of_it_is_left(self) -> None:
+        relay = Relay()
+        with relay.publishing() as publication:
+            publication.publish(frame(1))
+        relay.after(relay.settings.silence_s - 1)
+        live = relay.hub.look(camera_id=relay.camera, organisation_id=ORGANISATION)
+        assert live is not None
+        assert live.frame is not None
+        assert not live.online
+        relay.after(1)
+        assert relay.hub.look(camera_id=relay.camera, organisation_id=ORGANISATION) is None
+
+
+class TestLimits:
+    def test_of_a_camera(self) -> None:
+        relay = Relay(max_viewers_per_camera=2)
+        with relay.publishing():
+            with relay.watching(), relay.watching(), pytest.raises(TooManyViewers), relay.watching():
+                pass
+            with relay.watching():
+                pass
+
+    def test_of_an_organisation(self) -> None:
+        relay = Relay(max_viewers_per_organisation=2)
+        second = new_id()
+        with relay.publishing(), relay.publishing(second), relay.watching(), relay.watching(second):
+            with pytest.raises(TooManyViewers), relay.watching():
+                pass
+            assert relay.hub.count() == (2, 2)
+
+    def test_another_organisation_finds_nothing(self) -> None:
+        relay = Relay()
+        with relay.publishing() as publication:
+            publication.publish(frame(1))
+            assert relay.hub.look(camera_id=relay.camera, organisation_id=new_id()) is None
+            with pytest.raises(CameraOffline), relay.watching(organisation=new_id()):
+                pass
+
+    def test_a_camera_without_an_uplink_cannot_be_watched(self) -> None:
+        relay = Relay(offline_grace_s=10)
+        with pytest.raises(CameraOffline), relay.watching():
+            pass
+        with relay.publishing() as publication:
+            publication.publish(frame(1))
+        relay.after(10)
+        with pytest.raises(CameraOffline), relay.watching():
+            pass
