@@ -3,7 +3,7 @@
 import asyncio
 import random
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from fluxprint_common.logs import get_logger
 
@@ -12,6 +12,7 @@ log = get_logger(__name__)
 MIN_BACKOFF_S = 0.2
 MAX_BACKOFF_S = 15.0
 FAILURES_UNTIL_UNHEALTHY = 3
+RECOVERED_AFTER_S = 5.0
 STOP_TIMEOUT_S = 5.0
 
 Loop = Callable[[], Awaitable[None]]
@@ -20,35 +21,36 @@ Loop = Callable[[], Awaitable[None]]
 @dataclass
 class _Watched:
     run: Loop
+    critical: bool
     task: asyncio.Task[None] | None = None
-    failures: int = field(default=0)
+    failures: int = 0
+    started_at: float | None = None  # None while it waits to be started again
 
 
 class Supervisor:
     """Runs loops for ever.
 
-    A loop that raises or returns is started again with growing, jittered pauses; after a few failures in a row its
-    name appears in `unhealthy()`. A loop that ran for a while starts counting anew.
+    A loop that raises or returns is started again with growing, jittered pauses. After a few failures in a row its name
+    appears in `unhealthy()`, until it has run for a while again.
     """
 
     def __init__(self) -> None:
         self._loops: dict[str, _Watched] = {}
-        self._stopping = False
 
-    def start(self, name: str, run: Loop) -> None:
-        """Start a loop under a name of its own."""
+    def start(self, name: str, run: Loop, *, critical: bool = True) -> None:
+        """Start a loop under a name of its own.
+
+        Args:
+            critical: False for a loop whose failing leaves the service able to do its work (whatever hangs on Redis).
+        """
         if name in self._loops:
             raise ValueError(f"a loop named {name} runs already")
-        watched = self._loops[name] = _Watched(run)
+        watched = self._loops[name] = _Watched(run, critical)
         watched.task = asyncio.create_task(self._keep_running(name, watched), name=f"loop:{name}")
 
     def unhealthy(self) -> list[str]:
-        """The loops that keep failing or are dead."""
-        return [
-            name
-            for name, watched in self._loops.items()
-            if watched.failures >= FAILURES_UNTIL_UNHEALTHY or watched.task is None or watched.task.done()
-        ]
+        """The critical loops that keep failing or are dead."""
+        return [name for name, watched in self._loops.items() if watched.critical and _is_failing(watched)]
 
     @property
     def names(self) -> list[str]:
@@ -68,18 +70,26 @@ class Supervisor:
     async def _keep_running(self, name: str, watched: _Watched) -> None:
         clock = asyncio.get_running_loop().time
         while True:
-            started = clock()
+            watched.started_at = clock()
             try:
                 await watched.run()
                 log.warning("loop_ended", loop=name)
-            except asyncio.CancelledError:
-                raise
-            except Exception:
-                log.exception("loop_failed", loop=name, failures=watched.failures + 1)
-            if clock() - started > MAX_BACKOFF_S * 2:
+            except Exception as error:
+                log.warning("loop_failed", loop=name, error=repr(error), exc_info=watched.critical)
+            if clock() - watched.started_at > RECOVERED_AFTER_S:
                 watched.failures = 0
+            watched.started_at = None
             watched.failures += 1
             await asyncio.sleep(backoff_s(watched.failures))
+
+
+def _is_failing(watched: _Watched) -> bool:
+    if watched.task is None or watched.task.done():
+        return True
+    if watched.failures < FAILURES_UNTIL_UNHEALTHY:
+        return False
+    now = asyncio.get_running_loop().time()
+    return watched.started_at is None or now - watched.started_at < RECOVERED_AFTER_S
 
 
 def backoff_s(failures: int, *, cap_s: float = MAX_BACKOFF_S) -> float:

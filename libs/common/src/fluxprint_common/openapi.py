@@ -19,11 +19,14 @@ PROBLEM_STATUSES: dict[int, str] = {
     403: "Signed in, but the role does not allow this",
     404: "There is no such thing, or it is not yours",
     409: "The state of the resource does not allow this",
+    412: "Somebody changed it meanwhile; read it again",
     413: "The body is too large",
     415: "The body has another media type than this path takes",
     416: "No such range",
     422: "The content is not valid; see errors",
+    428: "Send If-Match with the ETag that you read",
     429: "Too many requests; wait for Retry-After seconds",
+    507: "There is no room left; nothing was stored",
     503: "A part of the system is away; try again after Retry-After seconds",
 }
 _RATE_LIMIT_HEADERS = {

@@ -160,7 +160,7 @@ class TokenVerifier:
         self._max_lifetime_s = max_lifetime_s
         self._now = now
         # Signature checks cost 100 times a dictionary look-up; a token's own end still counts at each use.
-        self._verified: OrderedDict[str, Claims] = OrderedDict()
+        self._verified: OrderedDict[str, tuple[VerificationKey, Claims]] = OrderedDict()
 
     async def verify(self, token: str) -> Claims:
         """The claims of a token that is genuine, meant for us and alive.
@@ -168,16 +168,16 @@ class TokenVerifier:
         Raises:
             TokenError: with the reason, for the log.
         """
-        claims = self._verified.get(token)
-        if claims is None:
-            claims = await self._check(token)
-            self._verified[token] = claims
+        key, claims = self._verified.get(token, (None, {}))
+        # A key that is no longer published takes its tokens with it.
+        if key is None or await self._keys.get(key.kid) is not key:
+            key, claims = self._verified[token] = await self._check(token)
             if len(self._verified) > _CACHE_SIZE:
                 self._verified.popitem(last=False)
         self._check_times(claims)
         return claims
 
-    async def _check(self, token: str) -> Claims:
+    async def _check(self, token: str) -> tuple[VerificationKey, Claims]:
         header, payload = _split(token)
         kid, algorithm = header.get("kid"), header.get("alg")
         if not isinstance(kid, str) or "crit" in header or header.get("typ") not in ("at+jwt", "JWT"):
@@ -193,7 +193,7 @@ class TokenVerifier:
             raise TokenError("wrong issuer or audience")
         if any(not isinstance(payload.get(name), str) or not payload[name] for name in self._required):
             raise TokenError("a required claim is missing")
-        return payload
+        return key, payload
 
     def _check_times(self, claims: Claims) -> None:
         issued, expires, now = claims.get("iat"), claims.get("exp"), self._now()
@@ -204,6 +204,9 @@ class TokenVerifier:
             raise TokenError("lifetime too long, or issued in the future")
         if now >= expires + LEEWAY_S:
             raise TokenError("expired")
+        not_before = claims.get("nbf", issued)
+        if type(not_before) is not int or not_before > now + LEEWAY_S:
+            raise TokenError("not valid yet")
 
 
 def _split(token: str) -> tuple[dict[str, object], dict[str, object]]:
@@ -216,7 +219,7 @@ def _split(token: str) -> tuple[dict[str, object], dict[str, object]]:
     _decode(segments[2])
     try:
         header, payload = (json.loads(_decode(segment)) for segment in segments[:2])
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise TokenError("not JSON") from error
     if not isinstance(header, dict) or not isinstance(payload, dict):
         raise TokenError("not JSON objects")

@@ -18,6 +18,7 @@ class QueueSettings(ServiceSettings):
     port: int = Field(8002, ge=0, le=65535)
     auth_url: str = Field(description="Where the auth service answers inside the network", pattern="^https?://[^/]+$")
     storage_dir: Path
+    openapi_file: Path = Path("openapi/openapi.json")
     enabled: bool = Field(True, validation_alias=shared("ENABLED"))
     max_file_bytes: int = Field(50 * 1024 * 1024, ge=1024, le=2 * 1024**3)
     lease_s: int = Field(60, ge=5, le=3600)

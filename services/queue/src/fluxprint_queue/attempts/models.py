@@ -31,7 +31,7 @@ class Attempt(Base):
         ),
         # ... and a second print of a copy.
         Index(
-            "uq_attempt_copy", "job_id", "copy", unique=True,
+            "uq_attempt_copy", "job_id", "copy_number", unique=True,
             postgresql_where=text(f"state IN {states_sql(LIVE | {AttemptState.COMPLETED})}"),
         ),
         Index("ix_attempt_leased", "lease_expires_at", postgresql_where=text("state = 'claimed'")),
@@ -45,7 +45,7 @@ class Attempt(Base):
     printer_id: Mapped[UUID] = mapped_column(ForeignKey(f"{SCHEMA}.printer.id"))
     bridge_id: Mapped[UUID]
     journal_id: Mapped[UUID]
-    copy: Mapped[int]
+    copy_number: Mapped[int]
     state: Mapped[str] = mapped_column(Text)
     fence: Mapped[int] = mapped_column(BigInteger, FENCE, server_default=FENCE.next_value())
     lease_expires_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))

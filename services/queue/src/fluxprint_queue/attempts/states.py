@@ -35,7 +35,8 @@ _OUTCOMES = frozenset({_S.COMPLETED, _S.FAILED, _S.CANCELLED})
 TRANSITIONS: MappingProxyType[AttemptState, frozenset[AttemptState]] = MappingProxyType(
     {
         _S.CLAIMED: frozenset({_S.STARTING, _S.RELEASED, _S.CANCELLED}),
-        _S.STARTING: _OUTCOMES | {_S.PRINTING, _S.UNKNOWN},
+        # Back from `starting` only by a report that proves that start was refused or never pressed.
+        _S.STARTING: _OUTCOMES | {_S.PRINTING, _S.UNKNOWN, _S.RELEASED},
         _S.PRINTING: _OUTCOMES | {_S.PAUSED, _S.UNKNOWN},
         _S.PAUSED: _OUTCOMES | {_S.PRINTING, _S.UNKNOWN},
         _S.UNKNOWN: _OUTCOMES,

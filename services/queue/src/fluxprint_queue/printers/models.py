@@ -3,7 +3,7 @@
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import CheckConstraint, DateTime, Index, Text, func
+from sqlalchemy import CheckConstraint, DateTime, Index, Text, func, text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -28,7 +28,11 @@ class Printer(Base):
         Index(None, "organisation_id", "id"),
         Index(None, "bridge_id"),
         Index(
-            "uq_printer_name", "organisation_id", func.lower("name"), unique=True, postgresql_where="deleted_at IS NULL"
+            "uq_printer_name",
+            "organisation_id",
+            text("lower(name)"),
+            unique=True,
+            postgresql_where=text("deleted_at IS NULL"),
         ),
     )
 

@@ -1,0 +1,191 @@
+"""SQL of attempts. Locks are always taken in the order printer, job, attempt."""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+from sqlalchemy import Select, exists, func, select, text, update
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from fluxprint_common.ids import new_id
+from fluxprint_common.principal import Principal
+from fluxprint_queue.attempts.models import FENCE, Attempt, AttemptReport, states_sql
+from fluxprint_queue.attempts.states import LIVE, AttemptState, ReportKind
+from fluxprint_queue.files.models import File
+from fluxprint_queue.jobs.models import CLAIMABLE_SQL
+
+# One statement picks the best job for a printer and opens the attempt. The printer's row is locked, so claims for one
+# printer queue up; jobs that another printer is taking at this moment are skipped, not waited for.
+_CLAIM = text(
+    f"""
+    WITH chosen_printer AS MATERIALIZED (
+        SELECT id, organisation_id FROM queue.printer p
+        WHERE p.id = :printer_id AND p.bridge_id = :bridge_id AND p.organisation_id = :organisation_id
+          AND p.deleted_at IS NULL AND p.enabled AND p.bed_state = 'clear'
+          AND NOT EXISTS (SELECT FROM queue.attempt a WHERE a.printer_id = p.id AND a.state IN {states_sql(LIVE)})
+        FOR UPDATE
+    ), chosen_job AS MATERIALIZED (
+        SELECT j.id FROM queue.job j JOIN chosen_printer p ON p.organisation_id = j.organisation_id
+        WHERE {CLAIMABLE_SQL.replace("state", "j.state").replace("copies_open", "j.copies_open")}
+          AND (j.printer_id IS NULL OR j.printer_id = p.id)
+        ORDER BY j.priority DESC, j.id
+        LIMIT 1
+        FOR UPDATE OF j SKIP LOCKED
+    ), taken AS (
+        UPDATE queue.job j SET copies_open = j.copies_open - 1 FROM chosen_job c WHERE j.id = c.id
+        RETURNING j.id, j.organisation_id, j.copies
+    )
+    INSERT INTO queue.attempt (id, organisation_id, job_id, printer_id, bridge_id, journal_id,
+                               copy_number, state, lease_expires_at)
+    SELECT :attempt_id, taken.organisation_id, taken.id, :printer_id, :bridge_id, :journal_id,
+           (SELECT min(n) FROM generate_series(1, taken.copies) n
+             WHERE NOT EXISTS (SELECT FROM queue.attempt a WHERE a.job_id = taken.id AND a.copy_number = n
+                                AND a.state IN {states_sql(LIVE | {AttemptState.COMPLETED})})),
+           'claimed', clock_timestamp() + make_interval(secs => :lease_s)
+    FROM taken
+    RETURNING id
+    """  # noqa: S608  (only our own state names are put together)
+)
+
+
+@dataclass(frozen=True)
+class Held:
+    """An attempt, the seconds that are left of its lease by the database's clock, and its file."""
+
+    attempt: Attempt
+    lease_left_s: float
+    file: File
+
+
+def readable(principal: Principal) -> Select[Attempt]:
+    """The attempts of an organisation."""
+    return select(Attempt).where(Attempt.organisation_id == principal.organisation_id)
+
+
+def of_bridge(principal: Principal) -> Select[Attempt]:
+    """The attempts of the bridge whose token this is."""
+    return readable(principal).where(Attempt.bridge_id == principal.subject)
+
+
+async def claim(
+    session: AsyncSession, principal: Principal, printer_id: UUID, *, journal_id: UUID, lease_s: int
+) -> UUID | None:
+    """Open an attempt of the best job for an idle printer; None where there is nothing to do."""
+    claimed: UUID | None = await session.scalar(
+        _CLAIM,
+        {
+            "printer_id": printer_id,
+            "bridge_id": principal.subject,
+            "organisation_id": principal.organisation_id,
+            "attempt_id": new_id(),
+            "journal_id": journal_id,
+            "lease_s": lease_s,
+        },
+    )
+    return claimed
+
+
+async def adopt(session: AsyncSession, principal: Principal, printer_id: UUID, *, lease_s: int) -> UUID | None:
+    """Give the printer's live attempt a new fence, so that whoever held it before is refused; its id, if any."""
+    lease = func.clock_timestamp() + func.make_interval(0, 0, 0, 0, 0, 0, lease_s)
+    return await session.scalar(
+        update(Attempt)
+        .where(
+            Attempt.printer_id == printer_id,
+            Attempt.bridge_id == principal.subject,
+            Attempt.organisation_id == principal.organisation_id,
+            Attempt.state.in_(sorted(LIVE)),
+        )
+        .values(fence=FENCE.next_value(), lease_expires_at=lease)
+        .returning(Attempt.id)
+    )
+
+
+async def held(session: AsyncSession, principal: Principal, attempt_id: UUID, *, lock: bool = False) -> Held | None:
+    """A bridge's attempt with its lease and file."""
+    from fluxprint_queue.jobs.models import Job  # noqa: PLC0415  (jobs and attempts know each other's tables)
+
+    left = func.extract("epoch", Attempt.lease_expires_at - func.clock_timestamp())
+    statement = (
+        of_bridge(principal)
+        .add_columns(left, File)
+        .join(Job, Job.id == Attempt.job_id)
+        .join(File, File.id == Job.file_id)
+        .where(Attempt.id == attempt_id)
+        .execution_options(populate_existing=True)
+    )
+    row = (await session.execute(statement.with_for_update(of=Attempt) if lock else statement)).one_or_none()
+    return Held(row[0], float(row[1]), row[2]) if row else None
+
+
+async def find_of_bridge(session: AsyncSession, principal: Principal, attempt_id: UUID) -> Attempt | None:
+    return await session.scalar(of_bridge(principal).where(Attempt.id == attempt_id))
+
+
+async def find(session: AsyncSession, principal: Principal, attempt_id: UUID) -> Attempt | None:
+    return await session.scalar(readable(principal).where(Attempt.id == attempt_id))
+
+
+async def locked(session: AsyncSession, attempt_id: UUID) -> Attempt:
+    """The attempt as it is now, and stays until the transaction ends. Its job is locked already."""
+    statement = select(Attempt).where(Attempt.id == attempt_id).with_for_update()
+    return (await session.scalars(statement.execution_options(populate_existing=True))).one()
+
+
+async def of_job(session: AsyncSession, job_id: UUID, states: Collection[AttemptState]) -> Sequence[Attempt]:
+    """A job's attempts in some states, locked."""
+    statement = select(Attempt).where(Attempt.job_id == job_id, Attempt.state.in_(sorted(states)))
+    return (await session.scalars(statement.order_by(Attempt.id).with_for_update())).all()
+
+
+async def states_of_job(session: AsyncSession, job_id: UUID) -> set[AttemptState]:
+    """The states of a job's live attempts."""
+    rows = await session.scalars(
+        select(Attempt.state).where(Attempt.job_id == job_id, Attempt.state.in_(sorted(LIVE))).distinct()
+    )
+    return {AttemptState(state) for state in rows}
+
+
+async def list_of_job(
+    session: AsyncSession, principal: Principal, job_id: UUID, *, before: UUID | None, limit: int
+) -> Sequence[Attempt]:
+    """Newest first."""
+    statement = readable(principal).where(Attempt.job_id == job_id).order_by(Attempt.id.desc()).limit(limit)
+    return (await session.scalars(statement.where(Attempt.id < before) if before else statement)).all()
+
+
+async def live_on_printer(session: AsyncSession, printer_id: UUID, states: Collection[AttemptState]) -> bool:
+    """Whether the printer has an attempt in one of these states."""
+    return bool(
+        await session.scalar(
+            select(exists().where(Attempt.printer_id == printer_id, Attempt.state.in_(sorted(states))))
+        )
+    )
+
+
+async def renew_lease(session: AsyncSession, attempt_id: UUID, *, lease_s: int) -> None:
+    lease = func.clock_timestamp() + func.make_interval(0, 0, 0, 0, 0, 0, lease_s)
+    await session.execute(update(Attempt).where(Attempt.id == attempt_id).values(lease_expires_at=lease))
+
+
+async def take_report(session: AsyncSession, attempt_id: UUID, report_id: UUID, kind: ReportKind) -> bool:
+    """Remember a report; False where it was taken in before."""
+    statement = insert(AttemptReport).values(attempt_id=attempt_id, report_id=report_id, kind=kind)
+    return await session.scalar(statement.on_conflict_do_nothing().returning(AttemptReport.report_id)) is not None
+
+
+async def expired_leases(session: AsyncSession, *, limit: int) -> Sequence[tuple[UUID, UUID]]:
+    """Attempt and job ids of claims whose lease ran out."""
+    rows = await session.execute(
+        select(Attempt.id, Attempt.job_id)
+        .where(Attempt.state == AttemptState.CLAIMED, Attempt.lease_expires_at < func.clock_timestamp())
+        .limit(limit)
+    )
+    return [(row.id, row.job_id) for row in rows]
+
+
+async def lease_left_s(session: AsyncSession, attempt_id: UUID) -> float:
+    """Seconds until an attempt's lease ends, by the database's clock."""
+    left = func.extract("epoch", Attempt.lease_expires_at - func.clock_timestamp())
+    return float(await session.scalar(select(left).where(Attempt.id == attempt_id)) or 0)

@@ -1,0 +1,174 @@
+"""HTTP of bridges: the calls of docs/protocol.md. A bridge sees its own printers and attempts, and nothing else."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Request, Response
+from sqlalchemy.exc import IntegrityError
+
+from fluxprint_common.database import Database, Reading, Session
+from fluxprint_common.ids import PrinterId
+from fluxprint_common.openapi import binary, problems
+from fluxprint_common.permissions import Permission
+from fluxprint_common.principal import Principal, require
+from fluxprint_queue.attempts import repository as attempts
+from fluxprint_queue.attempts import service as attempt_rules
+from fluxprint_queue.attempts.errors import AttemptNotFound
+from fluxprint_queue.attempts.repository import Held
+from fluxprint_queue.attempts.service import Report
+from fluxprint_queue.bridge.schemas import (
+    AssignedAttempt,
+    AssignedFile,
+    Assignment,
+    AttemptReport,
+    BridgeCommand,
+    BridgeCommandList,
+    BridgePrinter,
+    BridgePrinterList,
+    Claim,
+    CommandResult,
+    ForeignPrint,
+    Lease,
+    LeaseRenewal,
+    Permit,
+    PermitRequest,
+    ReportedAttempt,
+)
+from fluxprint_queue.commands import repository as commands
+from fluxprint_queue.commands import service as command_rules
+from fluxprint_queue.commands.states import CommandState
+from fluxprint_queue.files.routes import content_response
+from fluxprint_queue.ids import AttemptId, CommandId
+from fluxprint_queue.printers import repository as printers
+from fluxprint_queue.printers import service as printer_rules
+from fluxprint_queue.settings import QueueSettings
+
+router = APIRouter(prefix="/bridge", tags=["bridge"])
+
+Bridge = Annotated[Principal, require(Permission.BRIDGE_WORK)]
+
+
+@router.get("/printers", response_model=BridgePrinterList, responses=problems(401, 403))
+async def list_bridge_printers(session: Reading, principal: Bridge) -> BridgePrinterList:
+    """The printers that this bridge is to reach."""
+    found = await printers.list_of_bridge(session, principal)
+    return BridgePrinterList(items=[BridgePrinter.model_validate(printer) for printer in found])
+
+
+@router.post(
+    "/printers/{printer_id}/claim",
+    response_model=Assignment,
+    responses=problems(401, 403, 404, 409) | {204: {"description": "Nothing to do."}},
+)
+async def claim_work(request: Request, principal: Bridge, printer_id: PrinterId, body: Claim) -> Assignment | Response:
+    """Take the best job for an idle printer, or take over the attempt that the printer has already."""
+    settings: QueueSettings = request.app.state.settings
+    database: Database = request.app.state.database
+    try:
+        async with database.unit_of_work() as session:
+            held = await attempt_rules.claim(session, settings, principal, printer_id, body.journal_id)
+    except IntegrityError:
+        # Two claims for one printer at once: the index let one through, and this one takes over what that one opened.
+        async with database.unit_of_work() as session:
+            held = await attempt_rules.claim(session, settings, principal, printer_id, body.journal_id)
+    return _assignment(held, body) if held else Response(status_code=204)
+
+
+@router.get(
+    "/attempts/{attempt_id}/file",
+    response_class=Response,
+    responses=problems(401, 403, 404, 416)
+    | {200: binary("text/x-gcode", "The file.", ETag="Its SHA-256."), 206: binary("text/x-gcode", "A range.")},
+)
+async def download_attempt_file(
+    request: Request, session: Reading, principal: Bridge, attempt_id: AttemptId
+) -> Response:
+    """The file that an attempt prints, with ranges."""
+    held = await attempts.held(session, principal, attempt_id)
+    if held is None:
+        raise AttemptNotFound
+    return content_response(request.app.state.storage, held.file)
+
+
+@router.post("/attempts/{attempt_id}/lease", response_model=Lease, responses=problems(401, 403, 404, 409))
+async def renew_lease(
+    request: Request, session: Session, principal: Bridge, attempt_id: AttemptId, body: LeaseRenewal
+) -> Lease:
+    """Keep an attempt while its file is transferred."""
+    lease_s = await attempt_rules.renew_lease(session, request.app.state.settings, principal, attempt_id, body.fence)
+    return Lease(lease_expires_in_s=lease_s)
+
+
+@router.post("/attempts/{attempt_id}/permit", response_model=Permit, responses=problems(401, 403, 404, 409))
+async def request_permit(
+    request: Request, session: Session, principal: Bridge, attempt_id: AttemptId, body: PermitRequest
+) -> Permit:
+    """Ask to press start. Only this answer, once it has arrived, allows it."""
+    settings: QueueSettings = request.app.state.settings
+    attempt = await attempt_rules.permit(
+        session, settings, principal, attempt_id, fence=body.fence, journal_id=body.journal_id
+    )
+    return Permit(attempt_id=attempt.id, fence=attempt.fence, permit_valid_s=settings.permit_valid_s)
+
+
+@router.post("/attempts/{attempt_id}/reports", response_model=ReportedAttempt, responses=problems(401, 403, 404, 409))
+async def report_attempt(
+    request: Request, session: Session, principal: Bridge, attempt_id: AttemptId, body: AttemptReport
+) -> ReportedAttempt:
+    """Tell what happened at the printer; repeating a report changes nothing."""
+    attempt = await attempt_rules.report(
+        session, request.app.state.settings, principal, attempt_id, Report(**body.model_dump())
+    )
+    return ReportedAttempt.model_validate(attempt)
+
+
+@router.post(
+    "/printers/{printer_id}/foreign-print",
+    status_code=204,
+    response_class=Response,
+    responses=problems(401, 403, 404),
+)
+async def report_foreign_print(
+    session: Session, principal: Bridge, printer_id: PrinterId, body: ForeignPrint
+) -> Response:
+    """Tell that the printer prints something that is not ours: its bed is occupied."""
+    await printer_rules.foreign_print(session, principal, printer_id, body.file_name)
+    return Response(status_code=204)
+
+
+@router.get("/printers/{printer_id}/commands", response_model=BridgeCommandList, responses=problems(401, 403, 404))
+async def list_pending_commands(session: Reading, principal: Bridge, printer_id: PrinterId) -> BridgeCommandList:
+    """The orders that wait for a printer, oldest first."""
+    if await printers.find_of_bridge(session, principal, printer_id) is None:
+        raise printer_rules.PrinterNotFound
+    waiting = await commands.pending_of_printer(session, principal, printer_id)
+    return BridgeCommandList(
+        items=[
+            BridgeCommand(id=command.id, attempt_id=command.attempt_id, kind=command.kind, expires_in_s=max(0, left_s))
+            for command, left_s in waiting
+        ]
+    )
+
+
+@router.post(
+    "/commands/{command_id}/result", status_code=204, response_class=Response, responses=problems(401, 403, 404)
+)
+async def report_command(session: Session, principal: Bridge, command_id: CommandId, body: CommandResult) -> Response:
+    """Tell what became of an order; repeating it changes nothing."""
+    await command_rules.finish(session, principal, command_id, CommandState(body.state), body.detail)
+    return Response(status_code=204)
+
+
+def _assignment(held: Held, claim: Claim) -> Assignment:
+    attempt = held.attempt
+    return Assignment(
+        attempt=AssignedAttempt(
+            id=attempt.id,
+            state=attempt.state,
+            fence=attempt.fence,
+            lease_expires_in_s=held.lease_left_s,
+            same_journal=attempt.journal_id == claim.journal_id,
+            job_id=attempt.job_id,
+            copy_number=attempt.copy_number,
+        ),
+        file=AssignedFile.model_validate(held.file),
+    )

@@ -1,0 +1,105 @@
+"""The event stream as Server-Sent Events (WHATWG HTML, section 9.2): resumable, bounded, and ended with its token."""
+
+import json
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from uuid import UUID
+
+from fluxprint_common.database import Database
+from fluxprint_common.events import Event
+from fluxprint_common.ids import show
+from fluxprint_common.principal import Principal
+from fluxprint_queue.events import repository
+from fluxprint_queue.events.feed import Feed, Subscriber, Telemetry
+
+HEARTBEAT_S = 15.0
+RETRY_MS = 2000
+CATCH_UP = 500
+
+
+@dataclass(frozen=True)
+class StreamRequest:
+    """What a client wants to hear.
+
+    Attributes:
+        after: the last event that it has seen; None for only new ones.
+        types: only these types of events; all where empty.
+    """
+
+    after: int | None
+    types: Sequence[str]
+    with_telemetry: bool
+
+
+async def stream(database: Database, feed: Feed, principal: Principal, wanted: StreamRequest) -> AsyncIterator[str]:
+    """Events as they happen, until the token ends; no database connection is held while nothing happens.
+
+    Raises:
+        TooManyStreams
+    """
+    with feed.subscribe(principal.organisation_id, with_telemetry=wanted.with_telemetry) as subscriber:
+        yield f"retry: {RETRY_MS}\n\n"
+        async with database.reading() as session:
+            newest = await repository.newest_sequence(session)
+            oldest = await repository.oldest_sequence(session)
+        last = newest if wanted.after is None else wanted.after
+        if wanted.after is not None and (last > newest or last < oldest - 1):
+            # Older than what is kept, or of another database: the client must read the resources anew.
+            yield _reset(newest)
+            last = newest
+        async for event in _catch_up(database, principal, wanted, last):
+            last = event.sequence
+            yield _event(event)
+        async for text, sequence in _live(database, principal, wanted, subscriber, last):
+            last = sequence
+            yield text
+
+
+async def _catch_up(database: Database, principal: Principal, wanted: StreamRequest, last: int) -> AsyncIterator[Event]:
+    while True:
+        async with database.reading() as session:
+            batch = await repository.of_organisation(
+                session, principal.organisation_id, after=last, types=wanted.types, limit=CATCH_UP
+            )
+        for event in batch:
+            last = event.sequence
+            yield event
+        if len(batch) < CATCH_UP:
+            return
+
+
+async def _live(
+    database: Database, principal: Principal, wanted: StreamRequest, subscriber: Subscriber, last: int
+) -> AsyncIterator[tuple[str, int]]:
+    while (left_s := (principal.expires_at - datetime.now(UTC)).total_seconds()) > 0:
+        await subscriber.wait(min(HEARTBEAT_S, left_s))
+        if subscriber.overflowed:
+            subscriber.overflowed = False
+            subscriber.take()
+            async for event in _catch_up(database, principal, wanted, last):
+                last = event.sequence
+                yield _event(event), last
+        events, telemetry = subscriber.take()
+        if not events and not telemetry:
+            yield ": still here\n\n", last
+        for event in events:
+            if event.sequence > last:
+                last = event.sequence
+                if not wanted.types or event.type in wanted.types:
+                    yield _event(event), last
+        for printer_id, data in telemetry.items():
+            yield _telemetry(printer_id, data), last
+
+
+def _event(event: Event) -> str:
+    return f"id: {event.sequence}\nevent: {event.type}\ndata: {event.model_dump_json()}\n\n"
+
+
+def _telemetry(printer_id: UUID, data: Telemetry) -> str:
+    """Telemetry has no id: a stream that resumes gets the newest, not what it missed."""
+    return f"event: telemetry\ndata: {json.dumps({'printer_id': show('printer', printer_id), 'data': data})}\n\n"
+
+
+def _reset(newest: int) -> str:
+    return f"id: {newest}\nevent: stream.reset\ndata: {json.dumps({'sequence': newest})}\n\n"

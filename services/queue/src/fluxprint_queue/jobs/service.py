@@ -1,0 +1,133 @@
+"""Rules of jobs."""
+
+from collections.abc import Sequence
+from uuid import UUID
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from fluxprint_common.ids import new_id
+from fluxprint_common.principal import Principal
+from fluxprint_common.problems import Conflict, FieldProblem, Invalid, NotFound, Unavailable
+from fluxprint_queue.attempts import repository as attempts
+from fluxprint_queue.attempts import service as attempt_rules
+from fluxprint_queue.attempts.states import PERMITTED, AttemptState
+from fluxprint_queue.commands import service as commands
+from fluxprint_queue.commands.models import Command
+from fluxprint_queue.commands.states import CommandKind
+from fluxprint_queue.files import repository as files
+from fluxprint_queue.jobs import repository, settlement
+from fluxprint_queue.jobs.models import Job
+from fluxprint_queue.jobs.schemas import JobCreate
+from fluxprint_queue.jobs.states import ENDED, JobState
+from fluxprint_queue.printers import repository as printers
+from fluxprint_queue.settings import QueueSettings
+
+
+class JobNotFound(NotFound):
+    """There is no such job, or it is not yours"""
+
+    code = "job_not_found"
+
+
+class JobEnded(Conflict):
+    """The job has ended"""
+
+    code = "job_ended"
+
+
+class NotPrinting(Conflict):
+    """No print of this job is in a state for that"""
+
+    code = "not_printing"
+
+
+class PrintingSwitchedOff(Unavailable):
+    """Printing is switched off on this server for now; everything else works, and queued jobs wait"""
+
+    code = "printing_disabled"
+
+
+class ReferenceUnknown(Invalid):
+    """The request refers to something that does not exist or is not yours"""
+
+    code = "reference_unknown"
+
+
+async def create(session: AsyncSession, settings: QueueSettings, principal: Principal, body: JobCreate) -> Job:
+    """Queue a job. Raises: PrintingSwitchedOff, ReferenceUnknown"""
+    if not settings.enabled:
+        raise PrintingSwitchedOff(retry_after_s=300)
+    file = await files.find(session, principal, body.file_id, lock=True)
+    if file is None:
+        raise _unknown("file_id", "There is no such file.")
+    if body.printer_id and await printers.find(session, principal, body.printer_id) is None:
+        raise _unknown("printer_id", "There is no such printer.")
+    job = Job(
+        id=new_id(),
+        organisation_id=principal.organisation_id,
+        file_id=file.id,
+        printer_id=body.printer_id,
+        name=body.name or file.name,
+        priority=body.priority,
+        copies=body.copies,
+        copies_open=body.copies,
+        copies_completed=0,
+        state=JobState.QUEUED,
+        created_by=principal.subject,
+    )
+    session.add(job)
+    await session.flush()
+    await session.refresh(job, ["created_at"])
+    settlement.note(session, job, "created")
+    return job
+
+
+async def get(session: AsyncSession, principal: Principal, job_id: UUID, *, lock: bool = False) -> Job:
+    """One job. Raises: JobNotFound"""
+    job = await repository.find(session, principal, job_id, lock=lock)
+    if job is None:
+        raise JobNotFound
+    return job
+
+
+async def cancel(session: AsyncSession, principal: Principal, job_id: UUID) -> Job:
+    """Stop a job: at once where nothing prints yet, else through the bridge. Repeating it changes nothing.
+
+    Raises:
+        JobNotFound, JobEnded
+    """
+    job = await get(session, principal, job_id, lock=True)
+    if job.state == JobState.CANCELLED or job.cancel_requested_at is not None:
+        return job
+    if JobState(job.state) in ENDED:
+        raise JobEnded(f"The job is {job.state}.")
+    settlement.request_cancel(job)
+    for attempt in await attempts.of_job(session, job.id, {AttemptState.CLAIMED}):
+        attempt_rules.move(session, attempt, AttemptState.CANCELLED, reason="cancelled", detail=None)
+    for attempt in await attempts.of_job(session, job.id, PERMITTED - {AttemptState.UNKNOWN}):
+        await commands.give(session, attempt, CommandKind.CANCEL, principal, deadline_s=commands.CANCEL_DEADLINE_S)
+    await settlement.settle(session, job)
+    return job
+
+
+async def order(
+    session: AsyncSession, settings: QueueSettings, principal: Principal, job_id: UUID, kind: CommandKind
+) -> Sequence[Command]:
+    """Pause or resume the prints of a job.
+
+    Raises:
+        JobNotFound. NotPrinting: there is none to pause or resume.
+    """
+    job = await get(session, principal, job_id, lock=True)
+    fitting = {AttemptState.PRINTING} if kind is CommandKind.PAUSE else {AttemptState.PAUSED}
+    found = await attempts.of_job(session, job.id, fitting)
+    if not found:
+        raise NotPrinting
+    return [
+        await commands.give(session, attempt, kind, principal, deadline_s=settings.command_deadline_s)
+        for attempt in found
+    ]
+
+
+def _unknown(field: str, message: str) -> ReferenceUnknown:
+    return ReferenceUnknown(message, errors=[FieldProblem(pointer=f"/{field}", code="unknown", message=message)])

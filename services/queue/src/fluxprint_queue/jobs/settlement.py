@@ -1,0 +1,92 @@
+"""How a job follows its attempts: counting copies, and the state that results."""
+
+from sqlalchemy import func
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from fluxprint_common.ids import show
+from fluxprint_queue.attempts import repository as attempts
+from fluxprint_queue.attempts.models import Attempt
+from fluxprint_queue.attempts.states import AttemptState
+from fluxprint_queue.events import repository as events
+from fluxprint_queue.jobs.models import Job
+from fluxprint_queue.jobs.states import ENDED, JobState, job_state
+
+
+def count(job: Job, attempt: Attempt, *, requeue: bool) -> None:
+    """Book an attempt's end on its job's copies.
+
+    Args:
+        requeue: a failed copy is to be printed again, by a person's decision.
+    """
+    match AttemptState(attempt.state):
+        case AttemptState.COMPLETED:
+            job.copies_completed += 1
+            job.releases = 0
+        case AttemptState.RELEASED:
+            reopen(job)
+        case AttemptState.FAILED if requeue:
+            reopen(job)
+        case AttemptState.FAILED:
+            give_up(job, reason=attempt.reason or "print_failed", detail=attempt.detail)
+        case AttemptState.CANCELLED:
+            # Whoever cancels at the printer wants this print to stop: nothing starts it again.
+            request_cancel(job)
+            job.reason, job.detail = attempt.reason, attempt.detail
+        case _:
+            pass
+
+
+def reopen(job: Job) -> None:
+    """A copy may be tried again, unless the job is being ended."""
+    if job.cancel_requested_at is None and job.failed_at is None:
+        job.copies_open += 1
+
+
+def give_up(job: Job, *, reason: str, detail: str | None) -> None:
+    """No further copy starts; the job fails once what prints has ended."""
+    job.copies_open = 0
+    job.failed_at = job.failed_at or func.now()
+    job.reason, job.detail = reason, detail
+
+
+def request_cancel(job: Job) -> None:
+    """No further copy starts; the job is cancelled once what prints has ended."""
+    job.copies_open = 0
+    job.cancel_requested_at = job.cancel_requested_at or func.now()
+
+
+async def settle(session: AsyncSession, job: Job) -> None:
+    """Bring a locked job's state up to date, and leave the event where it changed."""
+    await session.flush()
+    state = job_state(
+        copies=job.copies,
+        completed=job.copies_completed,
+        live=await attempts.states_of_job(session, job.id),
+        cancel_requested=job.cancel_requested_at is not None,
+        failed=job.failed_at is not None,
+    )
+    if state == job.state:
+        return
+    job.state = state
+    job.ended_at = func.now() if state in ENDED else None
+    if state is JobState.COMPLETED:
+        job.reason = job.detail = None
+    note(session, job, str(state))
+
+
+def note(session: AsyncSession, job: Job, what: str) -> None:
+    """Leave an event about a job."""
+    events.append(
+        session,
+        f"job.{what}",
+        subject=show("job", job.id),
+        organisation_id=job.organisation_id,
+        printer_id=job.printer_id,
+        data={
+            "name": job.name,
+            "copies": job.copies,
+            "copies_completed": job.copies_completed,
+            "reason": job.reason,
+            "detail": job.detail,
+        },
+    )

@@ -1,0 +1,102 @@
+"""HTTP of printers."""
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Body, Header, Request, Response
+
+from fluxprint_common.database import Reading, Session
+from fluxprint_common.ids import PrinterId, show
+from fluxprint_common.openapi import problems
+from fluxprint_common.pagination import Page, Paging, page
+from fluxprint_common.permissions import Permission
+from fluxprint_common.principal import Principal, require
+from fluxprint_queue.printers import repository, service
+from fluxprint_queue.printers.bridges import BridgeDirectory
+from fluxprint_queue.printers.models import Printer as PrinterRow
+from fluxprint_queue.printers.schemas import Bed, BedCleared, Printer, PrinterCreate, PrinterUpdate
+from fluxprint_queue.telemetry.hub import TelemetryHub
+
+router = APIRouter(prefix="/printers", tags=["printers"])
+
+Reader = Annotated[Principal, require(Permission.PRINTERS_READ)]
+Operator = Annotated[Principal, require(Permission.PRINTERS_OPERATE)]
+Manager = Annotated[Principal, require(Permission.PRINTERS_MANAGE)]
+
+_ETAG: dict[int | str, dict[str, Any]] = {
+    200: {"headers": {"ETag": {"description": "For If-Match.", "schema": {"type": "string", "maxLength": 60}}}}
+}
+
+
+@router.post("", status_code=201, response_model=Printer, responses=problems(401, 403, 409))
+async def create_printer(
+    request: Request, response: Response, session: Session, principal: Manager, body: PrinterCreate
+) -> Printer:
+    """Add a printer behind a bridge."""
+    directory: BridgeDirectory = request.app.state.bridge_directory
+    await directory.check(body.bridge_id, request.headers["authorization"])
+    printer = await service.create(session, principal, body)
+    response.headers["Location"] = f"/api/v1/printers/{show('printer', printer.id)}"
+    return _shown(request, printer)
+
+
+@router.get("", response_model=Page[Printer], responses=problems(401, 403))
+async def list_printers(request: Request, session: Reading, principal: Reader, paging: Paging) -> Page[Printer]:
+    """The organisation's printers with their newest state."""
+    rows = await repository.list_page(session, principal, before=paging.after_id, limit=paging.limit + 1)
+    return page(rows, paging, id_of=lambda row: row.id, show=lambda row: _shown(request, row))
+
+
+@router.get("/{printer_id}", response_model=Printer, responses=problems(401, 403, 404) | _ETAG)
+async def get_printer(
+    request: Request, response: Response, session: Reading, principal: Reader, printer_id: PrinterId
+) -> Printer:
+    """One printer with its newest state."""
+    printer = await service.get(session, principal, printer_id)
+    response.headers["ETag"] = service.etag(printer)
+    return _shown(request, printer)
+
+
+@router.patch("/{printer_id}", response_model=Printer, responses=problems(401, 403, 404, 409, 412, 428) | _ETAG)
+async def update_printer(
+    request: Request,
+    response: Response,
+    session: Session,
+    principal: Manager,
+    printer_id: PrinterId,
+    body: Annotated[PrinterUpdate, Body(media_type="application/merge-patch+json")],
+    if_match: Annotated[str | None, Header(max_length=60, description="The ETag that you read.")] = None,
+) -> Printer:
+    """Rename a printer, or take it out of service."""
+    printer = await service.change(session, principal, printer_id, body, if_match=if_match)
+    response.headers["ETag"] = service.etag(printer)
+    return _shown(request, printer)
+
+
+@router.delete("/{printer_id}", status_code=204, response_class=Response, responses=problems(401, 403, 404, 409))
+async def delete_printer(session: Session, principal: Manager, printer_id: PrinterId) -> Response:
+    """Remove a printer that prints nothing."""
+    await service.remove(session, principal, printer_id)
+    return Response(status_code=204)
+
+
+@router.post("/{printer_id}/bed-cleared", response_model=Printer, responses=problems(401, 403, 404, 409))
+async def confirm_bed_cleared(
+    request: Request, session: Session, principal: Operator, printer_id: PrinterId, body: BedCleared
+) -> Printer:
+    """Confirm that the part is off and the bed is clear: the next print may start."""
+    printer = await service.bed_cleared(session, principal, printer_id, body.attempt_id)
+    return _shown(request, printer)
+
+
+def _shown(request: Request, row: PrinterRow) -> Printer:
+    hub: TelemetryHub = request.app.state.telemetry
+    return Printer.model_validate(
+        {
+            **{name: getattr(row, name) for name in _COLUMNS},
+            "bed": Bed(state=row.bed_state, attempt_id=row.bed_attempt_id, changed_at=row.bed_changed_at),
+            "telemetry": hub.newest(row.id) or row.telemetry,
+        }
+    )
+
+
+_COLUMNS = tuple(name for name in Printer.model_fields if name not in {"bed", "telemetry"})

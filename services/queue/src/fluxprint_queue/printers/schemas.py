@@ -1,0 +1,68 @@
+"""Bodies of the printers routes."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from fluxprint_common.ids import BridgeId, PrinterId
+from fluxprint_common.schemas import Input, Name, Output, Timestamp
+from fluxprint_queue.ids import AttemptId
+from fluxprint_queue.telemetry.schemas import Telemetry
+
+Model = Annotated[str, Field(min_length=1, max_length=100, examples=["MK3S"])]
+
+
+class PrinterCreate(Input):
+    """A printer and the bridge that reaches it."""
+
+    name: Name = Field(examples=["Bench left"])
+    bridge_id: BridgeId
+    model: Model | None = None
+    bed_is_clear: bool = Field(False, description="Say true when you have looked: the bed is empty and ready.")
+
+
+class PrinterUpdate(Input):
+    """What changes; absent stays."""
+
+    name: Name | None = None
+    model: Model | None = None
+    enabled: bool | None = Field(None, description="false: no new print starts; one that runs goes on.")
+
+
+class BedCleared(Input):
+    """Which print was taken off. A confirmation for one print never clears the bed of a later one."""
+
+    attempt_id: AttemptId | None = Field(
+        None, description="As `bed.attempt_id` of the printer says; absent where that is null."
+    )
+
+
+class Bed(Output):
+    """The bed: a print starts only on one that is confirmed clear."""
+
+    state: str = Field(
+        max_length=20, examples=["clear"], json_schema_extra={"x-extensible-enum": ["clear", "occupied"]}
+    )
+    attempt_id: AttemptId | None = Field(
+        description="Whose print occupies it; null for one that is not ours, or not confirmed yet."
+    )
+    changed_at: Timestamp
+
+
+class Printer(Output):
+    """A printer as its bridge shows it."""
+
+    id: PrinterId
+    name: str = Field(max_length=100)
+    model: str | None = Field(max_length=100)
+    bridge_id: BridgeId
+    enabled: bool
+    connection: str = Field(
+        max_length=30,
+        examples=["online"],
+        json_schema_extra={"x-extensible-enum": ["online", "printer_offline", "octoprint_offline", "offline"]},
+    )
+    last_seen_at: Timestamp | None
+    bed: Bed
+    telemetry: Telemetry | None = Field(description="The newest that the bridge sent; null before the first.")
+    created_at: Timestamp

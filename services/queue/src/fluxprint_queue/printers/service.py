@@ -1,0 +1,153 @@
+"""Rules of printers."""
+
+from uuid import UUID
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from fluxprint_common.ids import new_id, show
+from fluxprint_common.principal import Principal
+from fluxprint_common.problems import Conflict, NotFound, ServiceError
+from fluxprint_queue.attempts import repository as attempts
+from fluxprint_queue.attempts.states import LIVE, PERMITTED
+from fluxprint_queue.events import repository as events
+from fluxprint_queue.printers import repository
+from fluxprint_queue.printers.models import Printer
+from fluxprint_queue.printers.schemas import PrinterCreate, PrinterUpdate
+from fluxprint_queue.printers.states import BedState
+
+
+class PrinterNotFound(NotFound):
+    """There is no such printer, or it is not yours"""
+
+    code = "printer_not_found"
+
+
+class PrinterNameTaken(Conflict):
+    """Another printer of your organisation has this name"""
+
+    code = "printer_name_taken"
+
+
+class PrinterBusy(Conflict):
+    """The printer has a print that has not ended"""
+
+    code = "printer_busy"
+
+
+class BedChanged(Conflict):
+    """The bed is not occupied by that print; look at the printer again"""
+
+    code = "bed_changed"
+
+
+class VersionMissing(ServiceError):
+    """Send If-Match with the ETag of the printer that you read"""
+
+    status, code = 428, "precondition_required"
+
+
+class VersionStale(ServiceError):
+    """Somebody changed the printer meanwhile; read it again"""
+
+    status, code = 412, "precondition_failed"
+
+
+def note(session: AsyncSession, printer: Printer, what: str, **data: object) -> None:
+    """Leave an event about a printer."""
+    events.append(
+        session,
+        f"printer.{what}",
+        subject=show("printer", printer.id),
+        organisation_id=printer.organisation_id,
+        printer_id=printer.id,
+        data=data,
+    )
+
+
+async def create(session: AsyncSession, principal: Principal, body: PrinterCreate) -> Printer:
+    """Add a printer. Its bed is taken for occupied unless somebody says that it is clear."""
+    printer = Printer(
+        id=new_id(),
+        organisation_id=principal.organisation_id,
+        bridge_id=body.bridge_id,
+        name=body.name,
+        model=body.model,
+        enabled=True,
+        bed_state=BedState.CLEAR if body.bed_is_clear else BedState.OCCUPIED,
+    )
+    session.add(printer)
+    await session.flush()
+    await session.refresh(printer)
+    note(session, printer, "created", name=printer.name)
+    return printer
+
+
+async def get(session: AsyncSession, principal: Principal, printer_id: UUID, *, lock: bool = False) -> Printer:
+    """One printer. Raises: PrinterNotFound"""
+    printer = await repository.find(session, principal, printer_id, lock=lock)
+    if printer is None:
+        raise PrinterNotFound
+    return printer
+
+
+def etag(printer: Printer) -> str:
+    """The strong ETag of what people can change about a printer."""
+    return f'"{printer.id.hex[-12:]}-{printer.version}"'
+
+
+async def change(
+    session: AsyncSession, principal: Principal, printer_id: UUID, body: PrinterUpdate, *, if_match: str | None
+) -> Printer:
+    """Change name, model or whether it takes work. Raises: PrinterNotFound, VersionMissing, VersionStale"""
+    if if_match is None:
+        raise VersionMissing
+    printer = await get(session, principal, printer_id, lock=True)
+    if if_match != etag(printer):
+        raise VersionStale
+    changes = body.model_dump(exclude_unset=True)
+    for name, value in changes.items():
+        if value is not None or name == "model":  # only the model can be cleared
+            setattr(printer, name, value)
+    printer.version += 1
+    await session.flush()
+    note(session, printer, "updated", changed=sorted(changes))
+    return printer
+
+
+async def remove(session: AsyncSession, principal: Principal, printer_id: UUID) -> None:
+    """Delete a printer that prints nothing. Raises: PrinterNotFound, PrinterBusy"""
+    printer = await get(session, principal, printer_id, lock=True)
+    if await attempts.live_on_printer(session, printer.id, LIVE):
+        raise PrinterBusy
+    await repository.mark_deleted(session, printer.id)
+    note(session, printer, "deleted")
+
+
+async def bed_cleared(
+    session: AsyncSession, principal: Principal, printer_id: UUID, attempt_id: UUID | None
+) -> Printer:
+    """A person has taken the part off and looked.
+
+    Raises:
+        PrinterNotFound. BedChanged: another print occupies the bed. PrinterBusy: a print may still be running.
+    """
+    printer = await get(session, principal, printer_id, lock=True)
+    if printer.bed_attempt_id != attempt_id:
+        raise BedChanged
+    if await attempts.live_on_printer(session, printer.id, PERMITTED):
+        raise PrinterBusy("A print on this printer has not ended; its outcome comes first.")
+    if printer.bed_state != BedState.CLEAR:
+        await repository.set_bed(session, printer.id, BedState.CLEAR, None)
+        note(session, printer, "bed_cleared", by=show("user", principal.subject))
+        await session.refresh(printer)
+    return printer
+
+
+async def foreign_print(session: AsyncSession, principal: Principal, printer_id: UUID, file_name: str) -> None:
+    """A print that is not ours was seen: the bed is occupied by it. Raises: PrinterNotFound"""
+    printer = await repository.find_of_bridge(session, principal, printer_id, lock=True)
+    if printer is None:
+        raise PrinterNotFound
+    if printer.bed_state == BedState.CLEAR:
+        await repository.set_bed(session, printer.id, BedState.OCCUPIED, None)
+        note(session, printer, "bed_occupied", file_name=file_name)
