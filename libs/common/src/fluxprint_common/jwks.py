@@ -48,8 +48,8 @@ class JwksClient:
             UnknownKey: the issuer does not publish it.
             Unavailable: no key was ever fetched and the issuer is away.
         """
-        if kid in self._keys and not self._is_older(self._fetched_at, self._max_age_s):
-            return self._keys[kid]
+        if kid in self._keys and (self._lock.locked() or not self._is_older(self._fetched_at, self._max_age_s)):
+            return self._keys[kid]  # a renewal delays only the request that starts it
         async with self._lock:
             stale = self._is_older(self._fetched_at, self._max_age_s)
             if (stale or kid not in self._keys) and self._is_older(self._tried_at, self._cooldown_s):
@@ -68,10 +68,18 @@ class JwksClient:
         try:
             answer = await self._http.get(self._url, timeout=3.0)
             answer.raise_for_status()
-            documents = answer.json()["keys"][:MAX_KEYS]
-            keys = [public_key(document) for document in documents]
+            documents = list(answer.json()["keys"])[:MAX_KEYS]
         except (httpx.HTTPError, ValueError, KeyError, TypeError) as error:
             log.warning("jwks_fetch_failed", url=self._url, error=repr(error))
             return
-        self._keys = {key.kid: key for key in keys}
+        self._keys = {key.kid: key for key in map(_usable, documents) if key}
         self._fetched_at = self._clock()
+
+
+def _usable(document: object) -> VerificationKey | None:
+    """A key that we can use; others are passed over (RFC 7517, 5)."""
+    try:
+        return public_key(document) if isinstance(document, dict) else None
+    except (ValueError, TypeError) as error:
+        log.warning("jwk_passed_over", error=repr(error))
+        return None
