@@ -52,6 +52,7 @@ class Database:
             max_overflow=0,
             pool_timeout=POOL_TIMEOUT_S,
             pool_recycle=1800,
+            hide_parameters=True,  # an error's text goes to the log; parameters are hashes, addresses, names
             connect_args={
                 "timeout": CONNECT_TIMEOUT_S,
                 "command_timeout": STATEMENT_TIMEOUT_MS / 1000 + 2,
