@@ -35,8 +35,8 @@ class Connection:
     """
 
     def __init__(self, scope: Scope) -> None:
-        transport = scope.get("extensions", {}).get(EXTENSION)
-        if not isinstance(transport, asyncio.Transport):
+        transport: asyncio.WriteTransport | None = scope.get("extensions", {}).get(EXTENSION)
+        if transport is None:
             raise RuntimeError("streams need uvicorn's transport, and this server shows none")
         self._transport = transport
         transport.set_write_buffer_limits(high=0)  # what waits is to be known to the byte

@@ -1,0 +1,74 @@
+"""The real camera service on real PostgreSQL and Redis."""
+
+from collections.abc import AsyncIterator
+
+import httpx
+import pytest
+
+from fluxprint_local.postgres import Cluster
+from support import tokens
+from support.camera_service import Organisation, Service, running
+from support.tokens import Issuer
+
+issuer = tokens.issuer
+
+
+@pytest.fixture(scope="session")
+async def service(
+    migrated_cluster: Cluster, issuer: Issuer, redis_url: str, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Service]:
+    """A service with time, and few places."""
+    settings = {
+        "CAMERA_LINGER_S": "0.2",
+        "CAMERA_MAX_FPS": "60",
+        "CAMERA_IDLE_INTERVAL_S": "30",
+        "CAMERA_STUCK_AFTER_S": "30",
+        "CAMERA_OFFLINE_GRACE_S": "30",
+        "CAMERA_MAX_FRAME_BYTES": "300000",
+        "CAMERA_MAX_CAMERAS_PER_ORGANISATION": "2",
+        "CAMERA_MAX_VIEWERS_PER_CAMERA": "3",
+        "CAMERA_MAX_VIEWERS_PER_ORGANISATION": "4",
+    }
+    folder = tmp_path_factory.mktemp("camera")
+    async with running(migrated_cluster, folder, issuer, redis_url, settings) as service:
+        yield service
+
+
+@pytest.fixture(scope="session")
+async def hasty_service(
+    migrated_cluster: Cluster, issuer: Issuer, redis_url: str, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Service]:
+    """A service whose deadlines are short: tests that send nothing by themselves see them pass."""
+    settings = {
+        "CAMERA_IDLE_INTERVAL_S": "0.5",
+        "CAMERA_IDLE_MARGIN_S": "0.5",
+        "CAMERA_STUCK_AFTER_S": "0.5",
+        "CAMERA_OFFLINE_GRACE_S": "0.3",
+    }
+    folder = tmp_path_factory.mktemp("hasty-camera")
+    async with running(migrated_cluster, folder, issuer, redis_url, settings) as service:
+        yield service
+
+
+@pytest.fixture
+def organisation(service: Service, issuer: Issuer) -> Organisation:
+    return Organisation(service, issuer)
+
+
+@pytest.fixture
+def other(service: Service, issuer: Issuer) -> Organisation:
+    """Another organisation at the same service."""
+    return Organisation(service, issuer)
+
+
+@pytest.fixture
+def hasty(hasty_service: Service, issuer: Issuer) -> Organisation:
+    """An organisation at the service whose deadlines are short."""
+    return Organisation(hasty_service, issuer)
+
+
+@pytest.fixture
+async def viewer(organisation: Organisation) -> AsyncIterator[httpx.AsyncClient]:
+    """Somebody who may watch."""
+    async with organisation.client() as client:
+        yield client

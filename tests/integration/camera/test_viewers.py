@@ -1,0 +1,329 @@
+"""What viewers see: pictures in order, the newest when they are slow, an end that is one, and nothing of others."""
+
+import asyncio
+import time
+
+import httpx
+import pytest
+
+from fluxprint_common.ids import new_id, show
+from fluxprint_common.permissions import Role
+from fluxprint_common.tokens import SharedSecret
+from support.camera import VIEW_TOKEN_SECRET, jpeg, number_of
+from support.camera_service import Organisation
+from support.uplink import Bridge, sleeper, stream
+
+
+async def view_token(client: httpx.AsyncClient, camera_id: str) -> str:
+    answer = await client.post(f"/api/v1/cameras/{camera_id}/view-tokens")
+    assert answer.status_code == 201, answer.text
+    return str(answer.json()["token"])
+
+
+async def viewers_of(client: httpx.AsyncClient, camera_id: str) -> int:
+    return int((await client.get(f"/api/v1/cameras/{camera_id}")).json()["viewers"])
+
+
+async def until_viewers(client: httpx.AsyncClient, camera_id: str, count: int) -> None:
+    async with asyncio.timeout(10):
+        while await viewers_of(client, camera_id) != count:
+            await asyncio.sleep(0.02)
+
+
+class TestStream:
+    async def test_shows_every_picture_once_and_in_order(
+        self, organisation: Organisation, viewer: httpx.AsyncClient
+    ) -> None:
+        async with organisation.camera() as bridge:
+            path = f"/api/v1/cameras/{bridge.camera_id}/stream"
+            await bridge.send(1, size=50_000)
+            async with stream(viewer, path) as first, stream(viewer, path) as second:
+                for number in range(1, 41):
+                    if number > 1:
+                        await bridge.send(number, size=50_000)
+                    assert await first.next() == await second.next() == jpeg(number, size=50_000)
+
+    async def test_shows_the_last_picture_to_who_comes_late(
+        self, organisation: Organisation, viewer: httpx.AsyncClient
+    ) -> None:
+        async with organisation.camera() as bridge:
+            for number in range(1, 4):
+                await bridge.send(number)
+            async with stream(viewer, f"/api/v1/cameras/{bridge.camera_id}/stream") as pictures:
+                assert await pictures.next() == jpeg(3)
+
+    async def test_shows_the_newest_to_who_is_slow_and_every_one_to_who_is_not(
+        self, organisation: Organisation, viewer: httpx.AsyncClient
+    ) -> None:
+        count = 80
+        async with organisation.camera() as bridge:
+            path = f"/api/v1/cameras/{bridge.camera_id}/stream"
+            async with (
+                sleeper(organisation.service.url, path, organisation.user_token()) as slow,
+                stream(viewer, path) as fast,
+            ):
+                await until_viewers(viewer, bridge.camera_id, 2)
+                for number in range(1, count + 1):
+                    await bridge.send(number, size=100_000)
+                    assert number_of(await fast.next()) == number
+                pictures = await slow.pictures()
+                seen = [number_of(await pictures.next())]
+                while seen[-1] != count:
+                    seen.append(number_of(await pictures.next()))
+        assert seen == sorted(set(seen))
+        # What was under way when it stopped reading, then the newest: nothing between was kept for it.
+        assert len(seen) <= 6
+
+    async def test_drops_who_is_stuck(self, hasty: Organisation) -> None:
+        async with hasty.client() as client, hasty.camera() as bridge:
+            path = f"/api/v1/cameras/{bridge.camera_id}/stream"
+            async with sleeper(hasty.service.url, path, hasty.user_token()) as stuck:
+                await until_viewers(client, bridge.camera_id, 1)
+                sent = 0
+                async with asyncio.timeout(15):
+                    while await viewers_of(client, bridge.camera_id):
+                        sent += 1
+                        await bridge.send(sent, size=100_000)
+                assert await stuck.reads_to_the_end() < sent * 100_000
+
+    async def test_ends_properly_when_the_camera_goes(self, hasty: Organisation) -> None:
+        async with hasty.client() as client:
+            async with hasty.camera() as bridge:
+                await bridge.send(1)
+                path = f"/api/v1/cameras/{bridge.camera_id}/stream"
+                watching = stream(client, path)
+                pictures = await watching.__aenter__()
+            assert await pictures.rest() == [jpeg(1)]
+            await watching.__aexit__(None, None, None)
+            refused = await client.get(path)
+            assert (refused.status_code, refused.json()["code"]) == (503, "camera_offline")
+            assert int(refused.headers["Retry-After"]) > 0
+
+    async def test_ends_properly_with_the_access_token(self, organisation: Organisation) -> None:
+        token = organisation.user_token(lifetime_s=2)
+        headers = {"Authorization": f"Bearer {token}"}
+        async with organisation.camera() as bridge, httpx.AsyncClient(base_url=organisation.service.url) as client:
+            await bridge.send(1)
+            async with stream(client, f"/api/v1/cameras/{bridge.camera_id}/stream", headers=headers) as pictures:
+                assert await pictures.rest() == [jpeg(1)]
+
+    async def test_ends_properly_with_the_view_token(self, organisation: Organisation) -> None:
+        async with organisation.camera() as bridge, httpx.AsyncClient(base_url=organisation.service.url) as client:
+            await bridge.send(1)
+            now = int(time.time())
+            token = SharedSecret(VIEW_TOKEN_SECRET, kid="view-1").sign(
+                {
+                    "iss": "fluxprint", "aud": "fluxprint-camera-view", "sub": show("user", new_id()), "jti": "1",
+                    "iat": now, "exp": now + 2, "sid": show("session", new_id()),
+                    "org": show("org", organisation.id), "camera": bridge.camera_id,
+                }
+            )  # fmt: skip
+            async with stream(
+                client, f"/api/v1/cameras/{bridge.camera_id}/stream", params={"token": token}
+            ) as pictures:
+                assert await pictures.rest() == [jpeg(1)]
+
+    async def test_forgets_who_goes(self, organisation: Organisation, viewer: httpx.AsyncClient) -> None:
+        async with organisation.camera() as bridge:
+            async with stream(viewer, f"/api/v1/cameras/{bridge.camera_id}/stream"):
+                await until_viewers(viewer, bridge.camera_id, 1)
+            await until_viewers(viewer, bridge.camera_id, 0)
+
+    async def test_has_room_for_so_many(self, organisation: Organisation, viewer: httpx.AsyncClient) -> None:
+        async with organisation.camera() as bridge, organisation.camera() as second:
+            path = f"/api/v1/cameras/{bridge.camera_id}/stream"
+            async with stream(viewer, path), stream(viewer, path), stream(viewer, path):
+                assert (await viewer.get(path)).json()["code"] == "too_many_viewers"
+                elsewhere = f"/api/v1/cameras/{second.camera_id}/stream"
+                async with stream(viewer, elsewhere):
+                    refused = await viewer.get(elsewhere)
+                    assert (refused.status_code, refused.json()["code"]) == (429, "too_many_viewers")
+
+    async def test_costs_no_database_connection(
+        self, organisation: Organisation, other: Organisation, viewer: httpx.AsyncClient
+    ) -> None:
+        # The service has one connection.
+        async with organisation.camera() as bridge, other.camera(), other.camera():
+            path = f"/api/v1/cameras/{bridge.camera_id}/stream"
+            async with stream(viewer, path), stream(viewer, path):
+                assert (await viewer.get("/api/v1/cameras")).status_code == 200
+
+
+class TestSnapshot:
+    async def test_is_the_newest_picture(self, organisation: Organisation, viewer: httpx.AsyncClient) -> None:
+        async with organisation.camera() as bridge:
+            await bridge.send(1)
+            await bridge.send(2)
+            answer = await viewer.get(f"/api/v1/cameras/{bridge.camera_id}/snapshot")
+        assert answer.content == jpeg(2)
+        assert answer.headers["Content-Type"] == "image/jpeg"
+        assert answer.headers["X-Captured-At"] == "2026-11-21T10:00:00.123Z"
+
+    async def test_is_sent_again_only_when_it_is_another(
+        self, organisation: Organisation, viewer: httpx.AsyncClient
+    ) -> None:
+        async with organisation.camera() as bridge:
+            path = f"/api/v1/cameras/{bridge.camera_id}/snapshot"
+            await bridge.send(1)
+            tag = (await viewer.get(path)).headers["ETag"]
+            same = await viewer.get(path, headers={"If-None-Match": f'"other", {tag}'})
+            assert (same.status_code, same.content, same.headers["ETag"]) == (304, b"", tag)
+            await bridge.send(2)
+            newer = await viewer.get(path, headers={"If-None-Match": tag})
+            assert (newer.status_code, newer.content) == (200, jpeg(2))
+
+    async def test_needs_a_picture(self, hasty: Organisation) -> None:
+        async with hasty.client() as client:
+            async with hasty.camera() as bridge:
+                path = f"/api/v1/cameras/{bridge.camera_id}/snapshot"
+                before = await client.get(path)
+                assert (before.status_code, before.json()["code"]) == (503, "camera_offline")
+                await bridge.send(1)
+                assert (await client.get(path)).status_code == 200
+            async with asyncio.timeout(10):
+                while (answer := await client.get(path)).status_code == 200:
+                    await asyncio.sleep(0.05)
+            assert (answer.status_code, answer.json()["code"]) == (503, "camera_offline")
+
+
+class TestCameras:
+    async def test_are_listed_in_pages(self, organisation: Organisation, viewer: httpx.AsyncClient) -> None:
+        async with organisation.camera() as first, organisation.camera() as second:
+            page = (await viewer.get("/api/v1/cameras", params={"limit": 1})).json()
+            assert [item["id"] for item in page["items"]] == [first.camera_id]
+            rest = (await viewer.get("/api/v1/cameras", params={"cursor": page["next_cursor"]})).json()
+            assert [item["id"] for item in rest["items"]] == [second.camera_id]
+            assert rest["next_cursor"] is None
+
+    async def test_say_how_they_are(self, organisation: Organisation, viewer: httpx.AsyncClient) -> None:
+        async with organisation.camera() as bridge:
+            for number in range(1, 5):
+                await bridge.send(number)
+            async with stream(viewer, f"/api/v1/cameras/{bridge.camera_id}/stream"):
+                camera = (await viewer.get(f"/api/v1/cameras/{bridge.camera_id}")).json()
+        assert camera["id"] == bridge.camera_id
+        assert camera["bridge_id"] == show("bridge", organisation.bridge_id)
+        assert (camera["name"], camera["status"], camera["viewers"]) == ("Camera", "online", 1)
+        assert camera["fps"] > 0
+
+
+def routes_of(camera_id: str) -> list[tuple[str, str]]:
+    """Every route about one camera."""
+    path = f"/api/v1/cameras/{camera_id}"
+    return [("GET", path), ("GET", f"{path}/snapshot"), ("GET", f"{path}/stream"), ("POST", f"{path}/view-tokens")]
+
+
+async def statuses(client: httpx.AsyncClient, camera_id: str, **request: object) -> set[int]:
+    found = set()
+    for method, path in routes_of(camera_id):
+        async with client.stream(method, path, **request) as answer:  # type: ignore[arg-type]
+            found.add(answer.status_code)
+    return found
+
+
+async def bright(organisation: Organisation, bridge: Bridge) -> None:
+    """A camera with a picture, so that a route that let somebody in would show it."""
+    await bridge.send(1)
+    async with organisation.client() as client:
+        assert await statuses(client, bridge.camera_id) == {200, 201}
+
+
+class TestWhoMaySee:
+    async def test_another_organisation_finds_nothing(self, organisation: Organisation, other: Organisation) -> None:
+        async with organisation.camera() as bridge, other.client(Role.OWNER) as stranger:
+            await bright(organisation, bridge)
+            assert await statuses(stranger, bridge.camera_id) == {404}
+            assert (await stranger.get("/api/v1/cameras")).json()["items"] == []
+        async with other.client(Role.OWNER) as stranger:  # nor when it is offline
+            assert await statuses(stranger, bridge.camera_id) == {404}
+
+    async def test_what_does_not_exist_looks_the_same(self, organisation: Organisation, other: Organisation) -> None:
+        async with organisation.camera() as bridge, other.client() as stranger:
+            await bright(organisation, bridge)
+            for camera in (bridge.camera_id, show("camera", new_id()), "camera_1", show("job", new_id())):
+                answers = [await stranger.request(*route) for route in routes_of(camera)]
+                assert {(answer.status_code, answer.json()["code"]) for answer in answers} == {(404, "not_found")}
+
+    async def test_a_client_may_not_watch(self, organisation: Organisation) -> None:
+        async with organisation.camera() as bridge, organisation.client(Role.CLIENT) as client:
+            await bright(organisation, bridge)
+            assert await statuses(client, bridge.camera_id) == {403}
+            assert (await client.get("/api/v1/cameras")).status_code == 403
+
+    async def test_a_bridge_may_not_watch(self, organisation: Organisation) -> None:
+        async with organisation.camera() as bridge, httpx.AsyncClient(base_url=organisation.service.url) as client:
+            await bright(organisation, bridge)
+            headers = {"Authorization": f"Bearer {organisation.bridge_token}"}
+            assert await statuses(client, bridge.camera_id, headers=headers) == {403}
+
+    async def test_nobody_watches_without_a_token(self, organisation: Organisation) -> None:
+        async with organisation.camera() as bridge, httpx.AsyncClient(base_url=organisation.service.url) as client:
+            await bright(organisation, bridge)
+            assert await statuses(client, bridge.camera_id) == {401}
+            ended = {"Authorization": f"Bearer {organisation.user_token(lifetime_s=-60)}"}
+            assert await statuses(client, bridge.camera_id, headers=ended) == {401}
+
+
+class TestViewToken:
+    async def test_opens_stream_and_snapshot_and_nothing_else(
+        self, organisation: Organisation, viewer: httpx.AsyncClient
+    ) -> None:
+        async with organisation.camera() as bridge, httpx.AsyncClient(base_url=organisation.service.url) as browser:
+            await bright(organisation, bridge)
+            token = await view_token(viewer, bridge.camera_id)
+            path, query = f"/api/v1/cameras/{bridge.camera_id}", {"token": token}
+            assert (await browser.get(f"{path}/snapshot", params=query)).content == jpeg(1)
+            async with stream(browser, f"{path}/stream", params=query) as pictures:
+                assert await pictures.next() == jpeg(1)
+            assert (await browser.get(path, params=query)).status_code == 401
+            assert (await browser.get("/api/v1/cameras", params=query)).status_code == 401
+            assert (await browser.post(f"{path}/view-tokens", params=query)).status_code == 401
+            header = {"Authorization": f"Bearer {token}"}
+            assert await statuses(browser, bridge.camera_id, headers=header) == {401}
+
+    async def test_opens_no_other_camera(self, organisation: Organisation, other: Organisation) -> None:
+        async with (
+            organisation.camera() as bridge,
+            organisation.camera() as neighbour,
+            other.camera() as foreign,
+            httpx.AsyncClient(base_url=organisation.service.url) as browser,
+            organisation.client() as viewer,
+            other.client() as stranger,
+        ):
+            for each, whose in ((bridge, organisation), (neighbour, organisation), (foreign, other)):
+                await bright(whose, each)
+            own = {"token": await view_token(viewer, bridge.camera_id)}
+            strange = {"token": await view_token(stranger, foreign.camera_id)}
+            for camera, query in ((neighbour, own), (foreign, own), (bridge, strange)):
+                for kind in ("stream", "snapshot"):
+                    answer = await browser.get(f"/api/v1/cameras/{camera.camera_id}/{kind}", params=query)
+                    assert answer.status_code == 404
+
+    @pytest.mark.parametrize("kind", ["stream", "snapshot"])
+    async def test_is_not_an_access_token_and_must_be_genuine(
+        self, organisation: Organisation, viewer: httpx.AsyncClient, kind: str
+    ) -> None:
+        async with organisation.camera() as bridge, httpx.AsyncClient(base_url=organisation.service.url) as browser:
+            await bright(organisation, bridge)
+            token = await view_token(viewer, bridge.camera_id)
+            middle = len(token) // 2
+            changed = token[:middle] + ("A" if token[middle] != "A" else "B") + token[middle + 1 :]
+            for wrong in (organisation.user_token(Role.OWNER), changed, ""):
+                answer = await browser.get(f"/api/v1/cameras/{bridge.camera_id}/{kind}", params={"token": wrong})
+                assert answer.status_code == 401
+                assert answer.headers["WWW-Authenticate"].startswith("Bearer")
+
+    async def test_is_in_no_log(self, organisation: Organisation, viewer: httpx.AsyncClient) -> None:
+        async with organisation.camera() as bridge, httpx.AsyncClient(base_url=organisation.service.url) as browser:
+            await bright(organisation, bridge)
+            token = await view_token(viewer, bridge.camera_id)
+            path = f"/api/v1/cameras/{bridge.camera_id}"
+            for kind in ("snapshot", "stream"):
+                async with browser.stream("GET", f"{path}/{kind}", params={"token": token}) as answer:
+                    assert answer.status_code == 200
+            assert (await browser.get(f"{path}/snapshot", params={"token": f"{token}x"})).status_code == 401
+            await until_viewers(viewer, bridge.camera_id, 0)
+        log = organisation.service.log.read_text()
+        assert f"{path}/snapshot" in log
+        for part in token.split("."):
+            assert part not in log

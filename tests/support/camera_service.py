@@ -1,0 +1,85 @@
+"""A camera service as a process of its own, and an organisation that uses it."""
+
+import os
+import sys
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from uuid import UUID
+
+import httpx
+
+from fluxprint_common.ids import new_id, show
+from fluxprint_common.permissions import Role
+from fluxprint_local.ports import free_port
+from fluxprint_local.postgres import Cluster
+from fluxprint_local.process import Process, is_healthy
+from support import servers
+from support.camera import VIEW_TOKEN_SECRET
+from support.tokens import Issuer, bearer
+from support.uplink import Bridge, uplink
+
+
+@dataclass(frozen=True)
+class Service:
+    """A running camera service."""
+
+    url: str
+    log: Path
+
+
+@asynccontextmanager
+async def running(
+    cluster: Cluster, folder: Path, issuer: Issuer, redis_url: str, settings: Mapping[str, str]
+) -> AsyncIterator[Service]:
+    async with servers.new_database(cluster) as database:
+        port = free_port()
+        process = Process(
+            name="camera",
+            command=[sys.executable, "-m", "fluxprint_camera"],
+            environment={
+                **os.environ,
+                "FLUXPRINT_ENVIRONMENT": "test",
+                "FLUXPRINT_JWKS_URL": issuer.jwks_url,
+                "FLUXPRINT_REDIS_URL": redis_url,
+                "CAMERA_PORT": str(port),
+                "CAMERA_DATABASE_URL": database.url_for("camera"),
+                "CAMERA_DATABASE_POOL_SIZE": "1",  # who holds a connection longer than a query stops everybody
+                "CAMERA_VIEW_TOKEN_SECRET": VIEW_TOKEN_SECRET,
+                "CAMERA_SWEEP_S": "0.05",
+                **settings,
+            },
+            is_ready=lambda: is_healthy(port),
+        )
+        log = folder / "camera.log"
+        async with servers.started(process, log):
+            yield Service(f"http://127.0.0.1:{port}", log)
+
+
+class Organisation:
+    """An organisation with its bridge and its people, at one service."""
+
+    def __init__(self, service: Service, issuer: Issuer) -> None:
+        self.id = new_id()
+        self.bridge_id = new_id()
+        self.service = service
+        self.issuer = issuer
+
+    @property
+    def bridge_token(self) -> str:
+        return self.issuer.bridge_token(organisation=self.id, bridge=self.bridge_id)
+
+    def user_token(self, role: Role = Role.VIEWER, *, lifetime_s: int = 900) -> str:
+        return self.issuer.user_token(organisation=self.id, role=role, lifetime_s=lifetime_s)
+
+    def client(self, role: Role = Role.VIEWER) -> httpx.AsyncClient:
+        """A client of somebody with that role."""
+        return httpx.AsyncClient(base_url=self.service.url, headers=bearer(self.user_token(role)), timeout=10)
+
+    @asynccontextmanager
+    async def camera(self, printer: UUID | None = None, *, token: str | None = None) -> AsyncIterator[Bridge]:
+        """A camera with an uplink."""
+        name = show("printer", printer or new_id())
+        async with uplink(self.service.url, token or self.bridge_token, name) as bridge:
+            yield bridge
