@@ -5,6 +5,7 @@ A request's body is never echoed.
 """
 
 from collections.abc import Mapping, Sequence
+from socket import gaierror
 from typing import ClassVar
 
 from fastapi import FastAPI, Request
@@ -155,6 +156,9 @@ def render(error: ServiceError) -> Response:
     return JSONResponse(problem.model_dump(), error.status, headers=error.headers, media_type=MEDIA_TYPE)
 
 
+#: How a database that does not answer looks; a stopped container's name is no longer found.
+_AWAY = (PoolTimeout, ConnectionError, TimeoutError, gaierror)
+
 ConstraintErrors = Mapping[str, type[ServiceError]]
 
 
@@ -180,7 +184,7 @@ def install(app: FastAPI, *, constraint_errors: ConstraintErrors) -> None:
     app.add_exception_handler(ServiceError, service_error)
     app.add_exception_handler(HTTPException, _http_exception)
     app.add_exception_handler(RequestValidationError, _validation_error)
-    for kind in (DBAPIError, PoolTimeout, ConnectionError, TimeoutError):
+    for kind in (DBAPIError, *_AWAY):
         app.add_exception_handler(kind, database_error)
 
 
@@ -196,7 +200,7 @@ def from_database(error: BaseException, constraint_errors: ConstraintErrors) -> 
         # SQLSTATE classes: 08 connection, 53 resources, 57 operator intervention, 55P03 lock not available.
         state = str(getattr(cause, "sqlstate", "") or "")
         return DatabaseUnavailable() if away or state[:2] in {"08", "53", "57"} or state == "55P03" else None
-    if isinstance(error, PoolTimeout | ConnectionError | TimeoutError):
+    if isinstance(error, _AWAY):
         return DatabaseUnavailable()
     return None
 
