@@ -2,7 +2,8 @@
 
 from datetime import datetime
 
-from sqlalchemy import DateTime, func
+from sqlalchemy import DateTime, func, select
+from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from fluxprint_common.database import metadata_for
@@ -27,3 +28,8 @@ def moment() -> Mapped[datetime]:
 def moment_or_never() -> Mapped[datetime | None]:
     """A moment that may not have come yet."""
     return mapped_column(DateTime(timezone=True))
+
+
+async def transaction_time(session: AsyncSession) -> datetime:
+    """The moment at which this transaction began, by the database's clock, which decides what has expired."""
+    return (await session.execute(select(func.now()))).scalar_one()

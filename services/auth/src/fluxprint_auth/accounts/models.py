@@ -9,7 +9,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 from fluxprint_auth.database import Base, created_at, moment, moment_or_never
 
 
-class User(Base):
+class UserRow(Base):
     """A person. `email` is normalised, so that equal addresses are equal text."""
 
     __tablename__ = "user"
@@ -23,7 +23,7 @@ class User(Base):
     created_at: Mapped[datetime] = created_at()
 
 
-class LoginThrottle(Base):
+class LoginThrottleRow(Base):
     """Failed logins with one address, whether it has an account or not: a lockout must not tell."""
 
     __tablename__ = "login_throttle"

@@ -9,7 +9,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 from fluxprint_auth.database import SCHEMA, Base, created_at, moment_or_never
 
 
-class Bridge(Base):
+class BridgeRow(Base):
     """A bridge that may work for an organisation until it is revoked. Its token is known by its hash only."""
 
     __tablename__ = "bridge"

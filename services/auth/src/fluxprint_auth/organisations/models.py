@@ -7,10 +7,10 @@ from sqlalchemy import CheckConstraint, ForeignKey, Index, Text, UniqueConstrain
 from sqlalchemy.orm import Mapped, mapped_column
 
 from fluxprint_auth.database import SCHEMA, Base, created_at
-from fluxprint_auth.organisations.roles import MEMBER_ROLES
+from fluxprint_auth.organisations.roles import MemberRole
 
 
-class Organisation(Base):
+class OrganisationRow(Base):
     """Who owns printers, files and jobs."""
 
     __tablename__ = "organisation"
@@ -22,13 +22,13 @@ class Organisation(Base):
     created_at: Mapped[datetime] = created_at()
 
 
-class Membership(Base):
+class MembershipRow(Base):
     """A person's role in an organisation."""
 
     __tablename__ = "membership"
     __table_args__ = (
         UniqueConstraint("organisation_id", "user_id", name="uq_membership_member"),
-        CheckConstraint("role IN ({})".format(", ".join(repr(str(role)) for role in MEMBER_ROLES)), name="role"),
+        CheckConstraint("role IN ({})".format(", ".join(repr(str(role)) for role in MemberRole)), name="role"),
         Index(None, "organisation_id", "id"),
         Index(None, "user_id"),
     )

@@ -1,11 +1,23 @@
 """The roles that people have in an organisation, and who may give which."""
 
+from enum import StrEnum
+
 from fluxprint_common.permissions import Role
 
-#: From the mightiest down.
-MEMBER_ROLES = (Role.OWNER, Role.MANAGER, Role.EDITOR, Role.VIEWER, Role.CLIENT)
+
+class MemberRole(StrEnum):
+    """From the mightiest down."""
+
+    OWNER = Role.OWNER.value
+    MANAGER = Role.MANAGER.value
+    EDITOR = Role.EDITOR.value
+    VIEWER = Role.VIEWER.value
+    CLIENT = Role.CLIENT.value
 
 
-def may_give(giver: Role, role: Role) -> bool:
+_RANKING = tuple(MemberRole)
+
+
+def may_give(giver: MemberRole, role: MemberRole) -> bool:
     """Whether somebody with the role `giver` may give `role` to another: only one below their own."""
-    return MEMBER_ROLES.index(giver) < MEMBER_ROLES.index(role)
+    return _RANKING.index(giver) < _RANKING.index(role)

@@ -16,7 +16,7 @@ class EndReason(StrEnum):
     MEMBERSHIP_ENDED = "membership_ended"
 
 
-class LoginSession(Base):
+class SessionRow(Base):
     """A person signed in, in one organisation: the family of its refresh tokens."""
 
     __tablename__ = "session"
@@ -37,7 +37,7 @@ class LoginSession(Base):
     end_reason: Mapped[str | None] = mapped_column(Text)
 
 
-class RefreshToken(Base):
+class RefreshTokenRow(Base):
     """One refresh token of a session, known by its hash only.
 
     The one with `rotated_at` null is current. `successor_nonce` lets whoever holds a token that was just rotated

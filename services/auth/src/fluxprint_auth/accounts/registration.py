@@ -1,0 +1,39 @@
+"""New accounts, each with an organisation of its own."""
+
+from dataclasses import dataclass, field
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from fluxprint_auth.accounts import repository
+from fluxprint_auth.accounts.models import UserRow
+from fluxprint_auth.organisations import service as organisations
+from fluxprint_auth.organisations.models import MembershipRow, OrganisationRow
+from fluxprint_auth.security.service import SecurityEvent, record
+
+
+@dataclass(frozen=True, kw_only=True)
+class NewAccount:
+    """Who registers; `email` is normalised."""
+
+    email: str
+    name: str
+    password_hash: str = field(repr=False)
+    organisation_name: str
+    is_administrator: bool = False
+
+
+async def register(
+    session: AsyncSession, account: NewAccount, *, address: str | None
+) -> tuple[UserRow, OrganisationRow, MembershipRow]:
+    """Make a user who owns a new organisation. An address that is taken violates `uq_user_email`."""
+    user = await repository.insert(
+        session,
+        email=account.email,
+        name=account.name,
+        password_hash=account.password_hash,
+        is_administrator=account.is_administrator,
+    )
+    organisation, membership = await organisations.found(session, name=account.organisation_name, owner_id=user.id)
+    event = SecurityEvent.ADMINISTRATOR_CREATED if account.is_administrator else SecurityEvent.REGISTERED
+    record(session, event, address=address, organisation_id=organisation.id, user_id=user.id)
+    return user, organisation, membership

@@ -1,0 +1,73 @@
+"""The auth service, put together."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import timedelta
+
+from fastapi import FastAPI
+
+from fluxprint_auth.accounts.passwords import Passwords
+from fluxprint_auth.accounts.problems import EmailTaken
+from fluxprint_auth.accounts.routes import router as accounts
+from fluxprint_auth.bridges.problems import BridgeNameTaken
+from fluxprint_auth.bridges.routes import router as bridges
+from fluxprint_auth.housekeeping import keep_house
+from fluxprint_auth.keys.access_tokens import AccessTokens
+from fluxprint_auth.keys.published import PublishedKeys
+from fluxprint_auth.keys.routes import router as keys
+from fluxprint_auth.organisations.routes import router as organisations
+from fluxprint_auth.sessions.live import LiveTokenVerifier
+from fluxprint_auth.sessions.routes import router as sessions
+from fluxprint_auth.sessions.service import SessionPolicy, Sessions
+from fluxprint_auth.settings import AuthSettings
+from fluxprint_common.service import ServiceSpec, create_service
+
+
+def create_app(settings: AuthSettings) -> FastAPI:
+    """The ASGI application of the auth service."""
+    spec = ServiceSpec(
+        name="auth",
+        description="Who is who: accounts, sessions, organisations and bridges.",
+        tags={
+            "auth": "Accounts and sessions: register, sign in, refresh, sign out.",
+            "organisations": "The organisation that one works in, and its members.",
+            "bridges": "Identities of bridges, which connect printers to the queue.",
+        },
+        routers=[accounts, sessions, keys, organisations, bridges],
+        constraint_errors={"uq_user_email": EmailTaken, "uq_bridge_name": BridgeNameTaken},
+        start=_start,
+    )
+    return create_service(spec, settings)
+
+
+@asynccontextmanager
+async def _start(app: FastAPI) -> AsyncIterator[None]:
+    state = app.state
+    settings: AuthSettings = state.settings
+    key = settings.load_signing_key()
+    names = {"issuer": settings.token_issuer, "audience": settings.token_audience}
+    state.keys = PublishedKeys(key, settings.load_previous_signing_key())
+    state.issuer = AccessTokens(key, lifetime_s=settings.access_token_s, **names)
+    state.access_tokens = LiveTokenVerifier(state.keys, state.database, **names)
+    state.sessions = Sessions(
+        state.issuer,
+        SessionPolicy(
+            refresh_s=settings.refresh_token_s, max_s=settings.session_max_s, grace_s=settings.refresh_grace_s
+        ),
+    )
+    state.passwords = make_passwords(settings)
+    throttles_kept = timedelta(seconds=max(settings.lockout_reset_s, settings.lockout_s))
+    state.loops.start("housekeeping", lambda: keep_house(state.database, throttles_kept=throttles_kept), critical=False)
+    try:
+        yield
+    finally:
+        state.passwords.close()
+
+
+def make_passwords(settings: AuthSettings) -> Passwords:
+    """The hasher that the settings describe."""
+    return Passwords(
+        memory_kib=settings.argon2_memory_kib,
+        time_cost=settings.argon2_time_cost,
+        at_once=settings.password_hashes_at_once,
+    )

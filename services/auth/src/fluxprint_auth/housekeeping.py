@@ -1,0 +1,35 @@
+"""Deletes what has expired, so that no table grows with time alone. Security events are kept."""
+
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from fluxprint_auth.accounts.repository import delete_old_throttles
+from fluxprint_auth.sessions.repository import delete_expired
+from fluxprint_common.background import every
+from fluxprint_common.database import Database
+
+INTERVAL_S = 3600
+BATCH = 1000
+ENDED_SESSIONS_KEPT = timedelta(days=30)
+
+Deletion = Callable[[AsyncSession], Awaitable[int]]
+
+
+async def keep_house(database: Database, *, throttles_kept: timedelta) -> None:
+    """Tidy up every hour, for ever."""
+    await every(INTERVAL_S, lambda: tidy_up(database, throttles_kept=throttles_kept))
+
+
+async def tidy_up(database: Database, *, throttles_kept: timedelta) -> None:
+    """Delete in batches, each a short transaction of its own."""
+    deletions: tuple[Deletion, ...] = (
+        lambda session: delete_expired(session, kept=ENDED_SESSIONS_KEPT, limit=BATCH),
+        lambda session: delete_old_throttles(session, kept=throttles_kept, limit=BATCH),
+    )
+    for deletion in deletions:
+        deleted = BATCH
+        while deleted == BATCH:
+            async with database.unit_of_work() as session:
+                deleted = await deletion(session)

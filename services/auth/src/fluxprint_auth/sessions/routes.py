@@ -1,0 +1,74 @@
+"""HTTP of sessions."""
+
+from fastapi import APIRouter, Response
+
+from fluxprint_auth.accounts import login
+from fluxprint_auth.dependencies import (
+    ClientAddress,
+    Limiter,
+    LoginSessions,
+    PasswordHashing,
+    Person,
+    Pool,
+    ServiceSettings,
+)
+from fluxprint_auth.organisations import repository as organisations
+from fluxprint_auth.sessions.schemas import Login, RefreshRequest, Tokens, show_tokens
+from fluxprint_common import openapi
+from fluxprint_common.database import Session
+from fluxprint_common.ratelimit import limit_by_address
+
+router = APIRouter(prefix="/auth", tags=["auth"])
+
+
+@router.post(
+    "/login",
+    summary="Sign in",
+    responses=openapi.problems(401, 403),
+    openapi_extra={"security": []},
+    dependencies=[limit_by_address("login", "limit_login")],
+)
+async def log_in(
+    body: Login,
+    session: Session,
+    pool: Pool,
+    passwords: PasswordHashing,
+    sessions: LoginSessions,
+    settings: ServiceSettings,
+    limiter: Limiter,
+    address: ClientAddress,
+) -> Tokens:
+    """Begin a session with an e-mail address and a password.
+
+    After some failures in a row the address is locked for a while: 429 `account_locked`, also for the right password.
+    """
+    await limiter.hit(settings.limit_login_account, "login_account", login.account_key(body.email))
+    attempt = login.Attempt(email=body.email, password=body.password.get_secret_value(), address=address)
+    user = await login.authenticate(attempt, login.Lockout.of(settings), passwords, pool=pool, session=session)
+    membership = await organisations.first_membership(session, user.id)
+    return show_tokens(await sessions.open(session, membership, address=address))
+
+
+@router.post(
+    "/refresh",
+    summary="Refresh the tokens",
+    responses=openapi.problems(401),
+    openapi_extra={"security": []},
+    dependencies=[limit_by_address("refresh", "limit_refresh")],
+)
+async def refresh_tokens(
+    body: RefreshRequest, session: Session, sessions: LoginSessions, address: ClientAddress
+) -> Tokens:
+    """The next pair of tokens, for a refresh token that is then used up.
+
+    Two requests with the same token within some seconds get the same answer. A token that was used up before that
+    ends its session: somebody has a copy of it.
+    """
+    return show_tokens(await sessions.refresh(session, body.refresh_token.get_secret_value(), address=address))
+
+
+@router.post("/logout", status_code=204, summary="Sign out", responses=openapi.problems(401, 403))
+async def log_out(principal: Person, session: Session, sessions: LoginSessions, address: ClientAddress) -> Response:
+    """End the session of the access token: its refresh token is worth nothing from now on."""
+    await sessions.end(session, principal.session_id, user_id=principal.subject, address=address)
+    return Response(status_code=204)
