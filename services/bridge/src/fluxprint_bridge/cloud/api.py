@@ -1,0 +1,154 @@
+"""The calls of a bridge to the queue service, typed: docs/protocol.md.
+
+A call is made once; whoever calls knows whether it may be repeated and how long it makes sense. Only a token that was
+not accepted is replaced here, because such a call had no effect.
+"""
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import Self, TypeVar
+
+import httpx
+from pydantic import BaseModel, SecretStr, ValidationError
+
+from fluxprint_bridge import __version__
+from fluxprint_bridge.cloud.errors import CloudUnavailable
+from fluxprint_bridge.cloud.problems import checked
+from fluxprint_bridge.cloud.schemas import (
+    Assignment,
+    Command,
+    Commands,
+    Lease,
+    Permit,
+    PrinterInfo,
+    Printers,
+)
+from fluxprint_bridge.cloud.token import AccessToken
+from fluxprint_bridge.journal import Report
+
+CONNECT_TIMEOUT_S = 5.0
+READ_TIMEOUT_S = 20.0
+KEEP_ALIVE_S = 55.0
+
+A = TypeVar("A", bound=BaseModel)
+
+
+class CloudApi:
+    """Raises `CloudUnavailable` or `CloudRefused`, never a transport's exception."""
+
+    def __init__(self, api_url: str, bridge_token: SecretStr) -> None:
+        """`api_url` ends with /api/v1."""
+        self.url = api_url
+        self._http = httpx.AsyncClient(
+            base_url=api_url,
+            timeout=httpx.Timeout(READ_TIMEOUT_S, connect=CONNECT_TIMEOUT_S),
+            limits=httpx.Limits(max_connections=32, keepalive_expiry=KEEP_ALIVE_S),
+            headers={"User-Agent": f"fluxprint-bridge/{__version__}"},
+        )
+        self.token = AccessToken(self._http, bridge_token)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_exc: object) -> None:
+        await self._http.aclose()
+
+    async def printers(self) -> list[PrinterInfo]:
+        """The printers that belong to this bridge."""
+        return (await self._get("bridge/printers", Printers)).items
+
+    async def claim(self, printer_id: str, *, journal_id: str) -> Assignment | None:
+        """The printer's live attempt with a new fence, else new work, else None."""
+        response = await self._post(f"bridge/printers/{printer_id}/claim", {"journal_id": journal_id})
+        return None if response.status_code == 204 else _parsed(response, Assignment)
+
+    async def renew(self, attempt_id: str, *, fence: int) -> float:
+        """Renew the lease; it now lasts so many seconds from the moment of asking."""
+        response = await self._post(f"bridge/attempts/{attempt_id}/lease", {"fence": fence})
+        return _parsed(response, Lease).lease_expires_in_s
+
+    async def permit(self, attempt_id: str, *, fence: int, journal_id: str) -> float:
+        """Leave to press start within so many seconds from the moment of asking."""
+        body = {"fence": fence, "journal_id": journal_id}
+        response = await self._post(f"bridge/attempts/{attempt_id}/permit", body)
+        return _parsed(response, Permit).permit_valid_s
+
+    async def report(self, report: Report) -> None:
+        """Deliver a report; doing it twice is the same as once."""
+        body = {
+            "fence": report.fence,
+            "report_id": report.id,
+            "kind": report.kind,
+            "reason": report.reason,
+            "detail": report.detail,
+            "evidence": report.evidence,
+        }
+        await self._post(f"bridge/attempts/{report.attempt_id}/reports", body)
+
+    async def foreign_print(self, printer_id: str, *, file_name: str) -> None:
+        """Tell that a print was seen which is not ours: the bed is not clear."""
+        await self._post(f"bridge/printers/{printer_id}/foreign-print", {"file_name": file_name})
+
+    async def commands(self, printer_id: str) -> list[Command]:
+        """What people asked for and nobody has done yet."""
+        return (await self._get(f"bridge/printers/{printer_id}/commands", Commands)).items
+
+    async def command_result(self, command_id: str, *, succeeded: bool, detail: str | None = None) -> None:
+        """Close a command; doing it twice is the same as once."""
+        body = {"state": "succeeded" if succeeded else "failed", "detail": detail}
+        await self._post(f"bridge/commands/{command_id}/result", body)
+
+    @asynccontextmanager
+    async def download(self, attempt_id: str, *, offset: int) -> AsyncIterator[httpx.Response]:
+        """The bytes of an attempt's file from `offset` on, as a streamed response (RFC 9110, 14.2)."""
+        # Unencoded, because ranges and sizes count the file's own bytes.
+        headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={offset}-"} if offset else {})
+        request = await self._request("GET", f"bridge/attempts/{attempt_id}/file", headers=headers)
+        try:
+            response = await self._http.send(request, stream=True)
+            try:
+                if response.is_error:
+                    await response.aread()
+                if response.status_code == 401:
+                    self.token.forget()
+                    raise CloudUnavailable("the access token had ended")
+                yield checked(response)
+            finally:
+                await response.aclose()
+        except httpx.HTTPError as error:
+            raise CloudUnavailable(f"the download was cut: {error!r}") from None
+
+    async def _get(self, path: str, kind: type[A]) -> A:
+        return _parsed(await self._call("GET", path), kind)
+
+    async def _post(self, path: str, body: Mapping[str, object]) -> httpx.Response:
+        return await self._call("POST", path, json=body)
+
+    async def _call(self, method: str, path: str, *, json: Mapping[str, object] | None = None) -> httpx.Response:
+        for last_try in (False, True):
+            request = await self._request(method, path, json=json)
+            try:
+                response = await self._http.send(request)
+            except httpx.HTTPError as error:
+                raise CloudUnavailable(f"the cloud did not answer {method} {path}: {error!r}") from None
+            if response.status_code != 401 or last_try:
+                return checked(response)
+            self.token.forget()
+        raise AssertionError("unreachable")
+
+    async def _request(
+        self, method: str, path: str, *, json: Mapping[str, object] | None = None, headers: dict[str, str] | None = None
+    ) -> httpx.Request:
+        token = await self.token.get()
+        signed = {**(headers or {}), "Authorization": f"Bearer {token.get_secret_value()}"}
+        return self._http.build_request(method, path, json=json, headers=signed)
+
+
+def _parsed(response: httpx.Response, kind: type[A]) -> A:
+    try:
+        return kind.model_validate_json(response.content)
+    except ValidationError as error:
+        raise CloudUnavailable(
+            f"{response.request.url.path} was answered with something else ({error.error_count()} fields);"
+            " is the bridge older than the cloud?"
+        ) from None

@@ -1,0 +1,62 @@
+"""The bridge's access token: exchanged for the bridge token, and renewed before it ends."""
+
+import asyncio
+import base64
+import json
+
+import httpx
+from pydantic import BaseModel, SecretStr, ValidationError
+
+from fluxprint_bridge import clock
+from fluxprint_bridge.cloud.errors import CloudUnavailable
+from fluxprint_bridge.cloud.problems import checked
+
+RENEW_AT = 0.75  # of its life
+
+
+class _Exchanged(BaseModel):
+    access_token: SecretStr
+    expires_in_s: float
+
+
+class AccessToken:
+    """Hands out a valid token; exchanges at most once at a time."""
+
+    def __init__(self, http: httpx.AsyncClient, bridge_token: SecretStr) -> None:
+        self._http = http
+        self._bridge_token = bridge_token
+        self._token: SecretStr | None = None
+        self._renew_at = 0.0
+        self._exchanging = asyncio.Lock()
+
+    async def get(self) -> SecretStr:
+        """A token with some life left. Raises `CloudUnavailable`."""
+        async with self._exchanging:
+            if self._token is None or clock.now() >= self._renew_at:
+                await self._exchange()
+            assert self._token is not None  # noqa: S101  (for the type checker)
+            return self._token
+
+    async def bridge_id(self) -> str:
+        """Who the cloud says we are: the subject of the token (a JWT, RFC 7519), which is not ours to verify."""
+        payload = (await self.get()).get_secret_value().split(".")[1]
+        return str(json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))["sub"])
+
+    def forget(self) -> None:
+        """The cloud does not accept it any more."""
+        self._token = None
+
+    async def _exchange(self) -> None:
+        asked_at = clock.now()
+        try:
+            response = await self._http.post(
+                "auth/bridge-token", json={"bridge_token": self._bridge_token.get_secret_value()}
+            )
+        except httpx.HTTPError as error:
+            raise CloudUnavailable(f"the cloud does not answer: {error!r}") from None
+        try:
+            exchanged = _Exchanged.model_validate(checked(response).json())
+        except (ValidationError, ValueError):
+            raise CloudUnavailable("the cloud answered the token exchange with something else") from None
+        self._token = exchanged.access_token
+        self._renew_at = asked_at + RENEW_AT * exchanged.expires_in_s

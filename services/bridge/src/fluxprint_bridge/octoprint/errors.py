@@ -1,0 +1,33 @@
+"""How a call of OctoPrint can end badly, in the distinctions that decisions are made of."""
+
+
+class OctoPrintError(Exception):
+    """Something about OctoPrint; the message is for a person."""
+
+
+class Unavailable(OctoPrintError):
+    """OctoPrint does not answer, or not as OctoPrint: it is off, unreachable or still booting. Decide nothing."""
+
+
+class NotSent(Unavailable):
+    """Unavailable, and the request certainly never reached OctoPrint."""
+
+
+class Refused(OctoPrintError):
+    """OctoPrint itself answered that it won't: the request had no effect."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class Conflict(Refused):
+    """409: the printer's state does not allow it."""
+
+
+class Missing(Refused):
+    """404 from OctoPrint itself: the file is not there."""
+
+
+class KeyRefused(Refused):
+    """The API key is unknown, or its user lacks a permission."""

@@ -1,0 +1,167 @@
+"""What OctoPrint says about its printer and its job, classified. No input or output here."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class PrinterState(StrEnum):
+    IDLE = "idle"
+    STARTING = "starting"
+    PRINTING = "printing"
+    PAUSING = "pausing"
+    PAUSED = "paused"
+    RESUMING = "resuming"
+    FINISHING = "finishing"
+    CANCELLING = "cancelling"
+    OFFLINE = "offline"
+    ERROR = "error"
+
+
+#: A print is on: nothing may be started, and nothing about it is final.
+ACTIVE = frozenset(PrinterState) - {PrinterState.IDLE, PrinterState.OFFLINE, PrinterState.ERROR}
+
+_BY_TEXT = {
+    "Operational": PrinterState.IDLE,
+    "Starting": PrinterState.STARTING,
+    "Starting print from SD": PrinterState.STARTING,
+    "Starting to send file to SD": PrinterState.STARTING,
+    "Printing": PrinterState.PRINTING,
+    "Printing from SD": PrinterState.PRINTING,
+    "Sending file to SD": PrinterState.PRINTING,
+    "Transferring file to SD": PrinterState.PRINTING,
+    "Pausing": PrinterState.PAUSING,
+    "Paused": PrinterState.PAUSED,
+    "Resuming": PrinterState.RESUMING,
+    "Finishing": PrinterState.FINISHING,
+    "Cancelling": PrinterState.CANCELLING,
+    "Offline": PrinterState.OFFLINE,
+    "Opening serial connection": PrinterState.OFFLINE,
+    "Detecting serial connection": PrinterState.OFFLINE,
+    "Connecting": PrinterState.OFFLINE,
+    "Error": PrinterState.ERROR,
+    "Offline after error": PrinterState.ERROR,
+}
+
+
+def classify(text: str) -> PrinterState:
+    """The state behind OctoPrint's state text.
+
+    By text and not by `flags.printing`, which is true in six states. A text that nobody knows counts as printing:
+    then nothing starts and nothing is decided.
+    """
+    return _BY_TEXT.get(text, PrinterState.PRINTING)
+
+
+@dataclass(frozen=True)
+class Job:
+    """`/api/job`, or the same facts from a push message. Times are seconds, `completion` is 0..100."""
+
+    state: PrinterState
+    text: str
+    path: str | None = None
+    origin: str | None = None
+    user: str | None = None
+    completion: float | None = None
+    print_time_s: float | None = None
+    print_time_left_s: float | None = None
+    last_print_time_s: float | None = None
+    error: str | None = None
+
+    def is_of(self, path: str) -> bool:
+        """Whether the selected file is the one at `path` in OctoPrint's own storage."""
+        return self.path == path and self.origin == "local"
+
+    def prints(self, path: str) -> bool:
+        """Whether `path` is being printed, in whatever phase."""
+        return self.is_of(path) and self.state in ACTIVE
+
+
+class _File(BaseModel):
+    path: str | None = None
+    origin: str | None = None
+
+
+class _JobInfo(BaseModel):
+    file: _File = _File()
+    user: str | None = None
+    last_print_time: float | None = Field(None, alias="lastPrintTime")
+
+
+class _Progress(BaseModel):
+    completion: float | None = None
+    print_time: float | None = Field(None, alias="printTime")
+    print_time_left: float | None = Field(None, alias="printTimeLeft")
+
+
+class _JobAnswer(BaseModel):
+    job: _JobInfo
+    progress: _Progress
+    state: str
+    error: str | None = None
+
+
+def read_job(answer: object) -> Job:
+    """Parse an answer of `GET /api/job`. Raises `ValueError` when it is none."""
+    parsed = _JobAnswer.model_validate(answer)
+    return Job(
+        state=classify(parsed.state),
+        text=parsed.state,
+        path=parsed.job.file.path,
+        origin=parsed.job.file.origin,
+        user=parsed.job.user,
+        completion=parsed.progress.completion,
+        print_time_s=parsed.progress.print_time,
+        print_time_left_s=parsed.progress.print_time_left,
+        last_print_time_s=parsed.job.last_print_time,
+        error=parsed.error or None,
+    )
+
+
+def read_current(current: Mapping[str, object]) -> Job:
+    """Parse the `current` of a push message. Raises `ValueError`."""
+    state = current.get("state")
+    if not isinstance(state, dict):
+        raise ValueError("a push message without a state")
+    return read_job({**current, "state": state.get("text"), "error": state.get("error")})
+
+
+class Temperature(BaseModel):
+    """Degrees Celsius; null while the printer has not told."""
+
+    model_config = ConfigDict(frozen=True)
+    actual: float | None = None
+    target: float | None = None
+
+
+def read_temperatures(current: Mapping[str, object]) -> dict[str, Temperature] | None:
+    """The newest temperatures of a push message by heater (`tool0`, `bed`), or None when it brings none."""
+    samples = current.get("temps")
+    if not isinstance(samples, list) or not samples or not isinstance(samples[-1], dict):
+        return None
+    heaters = {name: value for name, value in samples[-1].items() if isinstance(value, dict)}
+    return {name: Temperature.model_validate(value) for name, value in heaters.items()}
+
+
+class LastPrint(BaseModel):
+    success: bool
+    print_time_s: float | None = Field(None, alias="printTime")
+
+
+class Prints(BaseModel):
+    """How often a file was printed, as OctoPrint remembers it. It forgets what a crash interrupted."""
+
+    success: int = 0
+    failure: int = 0
+    last: LastPrint | None = None
+
+
+class StoredFile(BaseModel):
+    """`GET /api/files/local/<path>`; `sha1` is null for a file whose copying was cut off."""
+
+    path: str
+    size_bytes: int = Field(alias="size")
+    sha1: str | None = Field(None, alias="hash")
+    prints: Prints = Prints()

@@ -1,0 +1,97 @@
+"""What the loops of one printer share."""
+
+import asyncio
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+
+from fluxprint_bridge.cloud.api import CloudApi
+from fluxprint_bridge.journal import Attempt, Journal
+from fluxprint_bridge.octoprint.client import OctoPrintClient
+from fluxprint_bridge.octoprint.errors import KeyRefused
+from fluxprint_bridge.octoprint.monitor import Monitor
+from fluxprint_bridge.printer.lease import Lease
+from fluxprint_bridge.printer.outbox import Outbox
+
+
+class Phase(StrEnum):
+    PREPARING = "preparing"  #: nothing physical has happened
+    STARTED = "started"  #: start may have been pressed
+
+
+@dataclass
+class Work:
+    """The attempt in hand. `changed` is set, and replaced, when its phase changes or it ends."""
+
+    attempt: Attempt
+    phase: Phase = Phase.PREPARING
+    lease: Lease | None = None
+    permit_asked: bool = False  #: from then on only the queue knows whether the attempt can be given back
+    foreign_prints: int = 0  #: the desk's count then: one more, and the bed may not be clear any more
+    cancel_wanted: bool = False  #: before the start: then it is never pressed
+    changed: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def to(self, phase: Phase) -> None:
+        self.phase = phase
+        self.tell()
+
+    def tell(self) -> None:
+        changed, self.changed = self.changed, asyncio.Event()
+        changed.set()
+
+
+@dataclass
+class Desk:
+    """One printer's OctoPrint, its share of the journal and of the cloud, and its bells."""
+
+    printer_id: str
+    octoprint: OctoPrintClient
+    monitor: Monitor
+    journal: Journal
+    api: CloudApi
+    outbox: Outbox
+    spool: Path
+    poll_s: float
+    #: One control request at a time: OctoPrint has no lock of its own, and two starts tear a print apart.
+    control: asyncio.Lock = field(default_factory=asyncio.Lock)
+    work: Work | None = None
+    bell: asyncio.Event = field(default_factory=asyncio.Event)
+    command_bell: asyncio.Event = field(default_factory=asyncio.Event)
+    #: Set while no print that is not ours waits to be told to the queue; and how many were seen.
+    foreign_told: asyncio.Event = field(default_factory=asyncio.Event)
+    foreign_prints: int = 0
+    #: Paths shaped like ours whose attempt the queue does not give us: somebody prints them by hand.
+    disowned: set[str] = field(default_factory=set)
+    #: Another process works with this bridge's token: nothing new is taken on.
+    standing_back: bool = False
+    #: What a person has to put right about OctoPrint before anything is claimed.
+    problem: str | None = "OctoPrint was not asked yet."
+    probe_now: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def ring(self, reason: str) -> None:
+        """A doorbell for this printer: look now."""
+        if reason != "work":
+            self.command_bell.set()
+            if self.work is not None and self.work.lease is not None:
+                self.work.lease.check_soon()
+        if reason != "command":
+            self.bell.set()
+
+    def doubt_key(self, refused: KeyRefused) -> None:
+        """OctoPrint refused the key: claim nothing more until it was probed again."""
+        self.problem = str(refused)
+        self.probe_now.set()
+
+    async def report(
+        self,
+        attempt: Attempt,
+        kind: str,
+        *,
+        reason: str | None = None,
+        detail: str | None = None,
+        evidence: dict[str, object] | None = None,
+    ) -> Attempt:
+        """Write a report into the journal; the outbox delivers it. Returns the attempt as it stands then."""
+        reported = await self.journal.report(attempt.id, kind, reason=reason, detail=detail, evidence=evidence)
+        self.outbox.post()
+        return reported

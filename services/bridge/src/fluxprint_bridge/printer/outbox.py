@@ -1,0 +1,60 @@
+"""Delivers one printer's reports from the journal to the queue: in order, until each is acknowledged or refused."""
+
+import asyncio
+
+from fluxprint_bridge.cloud.api import CloudApi
+from fluxprint_bridge.cloud.errors import CloudRefused, CloudUnavailable
+from fluxprint_bridge.journal import Journal
+from fluxprint_common.background import backoff_s
+from fluxprint_common.logs import get_logger
+
+log = get_logger(__name__)
+
+MAX_BACKOFF_S = 30.0
+
+
+class Outbox:
+    """Run `run()` under a supervisor."""
+
+    def __init__(self, journal: Journal, api: CloudApi, printer_id: str) -> None:
+        self._journal = journal
+        self._api = api
+        self._printer_id = printer_id
+        self._filled = asyncio.Event()
+        self._empty = asyncio.Event()
+        #: The last refusal: an attempt's id and the queue's code.
+        self.refused: tuple[str, str] | None = None
+
+    def post(self) -> None:
+        """Something was written into the journal."""
+        self._empty.clear()
+        self._filled.set()
+
+    async def emptied(self) -> None:
+        """Wait until nothing is left to deliver: the queue then knows all that this bridge knows."""
+        await self._empty.wait()
+
+    async def run(self) -> None:
+        """Deliver for ever."""
+        failures = 0
+        while True:
+            self._filled.clear()
+            report = await self._journal.next_report(self._printer_id)
+            if report is None:
+                self._empty.set()
+                await self._filled.wait()
+                continue
+            code = None
+            try:
+                await self._api.report(report)
+            except CloudUnavailable as error:
+                failures += 1
+                log.warning("report_waits", kind=report.kind, attempt=report.attempt_id, error=str(error)[:300])
+                await asyncio.sleep(backoff_s(failures, cap_s=MAX_BACKOFF_S))
+                continue
+            except CloudRefused as error:
+                code = error.code
+                self.refused = (report.attempt_id, code)
+                log.error("report_refused", kind=report.kind, attempt=report.attempt_id, code=code)
+            failures = 0
+            await self._journal.delivered(report.id, refused=code)

@@ -1,0 +1,179 @@
+"""Brings the file of an attempt from the cloud into OctoPrint, unharmed. Nothing moves yet."""
+
+import asyncio
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from fluxprint_bridge.cloud.api import CloudApi
+from fluxprint_bridge.cloud.errors import CloudUnavailable
+from fluxprint_bridge.cloud.schemas import AssignedFile, Assignment
+from fluxprint_bridge.octoprint.client import OctoPrintClient
+from fluxprint_bridge.octoprint.errors import Conflict, KeyRefused, Refused, Unavailable
+from fluxprint_common.background import backoff_s
+from fluxprint_common.logs import get_logger
+
+log = get_logger(__name__)
+
+CHUNK_BYTES = 256 * 1024
+READ_BACK_S = 30.0  # OctoPrint copies, and not atomically, where its spool is on another file system
+MAX_BACKOFF_S = 5.0
+MAX_TRIES = 6  # in a row and without progress: about 10 s
+PARTIAL_CONTENT = 206
+
+
+class TransferFailed(Exception):
+    """The file can't be brought to this printer; `reason` is a report's reason."""
+
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(detail)
+        self.reason = reason
+
+
+@dataclass(frozen=True)
+class LocalFile:
+    """A complete, verified copy on this machine."""
+
+    path: Path
+    size_bytes: int
+    sha1: str  #: the hash that OctoPrint keeps of its copy
+
+
+async def transfer(api: CloudApi, octoprint: OctoPrintClient, assignment: Assignment, *, spool: Path, to: str) -> None:
+    """Download, verify, store in OctoPrint at the path `to`, and read back what arrived.
+
+    Goes on where an earlier try stopped, and tries again a few times. Raises `TransferFailed`, `CloudRefused` when the
+    queue does not give the file, `KeyRefused` when OctoPrint does not take it from us.
+    """
+    part = spool / f"{assignment.attempt.id}.part"
+    try:
+        local = await _download(api, assignment, part)
+        await _store(octoprint, local, to)
+    except OSError as error:
+        raise TransferFailed("bridge_storage_failed", f"The bridge can't keep the file: {error}") from None
+    await asyncio.to_thread(part.unlink, missing_ok=True)
+
+
+async def _download(api: CloudApi, assignment: Assignment, part: Path) -> LocalFile:
+    copy = await asyncio.to_thread(_Copy.open, part, assignment.file)
+    failures = 0
+    try:
+        while not copy.complete:
+            before = copy.size_bytes
+            try:
+                await _append(api, assignment.attempt.id, copy)
+            except CloudUnavailable as error:
+                failures = failures + 1 if copy.size_bytes == before else 1
+                log.warning("download_interrupted", attempt=assignment.attempt.id, error=str(error)[:300])
+                if failures == MAX_TRIES:
+                    raise TransferFailed("transfer_failed", f"The file can't be downloaded: {error}") from None
+                await asyncio.sleep(backoff_s(failures, cap_s=MAX_BACKOFF_S))
+        return await asyncio.to_thread(copy.verified)
+    finally:
+        await asyncio.to_thread(copy.close)
+
+
+async def _append(api: CloudApi, attempt_id: str, copy: "_Copy") -> None:
+    async with api.download(attempt_id, offset=copy.size_bytes) as response:
+        if copy.size_bytes and response.status_code != PARTIAL_CONTENT:
+            await asyncio.to_thread(copy.restart)
+        async for chunk in response.aiter_bytes(CHUNK_BYTES):
+            await asyncio.to_thread(copy.add, chunk)
+    if not copy.complete:
+        raise CloudUnavailable("the download ended early")
+
+
+class _Copy:
+    """The growing file. Its methods block: they run in threads."""
+
+    def __init__(self, path: Path, content: BinaryIO, wanted: AssignedFile) -> None:
+        self._path = path
+        self._content = content
+        self._wanted = wanted
+        self._count_from_zero()
+
+    @classmethod
+    def open(cls, path: Path, wanted: AssignedFile) -> "_Copy":
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch(mode=0o600)
+        copy = cls(path, path.open("r+b"), wanted)
+        if path.stat().st_size > wanted.size_bytes:
+            copy.restart()
+        while kept := copy._content.read(CHUNK_BYTES):
+            copy._count(kept)
+        return copy
+
+    @property
+    def complete(self) -> bool:
+        return self.size_bytes == self._wanted.size_bytes
+
+    def restart(self) -> None:
+        self._content.seek(0)
+        self._content.truncate()
+        self._count_from_zero()
+
+    def add(self, chunk: bytes) -> None:
+        if self.size_bytes + len(chunk) > self._wanted.size_bytes:
+            raise TransferFailed("transfer_failed", "The cloud sent more bytes than it had announced.")
+        self._content.write(chunk)
+        self._count(chunk)
+
+    def _count_from_zero(self) -> None:
+        self._sha256 = hashlib.sha256()
+        self._sha1 = hashlib.sha1(usedforsecurity=False)
+        self.size_bytes = 0
+
+    def _count(self, chunk: bytes) -> None:
+        self.size_bytes += len(chunk)
+        self._sha256.update(chunk)
+        self._sha1.update(chunk)
+
+    def verified(self) -> LocalFile:
+        self._content.flush()
+        if self._sha256.hexdigest() != self._wanted.sha256:
+            self._path.unlink()
+            raise TransferFailed("transfer_failed", "The downloaded file does not have the announced SHA-256.")
+        return LocalFile(self._path, self.size_bytes, self._sha1.hexdigest())
+
+    def close(self) -> None:
+        self._content.close()
+
+
+async def _store(octoprint: OctoPrintClient, local: LocalFile, to: str) -> None:
+    folder, _, name = to.rpartition("/")
+    failures = 0
+    while True:
+        try:
+            try:
+                stored = await octoprint.upload(local.path, folder=folder, name=name)
+            except Conflict:
+                stored = to  # an earlier try got through, whole or not: reading it back tells
+            if stored != to:
+                raise TransferFailed("file_rejected", f"OctoPrint stored the file under another name: {stored[:200]}")
+            await _read_back(octoprint, local, to)
+            return
+        except KeyRefused:
+            raise
+        except Refused as refused:
+            raise TransferFailed("file_rejected", str(refused)) from None
+        except Unavailable as error:
+            failures += 1
+            log.warning("upload_interrupted", path=to, error=str(error)[:300])
+            if failures == MAX_TRIES:
+                raise TransferFailed("transfer_failed", f"The file can't be stored in OctoPrint: {error}") from None
+            await asyncio.sleep(backoff_s(failures, cap_s=MAX_BACKOFF_S))
+
+
+async def _read_back(octoprint: OctoPrintClient, local: LocalFile, to: str) -> None:
+    try:
+        async with asyncio.timeout(READ_BACK_S):
+            while True:
+                found = await octoprint.file(to)
+                if found is not None and found.sha1 == local.sha1 and found.size_bytes == local.size_bytes:
+                    return
+                await asyncio.sleep(0.25)
+    except TimeoutError:
+        raise TransferFailed(
+            "transfer_failed", f"OctoPrint's copy at {to} is not what was sent; its disk may be full."
+        ) from None

@@ -1,0 +1,126 @@
+"""The bridge's settings: the variables of `.env.bridge`, and a TOML file where one bridge serves several printers."""
+
+import tomllib
+from ipaddress import ip_address
+from pathlib import Path
+from typing import ClassVar, Self
+from urllib.parse import urlsplit
+
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
+from pydantic_settings import SettingsConfigDict
+
+from fluxprint_common.settings import Settings, SettingsError
+
+API_PATH = "/api/v1"
+
+
+class PrinterSettings(BaseModel):
+    """One printer: an entry `[[printers]]` of BRIDGE_CONFIG, or the variables OCTOPRINT_URL and so on."""
+
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True, frozen=True)
+
+    id: str | None = None  #: the printer's id in FluxPrint; needed when the bridge has several
+    octoprint_url: str = Field(pattern=r"^https?://[^/]+")
+    octoprint_api_key: SecretStr
+    camera_url: SecretStr | None = None  #: may carry a password
+
+
+class BridgeSettings(Settings):
+    """What the bridge reads from the environment."""
+
+    model_config = SettingsConfigDict(env_prefix="BRIDGE_")
+    #: OctoPrint made its key, and the queue service the token.
+    foreign_secrets: ClassVar[frozenset[str]] = frozenset(
+        {"octoprint_api_key", "camera_url", "auth_token", "redis_url"}
+    )
+
+    api_url: str = Field(validation_alias=AliasChoices("FLUXPRINT_API_URL"), pattern=r"^https?://[^/]+")
+    auth_token: SecretStr = Field(min_length=20)
+    octoprint_url: str | None = Field(None, validation_alias=AliasChoices("OCTOPRINT_URL"))
+    octoprint_api_key: SecretStr | None = Field(None, validation_alias=AliasChoices("OCTOPRINT_API_KEY"))
+    camera_url: SecretStr | None = Field(None, validation_alias=AliasChoices("CAMERA_URL"))
+    printer_id: str | None = Field(None, validation_alias=AliasChoices("PRINTER_ID"))
+    config: Path | None = None
+    data_dir: Path = Path("/var/lib/fluxprint-bridge")
+    poll_s: float = Field(10.0, gt=0, le=300)
+    redis_url: SecretStr | None = None
+    autoconnect: bool = False
+    allow_http: bool = False
+
+    @model_validator(mode="after")
+    def _refuse_plain_http(self) -> Self:
+        """The token must not travel readable; on the same machine it does not travel."""
+        parts = urlsplit(self.api_url)
+        if parts.scheme == "http" and not self.allow_http and not _is_loopback(parts.hostname or ""):
+            raise ValueError(
+                "FLUXPRINT_API_URL: use https://, or set BRIDGE_ALLOW_HTTP=true in a network that you trust"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _need_a_printer(self) -> Self:
+        if self.config is None:
+            for variable, value in (
+                ("OCTOPRINT_URL", self.octoprint_url),
+                ("OCTOPRINT_API_KEY", self.octoprint_api_key),
+            ):
+                if value is None:
+                    raise ValueError(f"{variable}: set it, or list printers in the file that BRIDGE_CONFIG names")
+        elif self.octoprint_url is not None or self.printer_id is not None:
+            raise ValueError("BRIDGE_CONFIG: the file lists the printers, so leave OCTOPRINT_URL and PRINTER_ID out")
+        return self
+
+    @property
+    def api_v1_url(self) -> str:
+        """The API's address, which is given with or without its path."""
+        return self.api_url.rstrip("/").removesuffix(API_PATH) + API_PATH
+
+    def printers(self) -> list[PrinterSettings]:
+        """The printers to serve. Raises `SettingsError`."""
+        if self.config is not None:
+            return _from_file(self.config)
+        assert self.octoprint_url is not None  # noqa: S101  (validated)
+        assert self.octoprint_api_key is not None  # noqa: S101
+        try:
+            return [
+                PrinterSettings(
+                    id=self.printer_id,
+                    octoprint_url=self.octoprint_url,
+                    octoprint_api_key=self.octoprint_api_key,
+                    camera_url=self.camera_url,
+                )
+            ]
+        except ValidationError as error:
+            raise SettingsError(f"OCTOPRINT_URL: {error.errors()[0]['msg']}") from None
+
+
+class _PrintersFile(BaseModel):
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
+    printers: list[PrinterSettings] = Field(min_length=1, max_length=100)
+
+
+def _from_file(path: Path) -> list[PrinterSettings]:
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+        printers = _PrintersFile.model_validate(content).printers
+    except OSError as error:
+        raise SettingsError(f"BRIDGE_CONFIG: {path} can't be read: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingsError(f"BRIDGE_CONFIG: {path} is not TOML: {error}") from None
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"]))
+        raise SettingsError(f"BRIDGE_CONFIG: {path}, {place}: {first['msg']}") from None
+    ids = [printer.id for printer in printers]
+    if len(printers) > 1 and (None in ids or len(set(ids)) < len(ids)):
+        raise SettingsError(f"BRIDGE_CONFIG: {path}: every one of several printers needs an id of its own")
+    return printers
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
