@@ -7,18 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-import psutil
 import pytest
 from fastapi import APIRouter, FastAPI
 from sqlalchemy import text
 
 from fluxprint_common.background import Supervisor
 from fluxprint_common.database import Database, Reading
-from fluxprint_local.ports import free_port
-from fluxprint_local.process import Process
-from fluxprint_local.redis import Redis
-from support import servers
 from support.small_service import running, settings_of, small_service
+from support.switch import Switch, switched_postgres, switched_redis
 
 router = APIRouter(tags=["small"])
 
@@ -33,51 +29,16 @@ async def nothing() -> str:
     return "unrelated"
 
 
-class Switch:
-    """A server that a test turns off, on, and pauses."""
-
-    def __init__(self, process: Process, log: Path) -> None:
-        self._process = process
-        self._log = log
-        self._stack = contextlib.AsyncExitStack()
-        self._pid = 0
-
-    async def on(self) -> None:
-        self._pid = (await self._stack.enter_async_context(servers.started(self._process, self._log))).pid
-
-    async def off(self) -> None:
-        await self._stack.aclose()
-
-    def pause(self) -> None:
-        for process in self._all():
-            process.suspend()
-
-    def go_on(self) -> None:
-        for process in self._all():
-            process.resume()
-
-    def _all(self) -> list[psutil.Process]:
-        server = psutil.Process(self._pid)
-        return [server, *server.children(recursive=True)]
+@pytest.fixture
+async def redis(tmp_path: Path) -> AsyncIterator[Switch]:
+    async with switched_redis(tmp_path) as switch:
+        yield switch
 
 
 @pytest.fixture
-async def redis(tmp_path: Path) -> AsyncIterator[tuple[Switch, str]]:
-    server = Redis(folder=tmp_path, port=free_port(), password="test-redis")
-    switch = Switch(server.process(), tmp_path / "redis.log")
-    await switch.on()
-    yield switch, server.url()
-    await switch.off()
-
-
-@pytest.fixture(scope="module")
-async def own_postgres(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[tuple[Switch, str]]:
-    async with servers.running_postgres(tmp_path_factory.mktemp("own")) as cluster:
-        process, log = cluster.process(), cluster.data.parent / "again.log"
-        url = cluster.url()
-    switch = Switch(process, log)
-    yield switch, url
-    await switch.off()
+async def own_postgres(tmp_path: Path) -> AsyncIterator[Switch]:
+    async with switched_postgres(tmp_path) as switch:
+        yield switch
 
 
 async def health(client: httpx.AsyncClient) -> tuple[int, dict[str, Any]]:
@@ -95,27 +56,22 @@ async def until(client: httpx.AsyncClient, status: str, *, within_s: float = 20)
 
 
 class TestRedisAway:
-    async def test_is_a_degraded_service_that_recovers(self, postgres: str, redis: tuple[Switch, str]) -> None:
-        switch, url = redis
-        async with running(small_service(router, settings_of(database_url=postgres, redis_url=url))) as client:
+    async def test_is_a_degraded_service_that_recovers(self, postgres: str, redis: Switch) -> None:
+        async with running(small_service(router, settings_of(database_url=postgres, redis_url=redis.url))) as client:
             code, body = await health(client)
             assert (code, body["status"], body["redis"]) == (200, "healthy", "connected")
-            await switch.off()
+            await redis.off()
             code, body = await health(client)
             assert (code, body["status"]) == (200, "degraded")
             assert (body["redis"], body["database"]) == ("disconnected", "connected")
             assert (await client.get("/api/v1/one")).status_code == 200
-            await switch.on()
+            await redis.on()
             assert (await until(client, "healthy"))["redis"] == "connected"
 
-    async def test_paused_is_away_too(self, postgres: str, redis: tuple[Switch, str]) -> None:
-        switch, url = redis
-        async with running(small_service(router, settings_of(database_url=postgres, redis_url=url))) as client:
-            switch.pause()
-            try:
+    async def test_paused_is_away_too(self, postgres: str, redis: Switch) -> None:
+        async with running(small_service(router, settings_of(database_url=postgres, redis_url=redis.url))) as client:
+            with redis.paused():
                 assert (await health(client))[1]["status"] == "degraded"
-            finally:
-                switch.go_on()
             await until(client, "healthy")
 
     async def test_not_configured_is_no_fault(self, postgres: str) -> None:
@@ -125,9 +81,8 @@ class TestRedisAway:
 
 
 class TestDatabaseAway:
-    async def test_is_a_clear_503_and_recovers_without_a_restart(self, own_postgres: tuple[Switch, str]) -> None:
-        switch, url = own_postgres
-        async with running(small_service(router, settings_of(database_url=url))) as client:
+    async def test_is_a_clear_503_and_recovers_without_a_restart(self, own_postgres: Switch) -> None:
+        async with running(small_service(router, settings_of(database_url=own_postgres.url))) as client:
             code, body = await health(client)
             assert (code, body["status"], body["database"]) == (503, "unhealthy", "disconnected")
             answer = await client.get("/api/v1/one")
@@ -135,23 +90,20 @@ class TestDatabaseAway:
             assert int(answer.headers["retry-after"]) > 0
             assert (await client.get("/api/v1/nothing")).status_code == 200
 
-            await switch.on()
+            await own_postgres.on()
             await until(client, "healthy")
             assert (await client.get("/api/v1/one")).json() == 1
 
-            await switch.off()
+            await own_postgres.off()
             assert (await client.get("/api/v1/one")).status_code == 503
-            await switch.on()
+            await own_postgres.on()
             await until(client, "healthy")
             assert (await client.get("/api/v1/one")).json() == 1
 
-            switch.pause()
-            try:
+            with own_postgres.paused():
                 code, body = await health(client)
                 assert (code, body["database"]) == (503, "disconnected")
                 assert (await client.get("/api/v1/nothing")).status_code == 200
-            finally:
-                switch.go_on()
             await until(client, "healthy")
 
     @pytest.mark.parametrize("host", ["nowhere.invalid", "127.0.0.1:1"])

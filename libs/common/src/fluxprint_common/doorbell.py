@@ -10,6 +10,9 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
 
 from fluxprint_common.logs import get_logger
@@ -34,7 +37,8 @@ def connect(url: str) -> Redis:
         socket_connect_timeout=CONNECT_TIMEOUT_S,
         socket_timeout=COMMAND_TIMEOUT_S,
         health_check_interval=HEALTH_CHECK_S,
-        retry=None,
+        # A pooled connection that died with the last Redis is noticed at its next use: try once more on a new one.
+        retry=Retry(NoBackoff(), 1, supported_errors=(RedisConnectionError,)),
         decode_responses=False,
     )
 
@@ -82,23 +86,29 @@ class Publisher:
 async def listen(
     redis: Redis, patterns: Sequence[str], handle: Handler, *, on_connect: OnConnect | None = None
 ) -> None:
-    """Hear every message on `patterns`; raises when Redis goes away, so that a supervisor starts it again.
+    """Hear every message on `patterns`; raises when Redis goes away or silent, so that a supervisor starts it again.
 
     Messages that are too large or no JSON object are dropped with a warning.
     """
-    async with redis.pubsub(ignore_subscribe_messages=True) as pubsub:
+    async with redis.pubsub() as pubsub:
         await pubsub.psubscribe(*patterns)
         if on_connect is not None:
             await on_connect()
+        asked = False
         while True:
-            # A time-out without a message is normal; the client's own health check finds a dead connection.
             raw = await pubsub.get_message(timeout=HEALTH_CHECK_S)
-            if raw is None:
+            if raw is None:  # nothing for a while is normal, no answer to a ping is a dead connection
+                if asked:
+                    raise RedisConnectionError("Redis does not answer")
+                await pubsub.ping()
+                asked = True
                 continue
-            data = raw["data"]
-            message = parse(data)
+            asked = False
+            if raw["type"] != "pmessage":
+                continue
+            message = parse(raw["data"])
             if message is None:
-                log.warning("message_refused", channel=_text(raw["channel"]), size_bytes=len(data))
+                log.warning("message_refused", channel=_text(raw["channel"]), size_bytes=len(raw["data"]))
                 continue
             await handle(_text(raw["channel"]), message)
 
@@ -109,7 +119,7 @@ def parse(data: bytes | str) -> dict[str, object] | None:
         return None
     try:
         message = json.loads(data)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return message if isinstance(message, dict) else None
 
