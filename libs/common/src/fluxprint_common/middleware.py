@@ -1,5 +1,6 @@
 """Pure ASGI middleware, in the order in which a request meets it: context, security headers, body limit, errors."""
 
+import asyncio
 import re
 import secrets
 import time
@@ -17,6 +18,8 @@ from fluxprint_common.problems import PayloadTooLarge, ServiceError, render
 log = get_logger(__name__)
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9_-]{8,64}")
+LINGER_S = 10.0
+LINGER_BYTES = 64 * 1024 * 1024
 _QUIET_PATHS = frozenset({"/health", "/metrics"})
 
 
@@ -143,6 +146,9 @@ class SecurityHeaders:
 class BodyLimit:
     """Refuses bodies over the limit before, or while, they are read.
 
+    A client that is still sending when the refusal comes would often see its connection reset instead of the answer:
+    the rest of a refused body is read and thrown away, within bounds, before the answer ends (RFC 9112, section 9.6).
+
     Args:
         limit: bytes, for every path that has no limit of its own.
         by_path: bytes for exact paths (uploads).
@@ -160,20 +166,54 @@ class BodyLimit:
         limit = self.by_path.get(scope["path"], self.limit)
         error = PayloadTooLarge(f"The body may have at most {limit} bytes.", headers={"Connection": "close"})
         declared = Headers(scope=scope).get("content-length", "0")
+        body = _Body(receive, send, limit=limit, error=error)
         if not declared.isdecimal() or int(declared) > limit:
-            await render(error)(scope, receive, send)
-            return
-        received = 0
+            await render(error)(scope, body.receive, body.send)
+        else:
+            await self.app(scope, body.receive, body.send)
 
-        async def counted() -> Message:
-            nonlocal received
-            message = await receive()
-            received += len(message.get("body", b""))
-            if received > limit:
-                raise error
-            return message
 
-        await self.app(scope, counted, send)
+class _Body:
+    """One request's body while it is counted, and the answer that may come before its end."""
+
+    def __init__(self, receive: Receive, send: Send, *, limit: int, error: ServiceError) -> None:
+        self._receive = receive
+        self._send = send
+        self._limit = limit
+        self._error = error
+        self._received = 0
+        self._ended = False
+        self._refused = False
+
+    async def receive(self) -> Message:
+        message = await self._next()
+        if self._received > self._limit:
+            raise self._error
+        return message
+
+    async def send(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self._refused = message["status"] >= 400
+        last = message["type"] == "http.response.body" and not message.get("more_body", False)
+        if last and self._refused and not self._ended:
+            await self._send({**message, "more_body": True})
+            await self._throw_away()
+            message = {"type": "http.response.body", "body": b"", "more_body": False}
+        await self._send(message)
+
+    async def _next(self) -> Message:
+        message = await self._receive()
+        self._received += len(message.get("body", b""))
+        self._ended = message["type"] != "http.request" or not message.get("more_body", False)
+        return message
+
+    async def _throw_away(self) -> None:
+        try:
+            async with asyncio.timeout(LINGER_S):
+                while not self._ended and self._received < self._limit + LINGER_BYTES:
+                    await self._next()
+        except TimeoutError:
+            pass  # it had its time to read the answer
 
 
 class UnhandledErrors:

@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 from uuid import UUID
 
-from sqlalchemy import func
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from fluxprint_common.ids import show
@@ -26,6 +25,7 @@ from fluxprint_queue.attempts.repository import Held
 from fluxprint_queue.attempts.schemas import Resolution
 from fluxprint_queue.attempts.states import ENDED, REPORTED_STATE, TRANSITIONS, AttemptState, ReportKind
 from fluxprint_queue.commands import repository as commands
+from fluxprint_queue.database import utc_now
 from fluxprint_queue.events import repository as events
 from fluxprint_queue.jobs import repository as jobs
 from fluxprint_queue.jobs import settlement
@@ -57,9 +57,9 @@ def move(session: AsyncSession, attempt: Attempt, to: AttemptState, *, reason: s
     attempt.state = to
     attempt.reason, attempt.detail = reason, detail
     if to in ENDED:
-        attempt.ended_at = func.now()
+        attempt.ended_at = utc_now()
     if to is AttemptState.PRINTING and attempt.started_at is None:
-        attempt.started_at = func.now()
+        attempt.started_at = utc_now()
     note(session, attempt, str(to))
 
 
@@ -165,7 +165,7 @@ async def permit(
     if printer.bed_state != BedState.CLEAR:
         raise BedOccupied
     move(session, attempt, AttemptState.STARTING, reason=None, detail=None)
-    attempt.permitted_at = func.now()
+    attempt.permitted_at = utc_now()
     await printers.set_bed(session, printer.id, BedState.OCCUPIED, attempt.id)
     return attempt
 

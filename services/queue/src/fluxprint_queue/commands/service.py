@@ -3,7 +3,6 @@
 from datetime import timedelta
 from uuid import UUID
 
-from sqlalchemy import func
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from fluxprint_common.ids import new_id, show
@@ -13,6 +12,7 @@ from fluxprint_queue.attempts.models import Attempt
 from fluxprint_queue.commands import repository
 from fluxprint_queue.commands.models import Command
 from fluxprint_queue.commands.states import CommandKind, CommandState
+from fluxprint_queue.database import utc_now
 from fluxprint_queue.events import repository as events
 
 #: A cancel waits for its bridge: who asked for it does not want the print to go on when the bridge is back.
@@ -40,11 +40,10 @@ async def give(
         kind=kind,
         state=CommandState.PENDING,
         created_by=principal.subject,
-        deadline_at=func.now() + timedelta(seconds=deadline_s),
+        deadline_at=utc_now() + timedelta(seconds=deadline_s),
     )
     session.add(command)
     await session.flush()
-    await session.refresh(command)
     note(session, command, "created")
     return command
 
@@ -58,7 +57,7 @@ async def finish(
         raise CommandNotFound
     if command.state == CommandState.PENDING:
         command.state, command.detail = state, detail
-        command.ended_at = func.now()
+        command.ended_at = utc_now()
         note(session, command, str(state))
 
 

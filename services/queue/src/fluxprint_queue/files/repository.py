@@ -69,7 +69,6 @@ async def add(session: AsyncSession, file: File, pictures: Sequence[Picture]) ->
         for picture in pictures
     )
     await session.flush()
-    await session.refresh(file, ["created_at"])
 
 
 async def has_open_jobs(session: AsyncSession, file_id: UUID) -> bool:

@@ -77,7 +77,6 @@ async def create(session: AsyncSession, settings: QueueSettings, principal: Prin
     )
     session.add(job)
     await session.flush()
-    await session.refresh(job, ["created_at"])
     settlement.note(session, job, "created")
     return job
 

@@ -1,12 +1,12 @@
 """How a job follows its attempts: counting copies, and the state that results."""
 
-from sqlalchemy import func
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from fluxprint_common.ids import show
 from fluxprint_queue.attempts import repository as attempts
 from fluxprint_queue.attempts.models import Attempt
 from fluxprint_queue.attempts.states import AttemptState
+from fluxprint_queue.database import utc_now
 from fluxprint_queue.events import repository as events
 from fluxprint_queue.jobs.models import Job
 from fluxprint_queue.jobs.states import ENDED, JobState, job_state
@@ -45,14 +45,16 @@ def reopen(job: Job) -> None:
 def give_up(job: Job, *, reason: str, detail: str | None) -> None:
     """No further copy starts; the job fails once what prints has ended."""
     job.copies_open = 0
-    job.failed_at = job.failed_at or func.now()
+    if job.failed_at is None:
+        job.failed_at = utc_now()
     job.reason, job.detail = reason, detail
 
 
 def request_cancel(job: Job) -> None:
     """No further copy starts; the job is cancelled once what prints has ended."""
     job.copies_open = 0
-    job.cancel_requested_at = job.cancel_requested_at or func.now()
+    if job.cancel_requested_at is None:
+        job.cancel_requested_at = utc_now()
 
 
 async def settle(session: AsyncSession, job: Job) -> None:
@@ -68,7 +70,7 @@ async def settle(session: AsyncSession, job: Job) -> None:
     if state == job.state:
         return
     job.state = state
-    job.ended_at = func.now() if state in ENDED else None
+    job.ended_at = utc_now() if state in ENDED else None
     if state is JobState.COMPLETED:
         job.reason = job.detail = None
     note(session, job, str(state))

@@ -77,7 +77,6 @@ async def create(session: AsyncSession, principal: Principal, body: PrinterCreat
     )
     session.add(printer)
     await session.flush()
-    await session.refresh(printer)
     note(session, printer, "created", name=printer.name)
     return printer
 

@@ -1,0 +1,43 @@
+"""A running queue service with its people, bridges and printers."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import httpx
+import pytest
+from fastapi import FastAPI
+from starlette.requests import Request
+from starlette.responses import Response
+
+from support.queue import QueueWorld, start_queue
+from support.servers import Database
+from support.serving import serving
+from support.tokens import Issuer, issuer
+
+__all__ = ["issuer"]
+
+
+@pytest.fixture(scope="session")
+async def auth_url() -> AsyncIterator[str]:
+    """What the queue asks auth: a bridge whose id the caller's organisation knows. Here: all but the id of zeros."""
+    app = FastAPI()
+
+    @app.get("/api/v1/bridges/{bridge_id}")
+    async def get_bridge(bridge_id: str, request: Request) -> Response:
+        assert request.headers["authorization"].startswith("Bearer ")
+        return Response(status_code=404 if bridge_id == "bridge_" + "0" * 32 else 200)
+
+    async with serving(app) as url:
+        yield url
+
+
+@pytest.fixture
+async def world(
+    database: Database, redis_url: str, issuer: Issuer, auth_url: str, tmp_path: Path
+) -> AsyncIterator[QueueWorld]:
+    """A queue service on a fresh database, with Redis."""
+    async with (
+        start_queue(database, issuer, auth_url, tmp_path, redis_url=redis_url) as url,
+        httpx.AsyncClient(base_url=url, timeout=20) as http,
+    ):
+        yield QueueWorld(http, issuer, tmp_path)
