@@ -105,7 +105,11 @@ class Stack:
         data, prefix = self.place.data, name.upper()
         own = {
             "auth": {"AUTH_SIGNING_KEY_FILE": str(data.signing_key())},
-            "queue": {"QUEUE_STORAGE_DIR": str(data.path / "files")},
+            "queue": {
+                "QUEUE_STORAGE_DIR": str(data.path / "files"),
+                "QUEUE_AUTH_URL": f"http://127.0.0.1:{ports.auth}",
+                "QUEUE_OPENAPI_FILE": str(ROOT / "openapi" / "openapi.json"),
+            },
             "camera": {"CAMERA_VIEW_TOKEN_SECRET": secrets.camera_view_token_secret},
         }[name]
         return {
