@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import logging
 import signal
 import sys
 
@@ -25,6 +26,8 @@ async def _run(settings: BridgeSettings) -> None:
 def main() -> None:
     settings = load_or_exit(BridgeSettings)
     logs.configure(service="bridge", level=settings.log_level, json=settings.log_format == "json")
+    for library in ("websockets", "httpcore"):
+        logging.getLogger(library).setLevel("INFO")  # their debug lines show messages and headers, credentials included
     try:
         asyncio.run(_run(settings))
     except SettingsError as error:

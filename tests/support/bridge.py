@@ -1,0 +1,108 @@
+"""A bridge as a process of its own, and a look into its journal."""
+
+import asyncio
+import os
+import sqlite3
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from fluxprint_local.octoprint import OctoPrint
+from support.fake_cloud import BRIDGE_TOKEN
+
+
+class BridgeProcess:
+    """Starts, ends and kills the real thing; its data stays in `folder`."""
+
+    def __init__(self, folder: Path, *, cloud_url: str, octoprint_url: str, key: str, settings: dict[str, str]) -> None:
+        self.folder = folder
+        self.log = folder / "bridge.log"
+        self._environment = {
+            **{name: value for name, value in os.environ.items() if not name.startswith(("BRIDGE_", "FLUXPRINT_"))},
+            "FLUXPRINT_API_URL": cloud_url,
+            "FLUXPRINT_ENVIRONMENT": "test",
+            "FLUXPRINT_LOG_LEVEL": "DEBUG",
+            "BRIDGE_AUTH_TOKEN": BRIDGE_TOKEN,
+            "BRIDGE_DATA_DIR": str(folder / "data"),
+            "BRIDGE_POLL_S": "1",
+            "OCTOPRINT_URL": octoprint_url,
+            "OCTOPRINT_API_KEY": key,
+            **settings,
+        }
+        self._process: asyncio.subprocess.Process | None = None
+
+    async def start(self) -> None:
+        with self.log.open("ab") as output:
+            self._process = await asyncio.create_subprocess_exec(
+                sys.executable, "-P", "-m", "fluxprint_bridge", env=self._environment, stdout=output, stderr=output
+            )
+
+    async def ended(self, timeout_s: float = 20) -> int:
+        """Wait for its end and return its exit code."""
+        assert self._process is not None
+        async with asyncio.timeout(timeout_s):
+            return await self._process.wait()
+
+    async def stop(self) -> int:
+        """SIGTERM, as systemd does."""
+        assert self._process is not None
+        if self._process.returncode is None:
+            self._process.terminate()
+        return await self.ended()
+
+    async def kill(self) -> None:
+        """SIGKILL."""
+        assert self._process is not None
+        if self._process.returncode is None:
+            self._process.kill()
+        await self.ended()
+
+    async def restart(self) -> None:
+        await self.kill()
+        await self.start()
+
+    def journal_states(self) -> dict[str, str]:
+        """Attempts and their states, read beside the running bridge."""
+        file = self.folder / "data/journal.sqlite3"
+        if not file.exists():
+            return {}
+        database = sqlite3.connect(f"file:{file}?mode=ro", uri=True)
+        try:
+            return dict(database.execute("SELECT id, state FROM attempt"))
+        finally:
+            database.close()
+
+    def logged(self, text: str) -> bool:
+        return self.log.exists() and text in self.log.read_text(errors="replace")
+
+    async def until_logged(self, text: str, *, timeout_s: float = 20) -> None:
+        async with asyncio.timeout(timeout_s):
+            while not self.logged(text):
+                await asyncio.sleep(0.02)
+
+
+@asynccontextmanager
+async def running_bridge(
+    folder: Path,
+    *,
+    cloud_url: str,
+    octoprint: OctoPrint,
+    octoprint_url: str | None = None,
+    settings: dict[str, str] | None = None,
+) -> AsyncIterator[BridgeProcess]:
+    folder.mkdir(parents=True, exist_ok=True)
+    bridge = BridgeProcess(
+        folder,
+        cloud_url=cloud_url,
+        octoprint_url=octoprint_url or octoprint.url,
+        key=octoprint.keys.bridge,
+        settings=settings or {},
+    )
+    await bridge.start()
+    try:
+        yield bridge
+    finally:
+        await bridge.stop()
+        assert octoprint.keys.bridge not in bridge.log.read_text(errors="replace")
+        assert BRIDGE_TOKEN not in bridge.log.read_text(errors="replace")
