@@ -36,12 +36,12 @@ class RateLimiter:
                 "socket_timeout": REDIS_TIMEOUT_S,
                 "socket_connect_timeout": REDIS_TIMEOUT_S,
                 "retry": None,
+                "key_prefix": "fluxprint:limit",
             }
             self._shared = Limiter(
                 key_func=get_remote_address,
                 storage_uri=redis_url,
                 storage_options=options,
-                key_prefix="fluxprint:limit",
             ).limiter
         self._shared_again_at = 0.0
 
