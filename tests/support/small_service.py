@@ -25,7 +25,7 @@ from fluxprint_common.tokens import SigningKey
 
 ISSUER = "fluxprint"
 AUDIENCE = "fluxprint-api"
-NOWHERE = "postgresql+asyncpg://nobody:nothing@127.0.0.1:1/nowhere"
+NOWHERE = "postgresql+asyncpg://nobody:8d3f6a1c9b2e4d7f0a5c8e1b3d6f9a2c@127.0.0.1:1/nowhere"
 
 
 class SmallSettings(ServiceSettings):
