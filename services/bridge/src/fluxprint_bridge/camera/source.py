@@ -69,7 +69,7 @@ class CameraSource:
 
 async def _cut(response: httpx.Response) -> AsyncGenerator[bytes, None]:
     cutter = PictureCutter()
-    chunks = response.aiter_raw(CHUNK_BYTES)
+    chunks = response.aiter_raw()  # as they arrive: a chunk size would wait until so much has come
     while True:
         pictures: list[bytes] = []
         async with asyncio.timeout(FROZEN_AFTER_S):
