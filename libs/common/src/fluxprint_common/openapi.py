@@ -75,6 +75,7 @@ def shape(document: Json) -> Json:
     components["responses"] = {f"Problem{status}": _problem_response(status) for status in PROBLEM_STATUSES}
     for operation in operations(document):
         _shape_operation(operation)
+        schemas |= _named_bodies(operation)
     for node in _objects(document):
         _shape_schema(node)
     components["schemas"] = dict(sorted(schemas.items()))
@@ -121,6 +122,16 @@ def _shape_operation(operation: Json) -> None:
             schema.pop("anyOf")
             schema.update(rest[0] if len(rest) == 1 else {"anyOf": rest})
         schema.pop("title", None)
+
+
+def _named_bodies(operation: Json) -> Json:
+    """Bodies that a route describes by hand (it reads them as a stream) become components, named by their titles."""
+    named: Json = {}
+    for media in operation.get("requestBody", {}).get("content", {}).values():
+        if title := media["schema"].get("title"):
+            named[title] = media["schema"]
+            media["schema"] = {"$ref": f"#/components/schemas/{title}"}
+    return named
 
 
 def _shape_schema(node: Json) -> None:

@@ -28,7 +28,28 @@ Writer = Annotated[Principal, require(Permission.FILES_WRITE)]
 _UPLOAD_BODY = {
     "requestBody": {
         "required": True,
-        "content": {"multipart/form-data": {"schema": {"$ref": "#/components/schemas/FileUpload"}}},
+        "content": {
+            "multipart/form-data": {
+                "schema": {
+                    "title": "FileUpload",
+                    "type": "object",
+                    "required": ["file"],
+                    "properties": {
+                        "file": {
+                            "type": "string",
+                            "format": "binary",
+                            "description": "The G-code, with its file name.",
+                        },
+                        "sha256": {
+                            "type": "string",
+                            "pattern": "^[0-9a-fA-F]{64}$",
+                            "maxLength": 64,
+                            "description": "Refuse the file where it does not arrive as this.",
+                        },
+                    },
+                }
+            }
+        },
     }
 }
 
