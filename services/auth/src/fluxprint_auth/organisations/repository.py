@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from uuid import UUID
 
-from sqlalchemy import select
+from sqlalchemy import Row, select
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -55,7 +55,7 @@ async def first_membership(session: AsyncSession, user_id: UUID) -> MembershipRo
 
 async def members(
     session: AsyncSession, organisation_id: UUID, *, after_id: UUID | None, limit: int
-) -> Sequence[tuple[MembershipRow, UserRow]]:
+) -> Sequence[Row[MembershipRow, UserRow]]:
     """Members with their accounts, oldest first."""
     statement = (
         select(MembershipRow, UserRow)
@@ -66,4 +66,4 @@ async def members(
     )
     if after_id is not None:
         statement = statement.where(MembershipRow.id > after_id)
-    return [row.tuple() for row in await session.execute(statement)]
+    return (await session.execute(statement)).all()

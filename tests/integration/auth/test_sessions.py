@@ -1,0 +1,170 @@
+"""Sessions: refreshed, copied, ended."""
+
+import asyncio
+import time
+
+from fluxprint_common.jwks import JwksClient
+from fluxprint_common.principal import ACCESS_TOKEN_CLAIMS, MAX_ACCESS_TOKEN_S, principal_of
+from fluxprint_common.tokens import SigningKey, TokenVerifier
+from support.auth import Auth, at_once, new_key_pem, running_auth
+from support.servers import Database
+
+LATER = "UPDATE auth.refresh_token SET rotated_at = rotated_at - interval '11 s' WHERE rotated_at IS NOT NULL"
+
+
+class TestRefreshing:
+    async def test_rotates_the_token(self, auth: Auth) -> None:
+        ada = await auth.register()
+        answer = await auth.refresh(ada.tokens["refresh_token"])
+        assert answer.status_code == 200
+        assert answer.json()["refresh_token"] != ada.tokens["refresh_token"]
+        again = await auth.refresh(answer.json()["refresh_token"])
+        assert again.status_code == 200
+
+    async def test_with_one_token_fifty_times_at_once_leaves_one_family_alive(self, lone_auth: Auth) -> None:
+        ada = await lone_auth.register()
+        answers = await at_once(50, lambda: lone_auth.refresh(ada.tokens["refresh_token"]))
+        assert {answer.status_code for answer in answers} == {200}
+        successors = {answer.json()["refresh_token"] for answer in answers}
+        assert len(successors) == 1
+
+        assert await lone_auth.value("SELECT count(*) FROM auth.session WHERE ended_at IS NULL") == 1
+        assert await lone_auth.value("SELECT count(*) FROM auth.refresh_token WHERE rotated_at IS NULL") == 1
+        assert (await lone_auth.refresh(successors.pop())).status_code == 200
+
+    async def test_the_token_before_gets_the_current_one_within_the_grace(self, auth: Auth) -> None:
+        ada = await auth.register()
+        first_tab = await auth.refresh(ada.tokens["refresh_token"])
+        second_tab = await auth.refresh(ada.tokens["refresh_token"])
+        assert second_tab.json()["refresh_token"] == first_tab.json()["refresh_token"]
+
+    async def test_the_token_before_ends_the_session_after_the_grace(self, lone_auth: Auth) -> None:
+        ada = await lone_auth.register()
+        current = (await lone_auth.refresh(ada.tokens["refresh_token"])).json()["refresh_token"]
+        await lone_auth.fetch(LATER)
+        reused = await lone_auth.refresh(ada.tokens["refresh_token"])
+        assert (reused.status_code, reused.json()["code"]) == (401, "refresh_token_reused")
+        # What the failure did has outlived its 401.
+        assert await lone_auth.value("SELECT end_reason FROM auth.session") == "token_reused"
+        assert (await lone_auth.events())[-1] == "auth_refresh_reused"
+        assert (await lone_auth.refresh(current)).json()["code"] == "refresh_token_invalid"
+        assert (await lone_auth.http.get("/auth/me", headers=ada.headers)).status_code == 401
+
+    async def test_an_older_token_ends_the_session_at_once(self, auth: Auth) -> None:
+        ada = await auth.register()
+        second = (await auth.refresh(ada.tokens["refresh_token"])).json()["refresh_token"]
+        third = (await auth.refresh(second)).json()["refresh_token"]
+        assert (await auth.refresh(ada.tokens["refresh_token"])).json()["code"] == "refresh_token_reused"
+        assert (await auth.refresh(third)).status_code == 401
+
+    async def test_a_copied_token_ends_one_session_only(self, lone_auth: Auth) -> None:
+        ada = await lone_auth.register()
+        other = await lone_auth.log_in(ada.email)
+        await lone_auth.refresh(ada.tokens["refresh_token"])
+        await lone_auth.fetch(LATER)
+        await lone_auth.refresh(ada.tokens["refresh_token"])
+        assert (await lone_auth.refresh(other["refresh_token"])).status_code == 200
+
+    async def test_slides_up_to_the_end_of_the_session(self, lone_auth: Auth) -> None:
+        ada = await lone_auth.register()
+        await lone_auth.fetch("UPDATE auth.session SET expires_at = now() + interval '1 h'")
+        answer = await lone_auth.refresh(ada.tokens["refresh_token"])
+        assert 3500 < answer.json()["refresh_expires_in_s"] <= 3600
+
+    async def test_expired_tokens_and_sessions_are_refused(self, lone_auth: Auth) -> None:
+        for expired in ("refresh_token", "session"):
+            ada = await lone_auth.register()
+            await lone_auth.fetch(f"UPDATE auth.{expired} SET expires_at = now()")  # noqa: S608
+            answer = await lone_auth.refresh(ada.tokens["refresh_token"])
+            assert (answer.status_code, answer.json()["code"]) == (401, "refresh_token_invalid")
+
+    async def test_refuses_what_is_no_refresh_token(self, auth: Auth) -> None:
+        ada = await auth.register()
+        genuine = ada.tokens["refresh_token"]
+        for token in ("", "x", genuine[:-1], genuine + "0", genuine.swapcase(), "fxb" + genuine[3:], "fxr_" + "0" * 49):
+            answer = await auth.refresh(token)
+            assert (answer.status_code, answer.json()["code"]) == (401, "refresh_token_invalid"), token
+        assert (await auth.refresh("x" * 201)).status_code == 422
+
+    async def test_shows_a_changed_role(self, lone_auth: Auth) -> None:
+        ada = await lone_auth.register()
+        await lone_auth.fetch("UPDATE auth.membership SET role = 'viewer'")
+        # A token with the role that one had is no longer believed here ...
+        assert (await lone_auth.http.get("/auth/me", headers=ada.headers)).status_code == 401
+        # ... and the next one has the new role.
+        ada.tokens = (await lone_auth.refresh(ada.tokens["refresh_token"])).json()
+        assert (await lone_auth.http.get("/auth/me", headers=ada.headers)).json()["role"] == "viewer"
+
+    async def test_ends_with_the_membership(self, lone_auth: Auth) -> None:
+        ada = await lone_auth.register()
+        await lone_auth.fetch("DELETE FROM auth.membership")
+        answer = await lone_auth.refresh(ada.tokens["refresh_token"])
+        assert (answer.status_code, answer.json()["code"]) == (401, "membership_ended")
+        assert await lone_auth.value("SELECT end_reason FROM auth.session") == "membership_ended"
+        login = await lone_auth.post("/auth/login", {"email": ada.email, "password": ada.password})
+        assert (login.status_code, login.json()["code"]) == (403, "no_organisation")
+
+
+class TestLoggingOut:
+    async def test_ends_the_session_at_once(self, lone_auth: Auth) -> None:
+        ada = await lone_auth.register()
+        answer = await lone_auth.post("/auth/logout", headers=ada.headers)
+        assert (answer.status_code, answer.content) == (204, b"")
+        assert (await lone_auth.refresh(ada.tokens["refresh_token"])).status_code == 401
+        assert (await lone_auth.post("/bridges", {"name": "x"}, headers=ada.headers)).status_code == 401
+        assert (await lone_auth.events())[-1] == "auth_logged_out"
+
+    async def test_leaves_other_sessions_alone(self, auth: Auth) -> None:
+        ada = await auth.register()
+        other = await auth.log_in(ada.email)
+        await auth.post("/auth/logout", headers=ada.headers)
+        assert (await auth.refresh(other["refresh_token"])).status_code == 200
+
+    async def test_while_refreshing_ends_the_session_whoever_comes_first(self, auth: Auth) -> None:
+        ada = await auth.register()
+        refreshed, _ = await asyncio.gather(
+            auth.refresh(ada.tokens["refresh_token"]), auth.post("/auth/logout", headers=ada.headers)
+        )
+        successor = refreshed.json().get("refresh_token", ada.tokens["refresh_token"])
+        assert (await auth.refresh(successor)).status_code == 401
+
+
+class TestAccessTokens:
+    async def test_are_what_the_other_services_expect(self, auth: Auth, database: Database) -> None:
+        """Verified by a service of the common library that knows only where the keys are published."""
+        ada = await auth.register()
+        verifier = TokenVerifier(
+            JwksClient("/auth/jwks", http=auth.http),
+            issuer="fluxprint",
+            audience="fluxprint-api",
+            required=ACCESS_TOKEN_CLAIMS,
+            max_lifetime_s=MAX_ACCESS_TOKEN_S,
+        )
+        claims = await verifier.verify(ada.tokens["access_token"])
+        assert set(claims) == {"iss", "aud", "sub", "iat", "exp", "jti", "sid", "org", "role", "scope"}
+        principal = principal_of(claims)
+        assert f"org_{principal.organisation_id.hex}" == ada.organisation["id"]
+        assert principal.role == "owner"
+        assert "bridges:manage" in principal.permissions
+        assert 0 < principal.expires_at.timestamp() - time.time() <= 900
+
+    async def test_of_a_key_that_was_rotated_are_believed_until_they_end(self, database: Database) -> None:
+        old, new = new_key_pem(), new_key_pem()
+        async with running_auth(database, signing_key=old) as auth:
+            ada = await auth.register()
+        async with running_auth(database, signing_key=new, previous_signing_key=old) as auth:
+            assert (await auth.http.get("/auth/me", headers=ada.headers)).status_code == 200
+            keys = (await auth.http.get("/auth/jwks")).json()["keys"]
+            assert [key["kid"] for key in keys] == [SigningKey(new).kid, SigningKey(old).kid]
+        async with running_auth(database, signing_key=new) as auth:
+            assert (await auth.http.get("/auth/me", headers=ada.headers)).status_code == 401
+            assert (await auth.refresh(ada.tokens["refresh_token"])).status_code == 200
+
+
+class TestPublishedKeys:
+    async def test_are_public_and_cacheable_and_hold_nothing_private(self, auth: Auth) -> None:
+        answer = await auth.http.get("/auth/jwks")
+        assert answer.status_code == 200
+        assert answer.headers["Cache-Control"] == "public, max-age=300"
+        (key,) = answer.json()["keys"]
+        assert set(key) == {"kty", "crv", "use", "alg", "kid", "x", "y"}

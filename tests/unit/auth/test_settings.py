@@ -1,0 +1,95 @@
+"""The auth service's settings: what keeps it from starting, by name."""
+
+from pathlib import Path
+
+import pytest
+
+from fluxprint_auth.settings import AuthSettings
+from fluxprint_common.settings import SettingsError, load
+from support.auth import new_key_pem
+
+DATABASE = "postgresql+asyncpg://fluxprint_auth:0123456789abcdefghijklmnopqrstuv@127.0.0.1/fluxprint"
+
+
+@pytest.fixture
+def environment(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    """A production environment that lacks nothing but the key."""
+    monkeypatch.setenv("AUTH_DATABASE_URL", DATABASE)
+    return monkeypatch
+
+
+@pytest.fixture
+def key_file(tmp_path: Path) -> Path:
+    path = tmp_path / "signing-key.pem"
+    path.touch(mode=0o600)
+    path.write_text(new_key_pem())
+    return path
+
+
+class TestSigningKey:
+    def test_is_needed(self, environment: pytest.MonkeyPatch) -> None:
+        with pytest.raises(SettingsError, match=r"AUTH_SIGNING_KEY_FILE: missing .*openssl"):
+            load(AuthSettings)
+
+    def test_may_be_in_the_environment(self, environment: pytest.MonkeyPatch) -> None:
+        environment.setenv("AUTH_SIGNING_KEY", new_key_pem())
+        assert load(AuthSettings).load_signing_key().public_jwk["alg"] == "ES256"
+
+    def test_may_be_in_a_file(self, environment: pytest.MonkeyPatch, key_file: Path) -> None:
+        environment.setenv("AUTH_SIGNING_KEY_FILE", str(key_file))
+        assert load(AuthSettings).load_previous_signing_key() is None
+
+    def test_in_both_is_ambiguous(self, environment: pytest.MonkeyPatch, key_file: Path) -> None:
+        environment.setenv("AUTH_SIGNING_KEY", new_key_pem())
+        environment.setenv("AUTH_SIGNING_KEY_FILE", str(key_file))
+        with pytest.raises(SettingsError, match="AUTH_SIGNING_KEY: set this or AUTH_SIGNING_KEY_FILE, not both"):
+            load(AuthSettings)
+
+    def test_in_a_file_that_everybody_may_read_is_refused(
+        self, environment: pytest.MonkeyPatch, key_file: Path
+    ) -> None:
+        key_file.chmod(0o644)
+        environment.setenv("AUTH_SIGNING_KEY_FILE", str(key_file))
+        with pytest.raises(SettingsError, match=r"AUTH_SIGNING_KEY_FILE: .* is open to everybody .* chmod 600"):
+            load(AuthSettings)
+        environment.setenv("FLUXPRINT_ENVIRONMENT", "development")
+        load(AuthSettings)
+
+    @pytest.mark.parametrize(
+        "text", ["", "not a key", "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n"]
+    )
+    def test_that_is_none_is_refused_without_being_shown(
+        self, environment: pytest.MonkeyPatch, key_file: Path, text: str
+    ) -> None:
+        key_file.write_text(text)
+        environment.setenv("AUTH_PREVIOUS_SIGNING_KEY_FILE", str(key_file))
+        environment.setenv("AUTH_SIGNING_KEY", new_key_pem())
+        with pytest.raises(SettingsError, match="AUTH_PREVIOUS_SIGNING_KEY_FILE: not an") as error:
+            load(AuthSettings)
+        assert "AAAA" not in str(error.value)
+
+    def test_in_a_file_that_is_not_there_is_named(self, environment: pytest.MonkeyPatch, tmp_path: Path) -> None:
+        environment.setenv("AUTH_SIGNING_KEY_FILE", str(tmp_path / "none.pem"))
+        with pytest.raises(SettingsError, match=r"none\.pem cannot be read: No such file"):
+            load(AuthSettings)
+
+
+class TestFigures:
+    @pytest.mark.parametrize("limit", ["30/5minute", "10/hour", "1/second"])
+    def test_of_limits_are_understood(self, environment: pytest.MonkeyPatch, limit: str) -> None:
+        environment.setenv("AUTH_SIGNING_KEY", new_key_pem())
+        environment.setenv("AUTH_LIMIT_LOGIN", limit)
+        assert load(AuthSettings).limit_login == limit
+
+    @pytest.mark.parametrize("limit", ["many", "5", "5/fortnight", "-1/hour"])
+    def test_of_limits_that_mean_nothing_are_refused(self, environment: pytest.MonkeyPatch, limit: str) -> None:
+        environment.setenv("AUTH_SIGNING_KEY", new_key_pem())
+        environment.setenv("AUTH_LIMIT_LOGIN", limit)
+        with pytest.raises(SettingsError, match="AUTH_LIMIT_LOGIN"):
+            load(AuthSettings)
+
+    def test_that_nobody_knows_are_refused(self, environment: pytest.MonkeyPatch) -> None:
+        environment.setenv("AUTH_SIGNING_KEY", new_key_pem())
+        environment.setenv("AUTH_LOCKOUT_FALIURES", "3")
+        with pytest.raises(SettingsError, match="AUTH_LOCKOUT_FALIURES: unknown setting"):
+            load(AuthSettings)
