@@ -47,7 +47,7 @@ COMMANDS: dict[str, tuple[str, Command]] = {
     "bench": ("measure, and print the ratios", tool("python", "-P", "-m", "tools.bench")),
     "format": ("sort the imports and format the code", tool("sh", "-c", "ruff check --fix-only -q . && ruff format .")),
     "lock": ("write requirements/*.txt again (--upgrade for newer versions)", tool("tools/lock")),
-    "openapi": ("write openapi/openapi.json again", tool("tools/openapi")),
+    "openapi": ("write openapi/openapi.json again", tool("python", "tools/openapi.py", "build")),
 }
 
 

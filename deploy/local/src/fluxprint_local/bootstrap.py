@@ -77,7 +77,8 @@ def _install(target: Path, python: Path, requirements: Path, editable: Sequence[
     if uv is None:
         uv = _uv_by_pip(target, python)
     elif not python.exists():
-        _run(uv, "venv", "--quiet", "--clear", "--python", _python_for(uv), str(target))
+        shutil.rmtree(target, ignore_errors=True)  # one that was interrupted, or whose Python is gone
+        _run(uv, "venv", "--quiet", "--python", _python_for(uv), str(target))
     install = (uv, "pip", "install", "--quiet", "--python", str(python))
     _run(*install, "--require-hashes", "-r", str(requirements))
     if editable:
@@ -138,8 +139,10 @@ def _run(*command: str) -> None:
 
 
 def _writable(folder: Path) -> bool:
-    while not folder.exists():
-        folder = folder.parent
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        return False
     return os.access(folder, os.W_OK | os.X_OK)
 
 

@@ -61,12 +61,12 @@ def down(_arguments: list[str]) -> None:
 
 def admin(arguments: list[str]) -> None:
     """`create EMAIL`: become the auth service's command, with the settings of the running stack."""
-    if len(arguments) != 2 or arguments[0] != "create":
-        sys.exit("usage: ./fluxprint admin create EMAIL")
+    if len(arguments) < 2 or arguments[0] != "create":
+        sys.exit("usage: ./fluxprint admin create EMAIL [--generate-password]")
     place = Place.from_environment(os.environ)
     if place.data.owner() is None:
         raise StartFailed(f"nothing runs on {place.data.path}; start it first with ./fluxprint up")
     auth = Stack(place, os.environ).service("auth", place.data.ports(), place.data.secrets())
     # The logs of a command are for a person.
     environment = {**auth.full_environment(), "FLUXPRINT_LOG_FORMAT": "text"}
-    os.execve(sys.executable, [*auth.command, "create-admin", arguments[1]], environment)
+    os.execve(sys.executable, [*auth.command, "create-admin", *arguments[1:]], environment)
