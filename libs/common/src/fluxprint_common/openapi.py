@@ -3,6 +3,7 @@
 Each rule here was needed by some tool; see docs/adr/0004-openapi.md.
 """
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -29,6 +30,7 @@ PROBLEM_STATUSES: dict[int, str] = {
     507: "There is no room left; nothing was stored",
     503: "A part of the system is away; try again after Retry-After seconds",
 }
+_BOUNDS = {"minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"}
 _RATE_LIMIT_HEADERS = {
     "RateLimit-Policy": "The limit that refused: quota and window in seconds.",
     "RateLimit": "What is left of it, and the seconds until it starts anew.",
@@ -78,6 +80,7 @@ def shape(document: Json) -> Json:
         schemas |= _named_bodies(operation)
     for node in _objects(document):
         _shape_schema(node)
+    _name_pages(document)
     components["schemas"] = dict(sorted(schemas.items()))
     return document
 
@@ -111,7 +114,10 @@ def _header(description: str, *, integer: bool = False) -> Json:
 
 
 def _shape_operation(operation: Json) -> None:
-    for status, response in list(operation.get("responses", {}).items()):
+    operation["responses"] = dict(sorted(operation.get("responses", {}).items()))
+    if operation.get("summary") == operation["operationId"].replace("_", " ").title():
+        operation["summary"] = operation["summary"].capitalize()  # not In Title Case
+    for status, response in list(operation["responses"].items()):
         if "$ref" in response:
             operation["responses"][status] = {"$ref": response["$ref"]}  # a description beside $ref is no OpenAPI
     for parameter in operation.get("parameters", []):
@@ -134,12 +140,27 @@ def _named_bodies(operation: Json) -> Json:
     return named
 
 
+def _name_pages(document: Json) -> None:
+    """`JobPage`, not `Page_Job_`: the name becomes a class of every client."""
+    schemas = document["components"]["schemas"]
+    names = {name: f"{match[1]}Page" for name in schemas if (match := re.fullmatch(r"Page_(\w+)_", name))}
+    for old, new in names.items():
+        schemas[new] = {**schemas.pop(old), "title": new}
+    places = {f"#/components/schemas/{old}": f"#/components/schemas/{new}" for old, new in names.items()}
+    for node in _objects(document):
+        if node.get("$ref") in places:
+            node["$ref"] = places[node["$ref"]]
+
+
 def _shape_schema(node: Json) -> None:
     if node.get("contentMediaType") == "application/octet-stream":  # generators type it as text otherwise
         node.pop("contentMediaType")
         node["format"] = "binary"
     if node.get("type") == "string" and node.get("format") in {"uuid", "date-time", "duration"}:
         node.setdefault("maxLength", 40)
+    if node.get("type") == "integer":
+        for bound in _BOUNDS & set(node):  # FastAPI writes 9.223372036854776e+18, which no int64 holds
+            node[bound] = min(int(node[bound]), 2**63 - 1)
     properties = node.get("properties")
     if isinstance(properties, dict):
         for field in properties.values():
