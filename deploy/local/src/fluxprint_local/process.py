@@ -23,7 +23,7 @@ class Process:
     environment: Mapping[str, str] = field(default_factory=dict)
     """Its settings and secrets. Of the caller's environment it sees everything but settings of FluxPrint."""
     is_ready: Callable[[], Awaitable[bool]]
-    ready_timeout_s: float = 30
+    ready_timeout_s: float = 120
     stop_signal: signal.Signals = signal.SIGTERM
     stop_timeout_s: float = 10
     identity: Sequence[str] = ()
