@@ -5,10 +5,9 @@ The answer is stored in the transaction of the work itself, so that one never ex
 
 import hashlib
 from collections.abc import Awaitable, Callable
-from typing import Annotated, TypeVar
+from typing import TypeVar
 from uuid import UUID
 
-from fastapi import Header
 from pydantic import BaseModel
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -16,17 +15,6 @@ from fluxprint_common.problems import Conflict, Invalid
 from fluxprint_queue.idempotency import repository
 
 KEEP_HOURS = 24
-
-IdempotencyHeader = Annotated[
-    str | None,
-    Header(
-        alias="Idempotency-Key",
-        min_length=1,
-        max_length=255,
-        pattern=r"^[\x21-\x7e]+$",
-        description="A repeated request with the same key gets the first answer; kept for 24 hours.",
-    ),
-]
 
 Answer = TypeVar("Answer", bound=BaseModel)
 

@@ -15,7 +15,8 @@ from fluxprint_queue.attempts import repository as attempts
 from fluxprint_queue.attempts.schemas import Attempt
 from fluxprint_queue.commands.schemas import Command
 from fluxprint_queue.commands.states import CommandKind
-from fluxprint_queue.idempotency.service import IdempotencyHeader, once
+from fluxprint_queue.idempotency.header import IdempotencyHeader
+from fluxprint_queue.idempotency.service import once
 from fluxprint_queue.ids import JobId
 from fluxprint_queue.jobs import repository, service
 from fluxprint_queue.jobs.schemas import CommandList, Job, JobCreate
