@@ -23,8 +23,15 @@ CONNECT_TIMEOUT_S = 10
 
 
 def known_metadata() -> dict[str, MetaData]:
-    """The tables as the services declare them, by schema. A migration image holds no services, and needs none."""
-    found = {}
+    """The tables as the services declare them, by schema, for the commands that compare them with the database.
+
+    The others don't wait for the services' imports, which take longer than the migrations; and a migration image
+    holds no services.
+    """
+    found: dict[str, MetaData] = {}
+    options = context.config.cmd_opts
+    if options is None or options.cmd[0].__name__ not in {"check", "revision"}:
+        return found
     for service in SERVICES:
         try:
             found[service] = import_module(f"fluxprint_{service}.models").metadata
