@@ -9,6 +9,8 @@ from fastapi import FastAPI
 from starlette.requests import Request
 from starlette.responses import Response
 
+from fluxprint_local.postgres import Cluster
+from support import servers
 from support.queue import QueueWorld, start_queue
 from support.servers import Database
 from support.serving import serving
@@ -31,11 +33,31 @@ async def auth_url() -> AsyncIterator[str]:
         yield url
 
 
+@pytest.fixture(scope="session")
+async def queue_url(
+    migrated_cluster: Cluster, redis_url: str, issuer: Issuer, auth_url: str, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[str]:
+    """One service for all tests that do not look behind it."""
+    folder = tmp_path_factory.mktemp("queue")
+    async with (
+        servers.new_database(migrated_cluster) as database,
+        start_queue(database, issuer, auth_url, folder, redis_url=redis_url) as url,
+    ):
+        yield url
+
+
 @pytest.fixture
-async def world(
+async def world(queue_url: str, issuer: Issuer, tmp_path: Path) -> AsyncIterator[QueueWorld]:
+    """An organisation of one's own at the shared service."""
+    async with httpx.AsyncClient(base_url=queue_url, timeout=20) as http:
+        yield QueueWorld(http, issuer, tmp_path)
+
+
+@pytest.fixture
+async def own_world(
     database: Database, redis_url: str, issuer: Issuer, auth_url: str, tmp_path: Path
 ) -> AsyncIterator[QueueWorld]:
-    """A queue service on a fresh database, with Redis."""
+    """An organisation at a service with a database and a storage of its own, for tests that look there."""
     async with (
         start_queue(database, issuer, auth_url, tmp_path, redis_url=redis_url) as url,
         httpx.AsyncClient(base_url=url, timeout=20) as http,

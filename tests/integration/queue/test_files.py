@@ -50,10 +50,10 @@ class TestUpload:
         assert answer.content == PNG
         assert code(await world.send("GET", f"/files/{file['id']}/thumbnails/7x7")) == "not_found"
 
-    async def test_the_same_bytes_are_kept_once(self, world: QueueWorld) -> None:
-        answers = await asyncio.gather(*(world.upload(name=f"{number}.gcode") for number in range(8)))
+    async def test_the_same_bytes_are_kept_once(self, own_world: QueueWorld) -> None:
+        answers = await asyncio.gather(*(own_world.upload(name=f"{number}.gcode") for number in range(8)))
         assert [answer.status_code for answer in answers] == [201] * 8
-        assert len(stored(world)) == 1
+        assert len(stored(own_world)) == 1
 
     async def test_extensions_in_any_case_and_accents_are_kept(self, world: QueueWorld) -> None:
         for name in ("A.GCODE", "b.gco", "Tür 漢字.g"):
@@ -83,58 +83,58 @@ class TestRefusal:
         ],
     )
     async def test_it_says_why_and_leaves_nothing(
-        self, world: QueueWorld, name: str, content: bytes, status: int, expected: str
+        self, own_world: QueueWorld, name: str, content: bytes, status: int, expected: str
     ) -> None:
-        answer = await world.upload(content, name)
+        answer = await own_world.upload(content, name)
         assert (answer.status_code, code(answer)) == (status, expected), answer.text
         assert answer.json()["detail"]
-        assert stored(world) == []
-        assert (await world.send("GET", "/files")).json()["items"] == []
+        assert stored(own_world) == []
+        assert (await own_world.send("GET", "/files")).json()["items"] == []
 
-    async def test_a_file_over_its_own_limit(self, world: QueueWorld) -> None:
+    async def test_a_file_over_its_own_limit(self, own_world: QueueWorld) -> None:
         """The body limit has room for the multipart frame; the file's own limit has not."""
         limit = 50 * 1024 * 1024
-        answer = await world.upload(GCODE + b"; padding\n" * ((limit - len(GCODE)) // 10 + 1))
+        answer = await own_world.upload(GCODE + b"; padding\n" * ((limit - len(GCODE)) // 10 + 1))
         assert (answer.status_code, code(answer)) == (413, "file_too_large")
-        assert stored(world) == []
+        assert stored(own_world) == []
 
-    async def test_bytes_that_differ_from_what_was_announced(self, world: QueueWorld) -> None:
-        assert code(await world.upload(sha256="0" * 64)) == "checksum_mismatch"
-        assert stored(world) == []
+    async def test_bytes_that_differ_from_what_was_announced(self, own_world: QueueWorld) -> None:
+        assert code(await own_world.upload(sha256="0" * 64)) == "checksum_mismatch"
+        assert stored(own_world) == []
 
     async def test_a_request_without_a_file(self, world: QueueWorld) -> None:
         answer = await world.send("POST", "/files", files={"other": ("x.gcode", GCODE)})
         assert code(answer) == "file_missing"
         assert code(await world.send("POST", "/files", json={})) == "unsupported_media_type"
 
-    async def test_a_body_without_its_closing_boundary(self, world: QueueWorld) -> None:
+    async def test_a_body_without_its_closing_boundary(self, own_world: QueueWorld) -> None:
         body = b'--x\r\nContent-Disposition: form-data; name="file"; filename="a.gcode"\r\n\r\n' + GCODE
         headers = {"Content-Type": "multipart/form-data; boundary=x"}
-        answer = await world.send("POST", "/files", content=body, headers=headers)
+        answer = await own_world.send("POST", "/files", content=body, headers=headers)
         assert (answer.status_code, code(answer)) == (400, "upload_incomplete")
-        assert stored(world) == []
+        assert stored(own_world) == []
 
-    async def test_a_connection_that_is_cut(self, world: QueueWorld) -> None:
+    async def test_a_connection_that_is_cut(self, own_world: QueueWorld) -> None:
         """Half a body, then nothing: the staging file goes with the connection."""
-        url = world.http.base_url
+        url = own_world.http.base_url
         reader, writer = await asyncio.open_connection(url.host, url.port)
         head = (
             "POST /api/v1/files HTTP/1.1\r\nHost: x\r\nContent-Type: multipart/form-data; boundary=x\r\n"
-            f"Content-Length: 900000\r\nAuthorization: {world.headers()['Authorization']}\r\n\r\n"
+            f"Content-Length: 900000\r\nAuthorization: {own_world.headers()['Authorization']}\r\n\r\n"
             '--x\r\nContent-Disposition: form-data; name="file"; filename="a.gcode"\r\n\r\n'
         )
         writer.write(head.encode() + GCODE * 8000)
         await writer.drain()
 
         async def receiving() -> bool:
-            return bool(stored(world))
+            return bool(stored(own_world))
 
         await eventually(receiving)
         writer.close()
         await writer.wait_closed()
 
         async def gone() -> bool:
-            return not stored(world)
+            return not stored(own_world)
 
         await eventually(gone)
         assert await reader.read() is not None
@@ -156,15 +156,15 @@ class TestDownload:
 
 
 class TestDeletion:
-    async def test_it_takes_the_bytes_with_the_last_file(self, world: QueueWorld) -> None:
-        first, second = [(await world.upload(name=name)).json()["id"] for name in ("a.gcode", "b.gcode")]
-        await world.send("DELETE", f"/files/{first}", expect=204)
-        assert code(await world.send("GET", f"/files/{first}")) == "file_not_found"
-        assert len(stored(world)) == 1
-        await world.send("DELETE", f"/files/{second}", expect=204)
+    async def test_it_takes_the_bytes_with_the_last_file(self, own_world: QueueWorld) -> None:
+        first, second = [(await own_world.upload(name=name)).json()["id"] for name in ("a.gcode", "b.gcode")]
+        await own_world.send("DELETE", f"/files/{first}", expect=204)
+        assert code(await own_world.send("GET", f"/files/{first}")) == "file_not_found"
+        assert len(stored(own_world)) == 1
+        await own_world.send("DELETE", f"/files/{second}", expect=204)
 
         async def gone() -> bool:
-            return not stored(world)
+            return not stored(own_world)
 
         await eventually(gone)
 

@@ -213,13 +213,20 @@ class TestLease:
         )
         assert answer.json()["lease_expires_in_s"] == 60
 
-    async def test_a_permitted_attempt_is_ended_by_no_time_out(self, world: QueueWorld, database: Database) -> None:
-        printer, job = await world.printer(), await world.job()
-        await world.printing(printer)
+    async def test_a_permitted_attempt_is_ended_by_no_time_out(self, own_world: QueueWorld, database: Database) -> None:
+        """A claimed and a permitted attempt, both far beyond their lease: the sweep takes back only the first."""
+        world = own_world
+        left, right = await world.printer("left"), await world.printer("right")
+        printing, waiting = await world.job(), await world.job()
+        assert (await world.printing(left))["job_id"] == printing
+        assert (await world.claimed(right))["job_id"] == waiting
         await database_execute(database, "UPDATE queue.attempt SET lease_expires_at = now() - interval '1 day'")
-        app_chore = "SELECT count(*) FROM queue.attempt WHERE state = 'claimed' AND lease_expires_at < now()"
-        assert await database_execute(database, app_chore) == 0
-        assert (await world.job_now(job))["state"] == "active"
+
+        async def swept() -> bool:
+            return bool((await world.job_now(waiting))["state"] == "queued")
+
+        await eventually(swept)
+        assert (await world.job_now(printing))["state"] == "active"
 
 
 class TestReport:

@@ -119,16 +119,15 @@ class Feed:
 
         await doorbell.listen(redis, [WAKE_CHANNEL], wake, on_connect=catch_up)
 
+    def check_room(self, organisation_id: UUID) -> None:
+        """Before a stream's answer begins. Raises: TooManyStreams"""
+        if len(self._subscribers.get(organisation_id, ())) >= self._limit:
+            raise TooManyStreams(f"At most {self._limit} streams may be open.", headers={"Retry-After": "30"})
+
     @contextmanager
     def subscribe(self, organisation_id: UUID, *, with_telemetry: bool) -> Iterator[Subscriber]:
-        """A stream's place in the feed.
-
-        Raises:
-            TooManyStreams: the organisation's bound is reached.
-        """
+        """A stream's place in the feed."""
         subscribers = self._subscribers.setdefault(organisation_id, set())
-        if len(subscribers) >= self._limit:
-            raise TooManyStreams(f"At most {self._limit} streams may be open.", headers={"Retry-After": "30"})
         subscriber = Subscriber(organisation_id, with_telemetry=with_telemetry)
         subscribers.add(subscriber)
         try:

@@ -59,7 +59,7 @@ async def list_events(
     return EventList(items=list(events), next_after=events[-1].sequence if events else after)
 
 
-@router.get("/stream", response_class=StreamingResponse, responses=problems(401, 403) | _STREAM)
+@router.get("/stream", response_class=StreamingResponse, responses=problems(401, 403, 429) | _STREAM)
 async def stream_events(
     request: Request,
     principal: Reader,
@@ -75,6 +75,7 @@ async def stream_events(
         after=int(last_event_id) if last_event_id else None, types=type or [], with_telemetry=telemetry
     )
     state = request.app.state
+    state.feed.check_room(principal.organisation_id)
     return StreamingResponse(
         stream.stream(state.database, state.feed, principal, wanted),
         media_type="text/event-stream",

@@ -33,11 +33,7 @@ class StreamRequest:
 
 
 async def stream(database: Database, feed: Feed, principal: Principal, wanted: StreamRequest) -> AsyncIterator[str]:
-    """Events as they happen, until the token ends; no database connection is held while nothing happens.
-
-    Raises:
-        TooManyStreams
-    """
+    """Events as they happen, until the token ends; no database connection is held while nothing happens."""
     with feed.subscribe(principal.organisation_id, with_telemetry=wanted.with_telemetry) as subscriber:
         yield f"retry: {RETRY_MS}\n\n"
         async with database.reading() as session:
