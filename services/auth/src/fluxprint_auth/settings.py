@@ -44,12 +44,12 @@ class AuthSettings(ServiceSettings):
     argon2_time_cost: int = Field(1, ge=1, le=20)
     password_hashes_at_once: int = Field(2, ge=1, le=32)
 
-    limit_register: Limit = "10/hour"
+    limit_register: Limit = "30/hour"
     limit_login: Limit = "30/5minute"
     limit_login_account: Limit = "20/15minute"
     limit_refresh: Limit = "120/minute"
     limit_bridge_token: Limit = "60/minute"  # noqa: S105  (a figure)
-    limit_members: Limit = "30/hour"
+    limit_members: Limit = "60/hour"
     limit_bridges: Limit = "30/hour"
 
     @model_validator(mode="after")
