@@ -54,7 +54,7 @@ async def _address(request: Request) -> str:
     return request.client.host if request.client else ""
 
 
-ServiceSettings = Annotated[AuthSettings, Depends(_settings)]
+CurrentSettings = Annotated[AuthSettings, Depends(_settings)]
 Pool = Annotated[Database, Depends(_database)]
 PasswordHashing = Annotated[Passwords, Depends(_passwords)]
 Issuer = Annotated[AccessTokens, Depends(_issuer)]

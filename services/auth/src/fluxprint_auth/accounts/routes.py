@@ -6,7 +6,7 @@ from fluxprint_auth.accounts import registration, repository
 from fluxprint_auth.accounts.credentials import check_choice
 from fluxprint_auth.accounts.problems import RegistrationDisabled
 from fluxprint_auth.accounts.schemas import Me, Registered, Registration, User
-from fluxprint_auth.dependencies import ClientAddress, LoginSessions, PasswordHashing, Person, ServiceSettings
+from fluxprint_auth.dependencies import ClientAddress, CurrentSettings, LoginSessions, PasswordHashing, Person
 from fluxprint_auth.organisations import service as organisations
 from fluxprint_auth.organisations.roles import MemberRole
 from fluxprint_auth.organisations.schemas import Organisation
@@ -32,7 +32,7 @@ async def register(
     session: Session,
     passwords: PasswordHashing,
     sessions: LoginSessions,
-    settings: ServiceSettings,
+    settings: CurrentSettings,
     address: ClientAddress,
 ) -> Registered:
     """Make an account with an organisation of its own, and sign in."""

@@ -5,12 +5,12 @@ from fastapi import APIRouter, Response
 from fluxprint_auth.accounts import login
 from fluxprint_auth.dependencies import (
     ClientAddress,
+    CurrentSettings,
     Limiter,
     LoginSessions,
     PasswordHashing,
     Person,
     Pool,
-    ServiceSettings,
 )
 from fluxprint_auth.organisations import repository as organisations
 from fluxprint_auth.sessions.schemas import Login, RefreshRequest, Tokens, show_tokens
@@ -34,7 +34,7 @@ async def log_in(
     pool: Pool,
     passwords: PasswordHashing,
     sessions: LoginSessions,
-    settings: ServiceSettings,
+    settings: CurrentSettings,
     limiter: Limiter,
     address: ClientAddress,
 ) -> Tokens:
