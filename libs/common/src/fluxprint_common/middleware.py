@@ -18,7 +18,7 @@ from fluxprint_common.problems import PayloadTooLarge, ServiceError, render
 log = get_logger(__name__)
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9_-]{8,64}")
-LINGER_S = 10.0
+LINGER_S = 30.0
 LINGER_BYTES = 64 * 1024 * 1024
 _QUIET_PATHS = frozenset({"/health", "/metrics"})
 
@@ -146,8 +146,9 @@ class SecurityHeaders:
 class BodyLimit:
     """Refuses bodies over the limit before, or while, they are read.
 
-    A client that is still sending when the refusal comes would often see its connection reset instead of the answer:
-    the rest of a refused body is read and thrown away, within bounds, before the answer ends (RFC 9112, section 9.6).
+    A client that is still sending when the refusal comes would see its connection reset instead of the answer, and so
+    would one behind a proxy: the rest of a refused body is read and thrown away first, within bounds. A client that asks
+    before it sends (`Expect: 100-continue`) is answered at once.
 
     Args:
         limit: bytes, for every path that has no limit of its own.
@@ -166,7 +167,8 @@ class BodyLimit:
         limit = self.by_path.get(scope["path"], self.limit)
         error = PayloadTooLarge(f"The body may have at most {limit} bytes.", headers={"Connection": "close"})
         declared = Headers(scope=scope).get("content-length", "0")
-        body = _Body(receive, send, limit=limit, error=error)
+        asks_first = Headers(scope=scope).get("expect", "").lower() == "100-continue"
+        body = _Body(receive, send, limit=limit, error=error, asks_first=asks_first)
         if not declared.isdecimal() or int(declared) > limit:
             await render(error)(scope, body.receive, body.send)
         else:
@@ -176,14 +178,14 @@ class BodyLimit:
 class _Body:
     """One request's body while it is counted, and the answer that may come before its end."""
 
-    def __init__(self, receive: Receive, send: Send, *, limit: int, error: ServiceError) -> None:
+    def __init__(self, receive: Receive, send: Send, *, limit: int, error: ServiceError, asks_first: bool) -> None:
         self._receive = receive
         self._send = send
         self._limit = limit
         self._error = error
+        self._asks_first = asks_first
         self._received = 0
         self._ended = False
-        self._refused = False
 
     async def receive(self) -> Message:
         message = await self._next()
@@ -192,13 +194,8 @@ class _Body:
         return message
 
     async def send(self, message: Message) -> None:
-        if message["type"] == "http.response.start":
-            self._refused = message["status"] >= 400
-        last = message["type"] == "http.response.body" and not message.get("more_body", False)
-        if last and self._refused and not self._ended:
-            await self._send({**message, "more_body": True})
+        if message["type"] == "http.response.start" and message["status"] >= 400:
             await self._throw_away()
-            message = {"type": "http.response.body", "body": b"", "more_body": False}
         await self._send(message)
 
     async def _next(self) -> Message:
@@ -208,12 +205,14 @@ class _Body:
         return message
 
     async def _throw_away(self) -> None:
+        if self._asks_first and not self._received:
+            return
         try:
             async with asyncio.timeout(LINGER_S):
                 while not self._ended and self._received < self._limit + LINGER_BYTES:
                     await self._next()
         except TimeoutError:
-            pass  # it had its time to read the answer
+            pass  # it had its time to send
 
 
 class UnhandledErrors:
