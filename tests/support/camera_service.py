@@ -55,6 +55,8 @@ async def running(
         log = folder / "camera.log"
         async with servers.started(process, log):
             yield Service(f"http://127.0.0.1:{port}", log)
+        for trouble in ("Exception in ASGI application", "unhandled_error", "loop_failed", "never awaited"):
+            assert trouble not in log.read_text()
 
 
 class Organisation:

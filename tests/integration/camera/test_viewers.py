@@ -64,15 +64,14 @@ class TestStream:
             ):
                 await until_viewers(viewer, bridge.camera_id, 2)
                 for number in range(1, count + 1):
-                    await bridge.send(number, size=100_000)
+                    await bridge.send(number, size=40_000)
                     assert number_of(await fast.next()) == number
                 pictures = await slow.pictures()
                 seen = [number_of(await pictures.next())]
                 while seen[-1] != count:
                     seen.append(number_of(await pictures.next()))
-        assert seen == sorted(set(seen))
-        # What was under way when it stopped reading, then the newest: nothing between was kept for it.
-        assert len(seen) <= 6
+        # What was under way when it stopped reading, then the newest: nothing between was kept for it anywhere.
+        assert seen == [1, count]
 
     async def test_drops_who_is_stuck(self, hasty: Organisation) -> None:
         async with hasty.client() as client, hasty.camera() as bridge:

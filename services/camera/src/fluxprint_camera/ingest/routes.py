@@ -15,7 +15,7 @@ from fluxprint_camera.ingest.uplink import Uplink
 from fluxprint_camera.relay.hub import Hub
 from fluxprint_camera.settings import CameraSettings
 from fluxprint_common.database import Database
-from fluxprint_common.ids import PrinterId
+from fluxprint_common.ids import PrinterId, show
 from fluxprint_common.logs import get_logger
 from fluxprint_common.permissions import Permission
 from fluxprint_common.principal import Principal, authenticate
@@ -42,7 +42,7 @@ async def ingest_camera(websocket: WebSocket, printer_id: Annotated[PrinterId, Q
         await _refuse(websocket, error)
         return
     await websocket.accept(subprotocol=SUBPROTOCOL)
-    log.info("uplink_opened", camera=str(camera_id), bridge=str(bridge.subject))
+    log.info("uplink_opened", camera=show("camera", camera_id), bridge=show("bridge", bridge.subject))
     with hub.publishing(
         camera_id=camera_id,
         organisation_id=bridge.organisation_id,
@@ -51,7 +51,7 @@ async def ingest_camera(websocket: WebSocket, printer_id: Annotated[PrinterId, Q
         uplink = Uplink(websocket, camera_id=camera_id, publication=publication, settings=settings)
         close = await uplink.run()
     why = close.name.lower() if close else "left"
-    log.info("uplink_closed", camera=str(camera_id), why=why, frames=uplink.received)
+    log.info("uplink_closed", camera=show("camera", camera_id), why=why, frames=uplink.received)
     if uplink.last_frame_at is not None:
         await _remember(database, camera_id, uplink.last_frame_at)
 
@@ -89,7 +89,7 @@ async def _remember(database: Database, camera_id: UUID, last_frame_at: datetime
         async with database.unit_of_work() as session:
             await cameras.remember(session, camera_id, last_frame_at=last_frame_at)
     except _DATABASE_ERRORS as error:
-        log.warning("last_frame_not_kept", camera=str(camera_id), error=repr(error))
+        log.warning("last_frame_not_kept", camera=show("camera", camera_id), error=repr(error))
 
 
 async def _refuse(websocket: WebSocket, error: ServiceError) -> None:

@@ -16,6 +16,7 @@ from fluxprint_camera.relay.frame import Frame
 from fluxprint_camera.relay.problems import CameraOffline, TooManyViewers
 from fluxprint_camera.relay.viewer import Left, Outlet, Totals, Viewer
 from fluxprint_camera.settings import CameraSettings
+from fluxprint_common.ids import show
 from fluxprint_common.logs import get_logger
 
 log = get_logger(__name__)
@@ -108,7 +109,13 @@ class Hub:
         finally:
             viewer.leave(Left.DISCONNECTED)
             channel.part(viewer, self._clock())
-            log.info("viewer_left", camera=str(camera_id), why=viewer.left, sent=viewer.sent, dropped=viewer.dropped)
+            log.info(
+                "viewer_left",
+                camera=show("camera", camera_id),
+                why=viewer.left,
+                sent=viewer.sent,
+                dropped=viewer.dropped,
+            )
 
     def look(self, *, camera_id: UUID, organisation_id: UUID) -> Live | None:
         """A camera as it is now, or None where this process knows nothing of it."""

@@ -4,7 +4,7 @@ import asyncio
 from uuid import UUID
 
 from starlette.responses import Response
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
 from fluxprint_camera.relay.frame import BOUNDARY
 from fluxprint_camera.relay.hub import Hub
@@ -53,22 +53,22 @@ class MjpegStream(Response):
 
 
 async def _send_frames(connection: Connection, viewer: Viewer, send: Send) -> None:
-    await _send_chunk(send, _FIRST)
+    await send(_body(_FIRST))
     while await viewer.ready():
         if connection.backlog():
             # Returns when the connection has taken what it was given: the frame to send is the newest of that moment.
-            await _send_chunk(send, b"")
+            await send(_body(b""))
         if (frame := viewer.take()) is not None:
-            await _send_chunk(send, frame.part)
-    await _send_chunk(send, b"")
-    await send({"type": "http.response.body", "body": _LAST, "more_body": False})
+            await send(_body(frame.part))
+    await send(_body(b""))
+    await send(_body(_LAST, more=False))
+
+
+def _body(data: bytes, *, more: bool = True) -> Message:
+    return {"type": "http.response.body", "body": data, "more_body": more}
 
 
 async def _until_departure(receive: Receive, viewer: Viewer) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass
     viewer.leave(Left.DISCONNECTED)
-
-
-async def _send_chunk(send: Send, body: bytes) -> None:
-    await send({"type": "http.response.body", "body": body, "more_body": True})

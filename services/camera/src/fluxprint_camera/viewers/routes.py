@@ -58,7 +58,8 @@ async def _live(session: Reading, hub: Relay, watcher: Watching, camera_id: Came
 async def get_snapshot(
     live: Annotated[Live, Depends(_live)],
     if_none_match: Annotated[
-        str | None, Header(max_length=1000, description="The ETag of the picture that is there already.")
+        str | None,
+        Header(alias="If-None-Match", max_length=1000, description="The ETag of the picture that is there already."),
     ] = None,
 ) -> Response:
     """The newest picture; an idle camera sends one every few seconds.
