@@ -17,6 +17,7 @@ SOURCES: dict[str, tuple[str, ...]] = {
     **{service: (f"services/{service}/pyproject.toml",) for service in SERVICES},
     "bootstrap": ("requirements/bootstrap.in",),
     "migrate": ("requirements/migrate.in",),
+    "build": ("requirements/build.in",),
     "local": ("deploy/local/pyproject.toml",),
     "octoprint": ("requirements/octoprint.in",),
     "dev": (

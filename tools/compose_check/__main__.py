@@ -43,7 +43,7 @@ def expect(fact: bool, text: str) -> None:
         raise CheckFailed(text)
 
 
-# -- bringing it up ------------------------------------------------------------------------------------------------------
+# -- bringing it up ----------------------------------------------------------------------------------------------------
 
 
 async def bring_up(compose: Compose, url: str) -> None:
@@ -74,7 +74,7 @@ async def first_answer(url: str, service: str, *, status: int = 200, within_s: f
     figures.setdefault(f"first {status} from {service} s", round(time.monotonic() - began, 1))
 
 
-# -- what holds in both ----------------------------------------------------------------------------------------------------
+# -- what holds in both ------------------------------------------------------------------------------------------------
 
 
 async def check_walls(compose: Compose, url: str) -> None:
@@ -150,7 +150,7 @@ async def check_print(compose: Compose, url: str, folder: Path, gateway: str) ->
         await printer.stop()
 
 
-# -- bad days --------------------------------------------------------------------------------------------------------------
+# -- bad days ----------------------------------------------------------------------------------------------------------
 
 
 async def check_stores_away(compose: Compose, url: str) -> None:
@@ -211,7 +211,7 @@ def check_refusals(folder: Path, gateway: str) -> None:
         whole.env_file.write_text("\n".join(lines))
 
 
-# -- the two ---------------------------------------------------------------------------------------------------------------
+# -- the two -----------------------------------------------------------------------------------------------------------
 
 
 async def development(folder: Path, gateway: str) -> None:

@@ -3,6 +3,7 @@
 import ipaddress
 import os
 import secrets
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -51,7 +52,7 @@ def production(folder: Path, address: str) -> Compose:
 
 
 def _compose(
-    folder: Path, files: list[Path], variables: dict[str, str], bridge: dict[str, object] | None = None
+    folder: Path, files: list[Path], variables: dict[str, str], bridge: Mapping[str, object] | None = None
 ) -> Compose:
     bridge_env = folder / "bridge.env"
     bridge_env.touch(mode=0o600)
