@@ -146,9 +146,9 @@ class SecurityHeaders:
 class BodyLimit:
     """Refuses bodies over the limit before, or while, they are read.
 
-    A client that is still sending when the refusal comes would see its connection reset instead of the answer, and so
-    would one behind a proxy: the rest of a refused body is read and thrown away first, within bounds. A client that asks
-    before it sends (`Expect: 100-continue`) is answered at once.
+    A client that is still sending when the refusal comes would see its connection reset instead of the answer, and
+    so would one behind a proxy: the rest of a refused body is read and thrown away first, within bounds. One that
+    asks before it sends (`Expect: 100-continue`) is answered at once.
 
     Args:
         limit: bytes, for every path that has no limit of its own.
