@@ -80,7 +80,8 @@ def _install(target: Path, python: Path, requirements: Path, editable: Sequence[
         shutil.rmtree(target, ignore_errors=True)  # one that was interrupted, or whose Python is gone
         _run(uv, "venv", "--quiet", "--python", _python_for(uv), str(target))
     install = (uv, "pip", "install", "--quiet", "--python", str(python))
-    _run(*install, "--require-hashes", "-r", str(requirements))
+    # Compiled once, here: where Python may not keep bytecode, each process would compile it all again.
+    _run(*install, "--compile-bytecode", "--require-hashes", "-r", str(requirements))
     if editable:
         folders = [argument for folder in editable for argument in ("-e", str(folder))]
         _run(*install, "--no-deps", "--no-build-isolation", *folders)
