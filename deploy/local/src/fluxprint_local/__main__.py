@@ -44,10 +44,10 @@ COMMANDS: dict[str, tuple[str, Command]] = {
     "demo": ("print a real file on a real OctoPrint with its virtual printer", ours("demo", "demo")),
     "test": ("run the tests (arguments go to pytest)", tool("python", "-m", "pytest")),
     "lint": ("check style, types, walls between rooms, migrations, the API document", tool("tools/lint")),
-    "bench": ("measure, and print the ratios", tool("python", "-P", "-m", "tools.bench")),
+    "bench": ("measure, and print the ratios", tool("python", "-m", "tools.bench")),
     "format": ("sort the imports and format the code", tool("sh", "-c", "ruff check --fix-only -q . && ruff format .")),
     "lock": ("write requirements/*.txt again (--upgrade for newer versions)", tool("tools/lock")),
-    "openapi": ("write openapi/openapi.json again", tool("python", "tools/openapi.py", "build")),
+    "openapi": ("write openapi/openapi.json again", tool("tools/openapi")),
 }
 
 
