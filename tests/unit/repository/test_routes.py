@@ -14,6 +14,7 @@ from fastapi import FastAPI
 from fastapi.routing import iter_route_contexts
 from starlette.routing import WebSocketRoute
 
+from fluxprint_camera.relay.hub import Hub
 from fluxprint_camera.viewers.tokens import ViewTokens
 from fluxprint_common.database import Database
 from fluxprint_common.ids import new_id, show
@@ -151,6 +152,7 @@ async def house() -> AsyncIterator[House]:
                 JwksClient("http://issuer.test/jwks", http=http), issuer=ISSUER, audience=AUDIENCE,
                 required=ACCESS_TOKEN_CLAIMS, max_lifetime_s=MAX_ACCESS_TOKEN_S,
             )  # fmt: skip
+        APPS["camera"].state.hub = Hub(APPS["camera"].state.settings)
         APPS["camera"].state.view_tokens = ViewTokens("-" * 32, issuer=ISSUER, lifetime_s=60)
         yield House(issuer, {name: await stack.enter_async_context(client_of(app)) for name, app in APPS.items()})
 
