@@ -19,11 +19,11 @@ MAX_THUMBNAIL_PX = 4096
 _MAX_TEXT = 100
 
 _GENERATOR = re.compile(
-    r"^;\s*(?:generated (?:by|with) )?"
+    r"^;[ \t]*(?:generated (?:by|with) )?"
     r"(PrusaSlicer|SuperSlicer|OrcaSlicer|BambuStudio|Cura|Slic3r)(?:_SteamEngine)?[ -]v?(\S+)",
     re.MULTILINE | re.IGNORECASE,
 )
-_SETTING = re.compile(r"^;\s*([A-Za-z][A-Za-z0-9 _.()\[\]]{0,60}?)\s*[=:]\s*(.{0,2000})$", re.MULTILINE)
+_SETTING = re.compile(r"^;[ \t]*([A-Za-z][A-Za-z0-9 _.()\[\]]{0,60}?)[ \t]*[=:][ \t]*(.{0,2000})$", re.MULTILINE)
 _DURATION = re.compile(r"(\d+)\s*([dhms])")
 _SECONDS = {"d": 86400, "h": 3600, "m": 60, "s": 1}
 _TEMPERATURE = re.compile(r"^\s*M(104|109|140|190)\s+S(\d+(?:\.\d+)?)", re.MULTILINE)
@@ -72,7 +72,7 @@ def read(excerpt: Excerpt) -> Slicing:
     }
     length_mm = _number(_first(settings, "filament used [mm]", "total filament length [mm]"), summed=True)
     if length_mm is None and (metres := _number(_first(settings, "filament used"), summed=True)) is not None:
-        length_mm = metres * 1000  # Cura: "Filament used: 1.23m, 0.4m"
+        length_mm = round(metres * 1000, 3)  # Cura: "Filament used: 1.23m, 0.4m"
     return Slicing(
         slicer=_text(generator[1]) if generator else None,
         slicer_version=_text(generator[2]) if generator else None,
@@ -121,7 +121,7 @@ def _number(value: str | None, *, summed: bool = False) -> float | None:
     numbers = [float(digits) for digits in re.findall(r"\d+(?:\.\d+)?", value or "")[:20]]
     if not numbers:
         return None
-    return round(sum(numbers) if summed else numbers[0], 3)
+    return round(sum(numbers) if summed else numbers[0], 6)
 
 
 def _duration(settings: dict[str, str]) -> int | None:
