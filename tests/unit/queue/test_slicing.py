@@ -1,11 +1,13 @@
 """What slicers write into their files, in each one's own words."""
 
 import base64
+import time
 from pathlib import Path
 
 import pytest
 
-from fluxprint_queue.files import slicing
+from fluxprint_common.problems import Invalid
+from fluxprint_queue.files import gcode, slicing
 from fluxprint_queue.files.gcode import Excerpt
 
 FIXTURES = Path(__file__).parents[2] / "fixtures"
@@ -150,3 +152,37 @@ class TestPictures:
         many = "".join(self.block(self.PNG, f"{number}x{number}") for number in range(1, 40))
         assert len(self.pictures(many)) == slicing.MAX_THUMBNAILS
         assert self.pictures(self.block(self.PNG + bytes(slicing.MAX_THUMBNAIL_BYTES))) == []
+
+
+class TestHostileFiles:
+    """A megabyte made to be slow to read: each of these took minutes with a careless pattern."""
+
+    @pytest.mark.parametrize(
+        "line",
+        [
+            "; thumbnail begin 1x1 1\n",
+            "\n",
+            "; a_config = begin\n",
+            "; " + "a " * 30 + "\n",
+            ";" + " " * 60 + "\n",
+            "N1 N1 N1\n",
+        ],
+        ids=repr,
+    )
+    def test_reading_takes_time_in_proportion(self, tmp_path: Path, line: str) -> None:
+        def counted(copies: int) -> int:
+            """Milliseconds of this process's own time."""
+            file = tmp_path / "hostile.gcode"
+            file.write_text("G28\n" + line * copies)
+            started = time.process_time()
+            try:
+                excerpt = gcode.inspect(file)
+            except Invalid:
+                pass
+            else:
+                slicing.read(excerpt)
+                slicing.pictures(excerpt)
+            return int((time.process_time() - started) * 1000)
+
+        small, large = counted(100_000 // len(line)), counted(800_000 // len(line))
+        assert large < 40 * (small + 20), (small, large)

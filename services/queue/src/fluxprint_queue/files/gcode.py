@@ -12,13 +12,14 @@ _SCAN_CHUNK = 1024 * 1024
 _SAMPLE_LINES = 4000
 _MIN_RECOGNISED = 0.9
 _MAX_LINE_CHARS = 4096
+_MAX_BLOCKS = 20
 
 _COMMAND = re.compile(
-    r"\s*(N\d+\s+)?([GMTD]\d+(\.\d+)?([\s*;(]|$)"  # Marlin, RepRap
+    r"[ \t]*(N\d+[ \t]+)?([GMTD]\d+(\.\d+)?([\s*;(]|$)"  # Marlin, RepRap
     r"|[A-Z][A-Z0-9_]*_[A-Z0-9_]*(\s|$)"  # Klipper macros: START_PRINT EXTRUDER=210
     r"|@\w+)"  # OctoPrint's @ commands
 )
-_MOVE = re.compile(r"^\s*(N\d+\s+)?G([0-3]|28)(\s|$)", re.MULTILINE)
+_MOVE = re.compile(r"^[ \t]*(N\d+[ \t]+)?G([0-3]|28)([ \t;(]|$)", re.MULTILINE)
 # Block markers of slicers: a file in which one is opened and not closed was cut off.
 _BLOCKS = (
     (re.compile(r"^; (\w+)_config = begin", re.MULTILINE), "; {0}_config = end"),
@@ -100,7 +101,10 @@ def _check_lines(excerpt: Excerpt) -> None:
 def _check_end(excerpt: Excerpt, *, whole_in_head: bool) -> None:
     text = excerpt.head if whole_in_head else excerpt.head + excerpt.tail
     for begin, end in _BLOCKS:
-        for name in begin.findall(text):
+        names = set(begin.findall(text))
+        if len(names) > _MAX_BLOCKS:
+            raise NotGcode("It opens more blocks than a slicer does.")
+        for name in names:
             # An opened block whose end is in neither part of a long file lies between the two.
             if end.format(name) not in text and (whole_in_head or name in begin.findall(excerpt.tail)):
                 raise GcodeTruncated(f"The slicer's block {name!r} is opened and never closed.")

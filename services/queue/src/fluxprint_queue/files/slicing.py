@@ -6,6 +6,7 @@ Everything here is a claim of the file, for people to read; nothing in it decide
 import base64
 import binascii
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from pydantic import Field
@@ -26,12 +27,9 @@ _GENERATOR = re.compile(
 _SETTING = re.compile(r"^;[ \t]*([A-Za-z][A-Za-z0-9 _.()\[\]]{0,60}?)[ \t]*[=:][ \t]*(.{0,2000})$", re.MULTILINE)
 _DURATION = re.compile(r"(\d+)\s*([dhms])")
 _SECONDS = {"d": 86400, "h": 3600, "m": 60, "s": 1}
-_TEMPERATURE = re.compile(r"^\s*M(104|109|140|190)\s+S(\d+(?:\.\d+)?)", re.MULTILINE)
-_THUMBNAIL = re.compile(
-    r"^; thumbnail(?:_(?:JPG|QOI|PNG))? begin (?P<w>\d{1,4})[x ](?P<h>\d{1,4}) \d+[^\n]*\n(?P<data>(?:;[^\n]*\n)*?)"
-    r"; thumbnail(?:_(?:JPG|QOI|PNG))? end",
-    re.MULTILINE,
-)
+_TEMPERATURE = re.compile(r"^[ \t]*M(104|109|140|190)[ \t]+S(\d+(?:\.\d+)?)", re.MULTILINE)
+_THUMBNAIL_BEGIN = re.compile(r"; thumbnail(?:_(?:JPG|QOI|PNG))? begin (\d{1,4})[x ](\d{1,4}) \d+")
+_THUMBNAIL_END = "; thumbnail"
 _MAGIC = {b"\x89PNG\r\n\x1a\n": "image/png", b"\xff\xd8\xff": "image/jpeg", b"qoif": "image/qoi"}
 
 
@@ -93,19 +91,40 @@ def read(excerpt: Excerpt) -> Slicing:
 def pictures(excerpt: Excerpt) -> list[Picture]:
     """The thumbnails whose bytes are what they claim to be."""
     found: dict[tuple[int, int], Picture] = {}
-    for match in _THUMBNAIL.finditer(excerpt.head):
-        width, height = int(match["w"]), int(match["h"])
-        encoded = re.sub(r"[;\s]", "", match["data"])
-        if len(found) == MAX_THUMBNAILS or len(encoded) > MAX_THUMBNAIL_BYTES * 4 // 3 + 4:
-            continue
-        try:
-            content = base64.b64decode(encoded, validate=True)
-        except (ValueError, binascii.Error):
-            continue
-        media_type = next((kind for magic, kind in _MAGIC.items() if content.startswith(magic)), None)
-        if media_type and 0 < width <= MAX_THUMBNAIL_PX and 0 < height <= MAX_THUMBNAIL_PX:
-            found[width, height] = Picture(width, height, media_type, content)
+    for width, height, encoded in _encoded_pictures(excerpt.head):
+        picture = _picture(width, height, encoded)
+        if picture is not None and len(found) < MAX_THUMBNAILS:
+            found[width, height] = picture
     return list(found.values())
+
+
+def _encoded_pictures(text: str) -> Iterator[tuple[int, int, str]]:
+    """Width, height and base64 of each thumbnail block, in one pass over the lines."""
+    size: tuple[int, int] | None = None
+    lines: list[str] = []
+    for line in text.splitlines():
+        if begin := _THUMBNAIL_BEGIN.match(line):
+            size, lines = (int(begin[1]), int(begin[2])), []
+        elif size and line.startswith(_THUMBNAIL_END):
+            yield *size, "".join(lines)
+            size = None
+        elif size and line.startswith(";"):
+            lines.append(line[1:].strip())
+        else:
+            size = None
+
+
+def _picture(width: int, height: int, encoded: str) -> Picture | None:
+    if len(encoded) > MAX_THUMBNAIL_BYTES * 4 // 3 + 4:
+        return None
+    if not (0 < width <= MAX_THUMBNAIL_PX and 0 < height <= MAX_THUMBNAIL_PX):
+        return None
+    try:
+        content = base64.b64decode(encoded, validate=True)
+    except (ValueError, binascii.Error):
+        return None
+    media_type = next((kind for magic, kind in _MAGIC.items() if content.startswith(magic)), None)
+    return Picture(width, height, media_type, content) if media_type else None
 
 
 def _first(settings: dict[str, str], *names: str) -> str | None:
