@@ -1,7 +1,8 @@
 """How a service is put together: one place for middleware, errors, state and shutdown, the same in all of them."""
 
+import socket
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from importlib.metadata import version
 
@@ -27,6 +28,7 @@ from fluxprint_common.tokens import TokenVerifier
 
 DEFAULT_BODY_LIMIT = 256 * 1024
 GRACEFUL_SHUTDOWN_S = 3
+STARTUP_FAILED = 3  # exit status, as uvicorn's own
 
 Start = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 
@@ -38,6 +40,7 @@ _EXPOSED_HEADERS = (
     "RateLimit",
     "RateLimit-Policy",
     "Content-Range",
+    "X-Captured-At",
     "X-Request-ID",
 )
 _ALLOWED_HEADERS = (
@@ -107,6 +110,7 @@ def create_service(spec: ServiceSpec, settings: ServiceSettings) -> FastAPI:
     app.state.metrics = metrics
     app.state.service_name = spec.name
     app.state.version = release
+    app.state.before_stop = []  # quick functions that end what would never end by itself: streams
     problems.install(app, constraint_errors=spec.constraint_errors)
     for router in spec.routers:
         app.include_router(router, prefix="/api/v1")
@@ -159,7 +163,7 @@ def _lifespan(spec: ServiceSpec, settings: ServiceSettings) -> Callable[[FastAPI
 def run(app: FastAPI, settings: ServiceSettings, *, service: str) -> None:
     """Serve until SIGTERM: stop taking requests, drain (bounded), close."""
     logs.configure(service=service, level=settings.log_level, json=settings.log_format == "json")
-    uvicorn.run(
+    config = uvicorn.Config(
         app,
         host=settings.host,
         port=settings.port,
@@ -174,3 +178,22 @@ def run(app: FastAPI, settings: ServiceSettings, *, service: str) -> None:
         access_log=False,
         server_header=False,
     )
+    server = _Server(config, app)
+    with suppress(KeyboardInterrupt):
+        server.run()
+    if not server.started:
+        raise SystemExit(STARTUP_FAILED)
+
+
+class _Server(uvicorn.Server):
+    """Tells the application first that it ends: an endless answer that does not end by itself would be waited for,
+    then cancelled, and logged as an error."""
+
+    def __init__(self, config: uvicorn.Config, app: FastAPI) -> None:
+        super().__init__(config)
+        self._app = app
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        for end in self._app.state.before_stop:
+            end()
+        await super().shutdown(sockets)
