@@ -1,6 +1,7 @@
 """A camera service as a process of its own, and an organisation that uses it."""
 
 import os
+import subprocess
 import sys
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -27,6 +28,7 @@ class Service:
 
     url: str
     log: Path
+    process: subprocess.Popen[bytes]
 
 
 @asynccontextmanager
@@ -53,8 +55,8 @@ async def running(
             is_ready=lambda: is_healthy(port),
         )
         log = folder / "camera.log"
-        async with servers.started(process, log):
-            yield Service(f"http://127.0.0.1:{port}", log)
+        async with servers.started(process, log) as started:
+            yield Service(f"http://127.0.0.1:{port}", log, started)
         for trouble in ("Exception in ASGI application", "unhandled_error", "loop_failed", "never awaited"):
             assert trouble not in log.read_text()
 

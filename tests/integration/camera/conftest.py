@@ -41,7 +41,7 @@ async def hasty_service(
     """A service whose deadlines are short: tests that send nothing by themselves see them pass."""
     settings = {
         "CAMERA_IDLE_INTERVAL_S": "0.5",
-        "CAMERA_IDLE_MARGIN_S": "0.5",
+        "CAMERA_IDLE_MARGIN_S": "1.0",
         "CAMERA_STUCK_AFTER_S": "0.5",
         "CAMERA_OFFLINE_GRACE_S": "0.3",
     }

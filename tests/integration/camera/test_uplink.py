@@ -8,12 +8,14 @@ import httpx
 import pytest
 import websockets
 
+from fluxprint_camera.app import create_app
 from fluxprint_common.ids import new_id, show
 from fluxprint_common.permissions import Role
-from support.camera import jpeg
+from support.camera import jpeg, settings_of
 from support.camera_service import Organisation
+from support.serving import serving
 from support.tokens import Issuer
-from support.uplink import CAPTURED_AT, SUBPROTOCOL, Bridge, stream
+from support.uplink import CAPTURED_AT, SUBPROTOCOL, Bridge, stream, uplink
 
 PRINTER = show("printer", new_id())
 
@@ -53,6 +55,16 @@ class TestHandshake:
             assert await refusal(organisation, organisation.bridge_token) == 403
         async with organisation.camera(first) as bridge:
             assert bridge.camera_id.startswith("camera_")
+
+    async def test_says_when_it_is_not_the_bridges_fault(self, issuer: Issuer) -> None:
+        app = create_app(settings_of(jwks_url=issuer.jwks_url))  # without a database
+        async with serving(app) as url:
+            token = issuer.bridge_token(organisation=new_id(), bridge=new_id())
+            with pytest.raises(websockets.InvalidStatus) as refused:
+                async with uplink(url, token, PRINTER):
+                    pass
+        answer = refused.value.response
+        assert (answer.status_code, json.loads(answer.body)["code"]) == (503, "database_unavailable")
 
     async def test_a_printer_keeps_its_camera(self, organisation: Organisation, other: Organisation) -> None:
         printer = new_id()
@@ -157,7 +169,7 @@ class TestEnd:
                     assert await pictures.next() == jpeg(2)
 
     async def test_ends_with_the_token(self, organisation: Organisation, issuer: Issuer) -> None:
-        token = issuer.bridge_token(organisation=organisation.id, bridge=organisation.bridge_id, lifetime_s=2)
+        token = issuer.bridge_token(organisation=organisation.id, bridge=organisation.bridge_id, lifetime_s=3)
         async with organisation.camera(token=token) as bridge:
             await bridge.send(1)
             assert await bridge.closed() == 4401

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from pathlib import Path
 
 import httpx
 import pytest
@@ -9,8 +10,10 @@ import pytest
 from fluxprint_common.ids import new_id, show
 from fluxprint_common.permissions import Role
 from fluxprint_common.tokens import SharedSecret
+from fluxprint_local.postgres import Cluster
 from support.camera import VIEW_TOKEN_SECRET, jpeg, number_of
-from support.camera_service import Organisation
+from support.camera_service import Organisation, running
+from support.tokens import Issuer
 from support.uplink import Bridge, sleeper, stream
 
 
@@ -99,7 +102,7 @@ class TestStream:
             assert int(refused.headers["Retry-After"]) > 0
 
     async def test_ends_properly_with_the_access_token(self, organisation: Organisation) -> None:
-        token = organisation.user_token(lifetime_s=2)
+        token = organisation.user_token(lifetime_s=3)
         headers = {"Authorization": f"Bearer {token}"}
         async with organisation.camera() as bridge, httpx.AsyncClient(base_url=organisation.service.url) as client:
             await bridge.send(1)
@@ -113,7 +116,7 @@ class TestStream:
             token = SharedSecret(VIEW_TOKEN_SECRET, kid="view-1").sign(
                 {
                     "iss": "fluxprint", "aud": "fluxprint-camera-view", "sub": show("user", new_id()), "jti": "1",
-                    "iat": now, "exp": now + 2, "sid": show("session", new_id()),
+                    "iat": now, "exp": now + 3, "sid": show("session", new_id()),
                     "org": show("org", organisation.id), "camera": bridge.camera_id,
                 }
             )  # fmt: skip
@@ -146,6 +149,29 @@ class TestStream:
             path = f"/api/v1/cameras/{bridge.camera_id}/stream"
             async with stream(viewer, path), stream(viewer, path):
                 assert (await viewer.get("/api/v1/cameras")).status_code == 200
+
+
+class TestStop:
+    async def test_ends_streams_and_uplinks_at_once(
+        self, migrated_cluster: Cluster, issuer: Issuer, redis_url: str, tmp_path: Path
+    ) -> None:
+        async with running(migrated_cluster, tmp_path, issuer, redis_url, {}) as service:
+            organisation = Organisation(service, issuer)
+            async with organisation.client() as viewer, organisation.camera() as bridge:
+                path = f"/api/v1/cameras/{bridge.camera_id}/stream"
+                async with (
+                    sleeper(service.url, path, organisation.user_token()) as slow,
+                    stream(viewer, path) as pictures,
+                ):
+                    await until_viewers(viewer, bridge.camera_id, 2)
+                    for number in range(1, 11):
+                        await bridge.send(number, size=100_000)
+                    service.process.terminate()
+                    assert number_of((await pictures.rest())[-1]) == 10
+                    assert await slow.reads_to_the_end() < 1_000_000
+                    assert await bridge.closed() == 1012
+                    await asyncio.to_thread(service.process.wait, 10)
+        assert "Cancel" not in service.log.read_text()  # what uvicorn does to answers that do not end
 
 
 class TestSnapshot:

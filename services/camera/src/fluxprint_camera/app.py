@@ -40,4 +40,5 @@ async def _start(app: FastAPI) -> AsyncIterator[None]:
     )
     app.state.metrics.registry.register(RelayCollector(hub))
     app.state.loops.start("relay", hub.run)
+    app.state.before_stop.append(hub.stop)
     yield

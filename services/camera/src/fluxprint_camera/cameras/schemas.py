@@ -11,7 +11,7 @@ from fluxprint_common.schemas import Name, Output, Timestamp
 
 
 class CameraStatus(StrEnum):
-    """`online`: its bridge is connected and sends pictures, a few a minute while nobody watches."""
+    """`online`: pictures come, a few a minute while nobody watches."""
 
     ONLINE = "online"
     OFFLINE = "offline"

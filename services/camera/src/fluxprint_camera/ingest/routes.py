@@ -80,7 +80,10 @@ async def _camera_of(database: Database, bridge: Principal, printer_id: UUID, *,
                 limit=limit,
             )
     except _DATABASE_ERRORS as error:
-        raise from_database(error, {}) or error from error
+        translated = from_database(error, {})
+        if translated is None:
+            raise
+        raise translated from error
 
 
 async def _remember(database: Database, camera_id: UUID, last_frame_at: datetime) -> None:

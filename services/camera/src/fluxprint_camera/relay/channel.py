@@ -94,8 +94,12 @@ class Channel:
         """The newest picture, unless it is too old to be called current."""
         return self.latest if now - self._latest_at < self._settings.silence_s else None
 
+    def is_online(self, now: float) -> bool:
+        """Whether pictures come. A bridge may be connected whose camera is off."""
+        return self.publication is not None and self.current(now) is not None
+
     def can_be_watched(self, now: float) -> bool:
-        """Whether pictures come, or came so recently that the bridge is probably on its way back."""
+        """Whether there is an uplink, or was one so recently that the bridge is probably on its way back."""
         return self.publication is not None or now - self._offline_at < self._settings.offline_grace_s
 
     def is_over(self, now: float) -> bool:
@@ -138,7 +142,7 @@ class Channel:
         for viewer in self.viewers:
             if not watchable:
                 viewer.leave(Left.CAMERA_OFFLINE)
-            viewer.check(now, stuck_after_s=self._settings.stuck_after_s)
+            viewer.check(now, silence_s=self._settings.silence_s, stuck_after_s=self._settings.stuck_after_s)
         self._adjust_demand(now)
         if self.current(now) is None:
             self.latest = None
@@ -146,6 +150,8 @@ class Channel:
     def _adjust_demand(self, now: float) -> None:
         """Ask for more at once, for less only after a while: people switch back and forth."""
         wanted = min(max((viewer.max_fps for viewer in self.viewers), default=0.0), self._settings.max_fps)
+        if wanted > 0:  # never less than when nobody watches
+            wanted = max(wanted, 1 / self._settings.idle_interval_s)
         if wanted >= self.wanted_fps:
             self._lower_at = None
         elif self._lower_at is None:

@@ -61,6 +61,12 @@ class Hub:
             if channel.is_over(now):
                 del self._channels[channel.camera_id]
 
+    def stop(self) -> None:
+        """End every stream: the process is about to."""
+        for channel in self._channels.values():
+            for viewer in channel.viewers:
+                viewer.stop()
+
     @contextmanager
     def publishing(self, *, camera_id: UUID, organisation_id: UUID, expires_in_s: float) -> Iterator[Publication]:
         """The sending side of a camera, taken over from whoever had it."""
@@ -100,6 +106,7 @@ class Hub:
         viewer = Viewer(
             outlet=outlet,
             max_fps=max_fps or float("inf"),
+            now=now,
             ends_at=now + expires_in_s,
             totals=self.totals,
         )
@@ -125,7 +132,7 @@ class Hub:
         now = self._clock()
         publication = channel.publication
         return Live(
-            online=publication is not None,
+            online=channel.is_online(now),
             frame=channel.current(now),
             viewers=len(channel.viewers),
             fps=publication.fps(now) if publication is not None else 0.0,
@@ -133,8 +140,8 @@ class Hub:
 
     def count(self) -> tuple[int, int]:
         """How many cameras are online, and how many viewers there are."""
-        channels = self._channels.values()
-        return sum(c.publication is not None for c in channels), sum(len(c.viewers) for c in channels)
+        channels, now = self._channels.values(), self._clock()
+        return sum(c.is_online(now) for c in channels), sum(len(c.viewers) for c in channels)
 
     def _of(self, organisation_id: UUID, camera_id: UUID) -> Channel | None:
         channel = self._channels.get(camera_id)

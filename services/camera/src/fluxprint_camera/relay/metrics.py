@@ -17,7 +17,7 @@ class RelayCollector(Collector):
     def collect(self) -> Iterator[Metric]:
         totals = self._hub.totals
         online, viewers = self._hub.count()
-        yield GaugeMetricFamily("cameras_online", "Cameras with an uplink", value=online)
+        yield GaugeMetricFamily("cameras_online", "Cameras that send pictures", value=online)
         yield GaugeMetricFamily("camera_viewers", "Streams that are watched", value=viewers)
         yield CounterMetricFamily("camera_frames_received", "Frames from bridges", value=totals.received)
         yield CounterMetricFamily("camera_frames_sent", "Frames handed to viewers", value=totals.sent)

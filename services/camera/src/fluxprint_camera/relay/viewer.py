@@ -27,6 +27,7 @@ class Left(StrEnum):
     EXPIRED = "expired"
     CAMERA_OFFLINE = "camera_offline"
     STUCK = "stuck"
+    SERVICE_STOPS = "service_stops"
 
 
 @dataclass
@@ -43,10 +44,11 @@ class Viewer:
 
     Args:
         max_fps: frames beyond it are skipped; infinite for a viewer that takes what comes.
-        ends_at: when the viewer's token ends, on the hub's clock.
+        now: when the viewer came, on the hub's clock.
+        ends_at: when its token ends.
     """
 
-    def __init__(self, *, outlet: Outlet, max_fps: float, ends_at: float, totals: Totals) -> None:
+    def __init__(self, *, outlet: Outlet, max_fps: float, now: float, ends_at: float, totals: Totals) -> None:
         self.max_fps = max_fps
         self.sent = 0
         self.dropped = 0
@@ -56,13 +58,15 @@ class Viewer:
         self._totals = totals
         self._slot: Frame | None = None
         self._wake = asyncio.Event()
-        self._due = 0.0
-        self._progress: tuple[int, int] = (0, 0)
-        self._progress_at = 0.0
-        self._here_at = 0.0
+        self._due = now
+        self._offered_at = now
+        self._progress = (0, 0)
+        self._progress_at = now
+        self._here_at = now
 
     def offer(self, frame: Frame, now: float) -> None:
         """Put a frame into the slot, over one that was not taken in time."""
+        self._offered_at = now
         if self.left is not None or now < self._due:
             return
         interval = 1 / self.max_fps
@@ -95,10 +99,18 @@ class Viewer:
             self._slot = None
             self._wake.set()
 
-    def check(self, now: float, *, stuck_after_s: float) -> None:
-        """Look at the deadlines: the token's end, and progress of the connection."""
+    def stop(self) -> None:
+        """The service stops: end properly, or at once where that would have to wait for the connection."""
+        self.leave(Left.SERVICE_STOPS)
+        if self._outlet.backlog():
+            self._outlet.cut()
+
+    def check(self, now: float, *, silence_s: float, stuck_after_s: float) -> None:
+        """Look at the deadlines: the token's end, pictures at all, and progress of the connection."""
         if now >= self._ends_at:
             self.leave(Left.EXPIRED)
+        elif now - self._offered_at >= silence_s:
+            self.leave(Left.CAMERA_OFFLINE)
         if self.left is None:
             self._here_at = now
         backlog = self._outlet.backlog()

@@ -95,7 +95,9 @@ async def stream_camera(
     watcher: Watching,
     hub: Relay,
     camera_id: CameraId,
-    max_fps: Annotated[float | None, Query(gt=0, le=60, description="Not more pictures per second than this.")] = None,
+    max_fps: Annotated[
+        float | None, Query(ge=0.1, le=60, description="Not more pictures per second than this.")
+    ] = None,
 ) -> Response:
     """Live pictures as MJPEG, for an `<img>` element: the newest at once, then each as it comes.
 
