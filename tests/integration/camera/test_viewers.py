@@ -7,13 +7,15 @@ from pathlib import Path
 import httpx
 import pytest
 
+from fluxprint_camera.app import create_app
 from fluxprint_common.ids import new_id, show
 from fluxprint_common.permissions import Role
 from fluxprint_common.tokens import SharedSecret
 from fluxprint_local.postgres import Cluster
-from support.camera import VIEW_TOKEN_SECRET, jpeg, number_of
+from support.camera import VIEW_TOKEN_SECRET, frame, jpeg, number_of, settings_of
 from support.camera_service import Organisation, running
-from support.tokens import Issuer
+from support.serving import serving
+from support.tokens import Issuer, bearer
 from support.uplink import Bridge, sleeper, stream
 
 
@@ -196,6 +198,20 @@ class TestSnapshot:
             await bridge.send(2)
             newer = await viewer.get(path, headers={"If-None-Match": tag})
             assert (newer.status_code, newer.content) == (200, jpeg(2))
+
+    async def test_needs_no_database(self, issuer: Issuer) -> None:
+        app = create_app(settings_of(jwks_url=issuer.jwks_url))  # without one
+        camera, organisation = new_id(), new_id()
+        async with serving(app) as url, httpx.AsyncClient(base_url=url) as client:
+            headers = bearer(issuer.user_token(organisation=organisation))
+            with app.state.hub.publishing(
+                camera_id=camera, organisation_id=organisation, expires_in_s=60
+            ) as publication:
+                publication.publish(frame(1))
+                path = f"/api/v1/cameras/{show('camera', camera)}"
+                assert (await client.get(f"{path}/snapshot", headers=headers)).content == jpeg(1)
+                answer = await client.get(path, headers=headers)
+                assert (answer.status_code, answer.json()["code"]) == (503, "database_unavailable")
 
     async def test_needs_a_picture(self, hasty: Organisation) -> None:
         async with hasty.client() as client:
