@@ -4,9 +4,9 @@ import importlib
 import os
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 from fluxprint_local.bootstrap import ROOT, SetupError
-from fluxprint_local.process import beside_python
 
 Command = Callable[[list[str]], None]
 
@@ -25,7 +25,7 @@ def tool(*command: str) -> Command:
     """A command that becomes another program of the environment, with the caller's arguments added."""
 
     def run(arguments: list[str]) -> None:
-        os.environ["PATH"] = f"{beside_python('.')}:{os.environ.get('PATH', os.defpath)}"
+        os.environ["PATH"] = f"{Path(sys.executable).parent}:{os.environ.get('PATH', os.defpath)}"
         os.chdir(ROOT)
         os.execvp(command[0], [*command, *arguments])
 
