@@ -42,7 +42,7 @@ COMMANDS: dict[str, tuple[str, Command]] = {
     "down": ("end what `up` started", ours("up", "down")),
     "admin": ("`admin create EMAIL` makes an administrator on the running stack", ours("up", "admin")),
     "demo": ("print a real file on a real OctoPrint with its virtual printer", ours("demo", "demo")),
-    "test": ("run the tests (arguments go to pytest)", tool("python", "-m", "pytest", "-n", "2", "--dist", "loadfile")),
+    "test": ("run the tests (arguments go to pytest)", tool("tools/test")),
     "lint": ("check style, types, walls between rooms, migrations, the API document", tool("tools/lint")),
     "bench": ("measure, and print the ratios", tool("python", "-m", "tools.bench")),
     "format": ("sort the imports and format the code", tool("sh", "-c", "ruff check --fix-only -q . && ruff format .")),
