@@ -15,8 +15,9 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from fluxprint_common.ids import show
-from support.queue import QueueWorld, eventually, start_queue
+from support.queue import QueueWorld, eventually, queue_app, start_queue
 from support.servers import Database
+from support.serving import serving
 from support.tokens import Issuer, bearer
 
 SUBPROTOCOL = "fluxprint.bridge.v1"
@@ -231,3 +232,24 @@ class TestAccess:
                 assert closed.value.rcvd.code == 4409
                 await world.printer()
                 await ring(new, "printers")
+
+
+class TestStop:
+    async def test_links_and_streams_end_before_the_service_does(
+        self, database: Database, issuer: Issuer, auth_url: str, tmp_path: Path
+    ) -> None:
+        app = queue_app(database, issuer, auth_url, tmp_path)
+        async with serving(app) as url, httpx.AsyncClient(base_url=url) as http:
+            world = QueueWorld(http, issuer, tmp_path)
+            path, headers = "/api/v1/events/stream", world.headers()
+            async with link(world) as socket, http.stream("GET", path, headers=headers) as answer, asyncio.timeout(10):
+                await message(socket)
+                lines = answer.aiter_lines()
+                await anext(lines)
+                for end in app.state.before_stop:
+                    end()
+                with pytest.raises(ConnectionClosed) as closed:
+                    await socket.recv()
+                assert closed.value.rcvd is not None
+                assert closed.value.rcvd.code == 1012
+                assert [line async for line in lines] == [""]

@@ -171,7 +171,7 @@ def install(app: FastAPI, *, constraint_errors: ConstraintErrors) -> None:
 
     async def service_error(_request: Request, error: Exception) -> Response:
         assert isinstance(error, ServiceError)  # noqa: S101  (starlette types every handler alike)
-        if error.status >= 500:
+        if error.status == 500:  # a 503 is an answer, given as often as somebody asks
             log.error("service_error", code=error.code, detail=error.detail)
         return render(error)
 

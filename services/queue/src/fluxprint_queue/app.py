@@ -71,6 +71,7 @@ async def _start(app: FastAPI) -> AsyncIterator[None]:
     state.telemetry = TelemetryHub(state.database, state.publisher, state.feed)
     state.links = LinkHub(state.database, state.publisher, state.telemetry)
     state.feed.on_events.append(state.links.on_events)
+    state.before_stop += [state.feed.stop, state.links.stop]
     state.loops.start("events", state.feed.run)
     state.loops.start("telemetry", state.telemetry.run_saving)
     if state.redis is not None:

@@ -29,6 +29,7 @@ WANT_TIMEOUT_S = 10.0
 MAX_BACKOFF_S = 30.0
 MAX_TEXT_BYTES = 16 * 1024
 CLOSE_TOKEN_ENDED = 4401
+CLOSE_TAKEN_OVER = 4409
 HTTP_NOT_ALLOWED = frozenset({401, 403})
 
 
@@ -57,6 +58,8 @@ class CameraUplink:
                 closed = getattr(error, "rcvd", None)
                 if closed is not None and closed.code == CLOSE_TOKEN_ENDED:
                     self._token.forget()
+                if closed is not None and closed.code == CLOSE_TAKEN_OVER:
+                    self._served = False  # whoever took it over would be thrown out again at once
                 log.info("uplink_closed", printer=self._printer_id, error=str(error)[:200])
             except (CloudError, OSError, TimeoutError, InvalidHandshake) as error:
                 log.warning("uplink_failed", printer=self._printer_id, error=repr(error)[:300])
@@ -75,7 +78,6 @@ class CameraUplink:
             compression=None,
         ) as socket:
             log.info("uplink_connected", printer=self._printer_id)
-            self._served = True
             demand = _Demand()
             await until_first(self._hear(socket, demand), self._send(socket, demand))
 
@@ -132,6 +134,7 @@ class CameraUplink:
             while demand.acknowledged < demand.sequence:
                 await demand.acknowledgement.wait()
                 demand.acknowledgement.clear()
+        self._served = True
 
     def _source_failed(self, failed: SourceFailed) -> float:
         """Say so the first time, and how long to wait before the next try, in seconds."""

@@ -24,6 +24,7 @@ SUBPROTOCOL = "fluxprint.bridge.v1"
 PING_S = 20
 TOKEN_ENDED = 4401
 TAKEN_OVER = 4409
+STOPPING = 1012  # RFC 6455's registry: service restart
 SEND_TIMEOUT_S = 10.0
 CHANNEL = "fluxprint:bridge:"
 
@@ -52,6 +53,7 @@ class Link:
         self.principal = principal
         self._rings: set[Ring] = set()
         self._wake = asyncio.Event()
+        self.stopping = asyncio.Event()
 
     def ring(self, printer_id: UUID | None, reason: str) -> None:
         self._rings.add((printer_id, reason))
@@ -104,11 +106,14 @@ class LinkHub:
 
     async def _run(self, link: Link) -> None:
         left_s = (link.principal.expires_at - datetime.now(UTC)).total_seconds()
-        tasks = [asyncio.create_task(link.send()), asyncio.create_task(self._receive(link))]
+        stopping = asyncio.create_task(link.stopping.wait())
+        tasks = [asyncio.create_task(link.send()), asyncio.create_task(self._receive(link)), stopping]
         try:
             done, _pending = await asyncio.wait(tasks, timeout=max(0, left_s), return_when=asyncio.FIRST_COMPLETED)
             if not done:
                 await _close(link.socket, TOKEN_ENDED, "the token has ended")
+            elif stopping in done:
+                await _close(link.socket, STOPPING, "the service stops")
         finally:
             for task in tasks:
                 task.cancel()
@@ -122,6 +127,11 @@ class LinkHub:
                 return  # gone, or it sent bytes
             if message is not None and message.get("type") == "telemetry":
                 await self._telemetry.take(link.principal.subject, message)
+
+    def stop(self) -> None:
+        """End every link; its bridge connects again."""
+        for link in self._links.values():
+            link.stopping.set()
 
     async def on_events(self, events: Sequence[FeedEvent]) -> None:
         """Ring the bridges that events concern."""

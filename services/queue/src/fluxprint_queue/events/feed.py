@@ -44,6 +44,12 @@ class Subscriber:
         self._telemetry: dict[UUID, Telemetry] = {}
         self._wake = asyncio.Event()
         self.overflowed = False
+        self.closing = False
+
+    def close(self) -> None:
+        """The service stops: end the stream."""
+        self.closing = True
+        self._wake.set()
 
     def offer(self, event: Event) -> None:
         if len(self._events) >= SUBSCRIBER_BUFFER:
@@ -136,6 +142,12 @@ class Feed:
             subscribers.discard(subscriber)
             if not subscribers:
                 self._subscribers.pop(organisation_id, None)
+
+    def stop(self) -> None:
+        """End every stream; its client connects again, to another replica or to the next process."""
+        for subscribers in self._subscribers.values():
+            for subscriber in subscribers:
+                subscriber.close()
 
     def hand_on_telemetry(self, organisation_id: UUID, printer_id: UUID, data: Telemetry) -> None:
         """Give a printer's telemetry to the streams that want it."""

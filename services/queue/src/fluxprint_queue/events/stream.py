@@ -70,6 +70,8 @@ async def _live(
 ) -> AsyncIterator[tuple[str, int]]:
     while (left_s := (principal.expires_at - datetime.now(UTC)).total_seconds()) > 0:
         await subscriber.wait(min(HEARTBEAT_S, left_s))
+        if subscriber.closing:
+            return
         if subscriber.overflowed:
             subscriber.overflowed = False
             subscriber.take()
