@@ -31,6 +31,7 @@ class BridgeProcess:
             **settings,
         }
         self._process: asyncio.subprocess.Process | None = None
+        self._log_begins = 0
 
     async def start(self) -> None:
         with self.log.open("ab") as output:
@@ -58,6 +59,11 @@ class BridgeProcess:
             self._process.kill()
         await self.ended()
 
+    async def run_on(self) -> None:
+        """Start it if a test ended it."""
+        if self._process is None or self._process.returncode is not None:
+            await self.start()
+
     async def restart(self) -> None:
         await self.kill()
         await self.start()
@@ -74,7 +80,11 @@ class BridgeProcess:
             database.close()
 
     def logged(self, text: str) -> bool:
-        return self.log.exists() and text in self.log.read_text(errors="replace")
+        """Whether it logged this since the last `forget_log`."""
+        return text.encode() in self.log.read_bytes()[self._log_begins :]
+
+    def forget_log(self) -> None:
+        self._log_begins = self.log.stat().st_size
 
     async def until_logged(self, text: str, *, timeout_s: float = 20) -> None:
         async with asyncio.timeout(timeout_s):

@@ -14,7 +14,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 from fastapi import APIRouter, FastAPI, Request, Response, WebSocket, WebSocketDisconnect
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, StreamingResponse
 
 from fluxprint_common.ids import new_id, show
 from support.serving import serving
@@ -40,6 +40,8 @@ class Refusal(Exception):
 class Attempt:
     id: str
     content: bytes
+    sent: bytes | None = None  #: other bytes than announced
+    cut_at: int | None = None  #: where the first download breaks off
     extension: str = "gcode"
     state: str = "queued"
     fence: int = 0
@@ -79,34 +81,44 @@ class Command:
 class FakeCloud:
     """One organisation, one bridge, one printer."""
 
-    def __init__(self, *, lease_s: float = 30.0, permit_valid_s: float = 10.0) -> None:
+    def __init__(self) -> None:
         self.printer_id = show("printer", new_id())
         self.bridge_id = show("bridge", new_id())
         self.url = ""
-        self.lease_s = lease_s
-        self.permit_valid_s = permit_valid_s
-        self.token_lasts_s = 900
-        self.bed = "clear"
-        self.enabled = True
         self.attempts: dict[str, Attempt] = {}
-        self.commands: list[Command] = []
-        self.calls: list[str] = []
-        self.foreign_prints: list[str] = []
         self.telemetry: list[dict[str, object]] = []
-        self.frames: list[tuple[dict[str, object], bytes]] = []
-        self.wanted_fps = 0.0
-        #: Awaited after a call took effect and before it is answered, by the call's name.
-        self.before_answer: dict[str, Callable[[], Awaitable[None]]] = {}
         self.links: list[WebSocket] = []
         self.uplinks: list[WebSocket] = []
         self.changed = asyncio.Condition()
         self._fences = itertools.count(1)
+        self.reset()
+
+    def reset(self) -> None:
+        """As it was at first, but for its identity and its connections."""
+        self.lease_s = 30.0
+        self.permit_valid_s = 10.0
+        self.bed = "clear"
+        self.enabled = True
+        for attempt in self.attempts.values():
+            attempt.state = "failed" if attempt.live or attempt.state == "queued" else attempt.state
+        self.commands: list[Command] = []
+        self.calls: list[str] = []
+        self.foreign_prints: list[str] = []
+        self.frames: list[tuple[dict[str, object], bytes]] = []
+        self.wanted_fps = 0.0
+        #: Awaited after a call took effect and before it is answered, by the call's name.
+        self.before_answer: dict[str, Callable[[], Awaitable[object]]] = {}
+
+    @property
+    def now(self) -> dict[str, object]:
+        """The newest telemetry, or nothing."""
+        return self.telemetry[-1] if self.telemetry else {}
 
     # -- what people do ----------------------------------------------------------------------------------------------
 
-    async def add_job(self, content: bytes) -> Attempt:
+    async def add_job(self, content: bytes, *, sent: bytes | None = None, cut_at: int | None = None) -> Attempt:
         """Queue something to print and ring the doorbell."""
-        attempt = Attempt(show("attempt", new_id()), content)
+        attempt = Attempt(show("attempt", new_id()), content, sent=sent, cut_at=cut_at)
         self.attempts[attempt.id] = attempt
         await self.ring("work")
         return attempt
@@ -148,7 +160,7 @@ class FakeCloud:
 
     async def note(self, call: str) -> None:
         self.calls.append(call)
-        hook = self.before_answer.get(call)
+        hook = self.before_answer.get(call.partition("@")[0])
         if hook is not None:
             await hook()
         async with self.changed:
@@ -233,7 +245,7 @@ def _calls(cloud: FakeCloud) -> APIRouter:
         if body["bridge_token"] != BRIDGE_TOKEN:
             raise Refusal(401, "bridge_token_invalid")
         claims = base64.urlsafe_b64encode(json.dumps({"sub": cloud.bridge_id}).encode()).decode().rstrip("=")
-        return {"access_token": f"x.{claims}.y", "token_type": "Bearer", "expires_in_s": cloud.token_lasts_s}
+        return {"access_token": f"x.{claims}.y", "token_type": "Bearer", "expires_in_s": 900}
 
     @router.get("/bridge/printers")
     async def printers() -> dict[str, object]:
@@ -261,10 +273,17 @@ def _calls(cloud: FakeCloud) -> APIRouter:
 
     @router.get("/bridge/attempts/{attempt_id}/file")
     async def file(attempt_id: str, request: Request) -> Response:
-        content = cloud.attempts[attempt_id].content
-        await cloud.note("file")
+        attempt = cloud.attempts[attempt_id]
         start = int(request.headers.get("Range", "bytes=0-").removeprefix("bytes=").partition("-")[0])
-        return Response(content[start:], 206 if start else 200, media_type="text/x-gcode")
+        await cloud.note(f"file@{start}")
+        content = (attempt.sent or attempt.content)[start:]
+        cut, attempt.cut_at = attempt.cut_at, None
+
+        async def stream() -> AsyncIterator[bytes]:
+            yield content[:cut]
+
+        headers = {"Content-Length": str(len(content))}
+        return StreamingResponse(stream(), 206 if start else 200, headers, media_type="text/x-gcode")
 
     @router.post("/bridge/attempts/{attempt_id}/lease")
     async def lease(attempt_id: str, body: dict[str, int]) -> dict[str, float]:

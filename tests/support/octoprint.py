@@ -34,6 +34,11 @@ async def ready_again(octoprint: OctoPrint) -> None:
             if state is not None and state.startswith("Offline"):
                 await octoprint.connect()
             await asyncio.sleep(0.05)
+    job = await octoprint.job()
+    file = job["job"]["file"]  # type: ignore[index]
+    if file["path"] is not None:
+        # A finished print that stays selected would tell the next bridge that somebody printed without it.
+        await octoprint.call("POST", f"/api/files/local/{file['path']}", json_body={"command": "unselect"})
 
 
 def slow_gcode(seconds: float, *, step_ms: int = 50, seed: str = "") -> bytes:

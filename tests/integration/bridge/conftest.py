@@ -1,7 +1,6 @@
-"""One OctoPrint for all tests of the bridge; each test has a cloud, a bridge and a data folder of its own."""
+"""One OctoPrint for all tests of the bridge; one cloud and one bridge for the tests of a file, tidied before each."""
 
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 
@@ -17,6 +16,21 @@ async def shared_octoprint(tmp_path_factory: pytest.TempPathFactory) -> AsyncIte
         yield octoprint
 
 
+@pytest.fixture(scope="module")
+async def shared_cloud() -> AsyncIterator[FakeCloud]:
+    async with running_cloud(FakeCloud()) as cloud:
+        yield cloud
+
+
+@pytest.fixture(scope="module")
+async def shared_bridge(
+    shared_cloud: FakeCloud, shared_octoprint: OctoPrint, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[BridgeProcess]:
+    folder = tmp_path_factory.mktemp("bridge")
+    async with running_bridge(folder, cloud_url=shared_cloud.url, octoprint=shared_octoprint) as bridge:
+        yield bridge
+
+
 @pytest.fixture
 async def octoprint(shared_octoprint: OctoPrint) -> OctoPrint:
     """OctoPrint with an idle printer."""
@@ -25,12 +39,24 @@ async def octoprint(shared_octoprint: OctoPrint) -> OctoPrint:
 
 
 @pytest.fixture
-async def cloud() -> AsyncIterator[FakeCloud]:
+async def cloud(shared_cloud: FakeCloud, octoprint: OctoPrint) -> FakeCloud:
+    """A cloud without work."""
+    shared_cloud.reset()
+    return shared_cloud
+
+
+@pytest.fixture
+async def own_cloud() -> AsyncIterator[FakeCloud]:
+    """A cloud of this test, for a bridge of this test."""
     async with running_cloud(FakeCloud()) as cloud:
         yield cloud
 
 
 @pytest.fixture
-async def bridge(cloud: FakeCloud, octoprint: OctoPrint, tmp_path: Path) -> AsyncIterator[BridgeProcess]:
-    async with running_bridge(tmp_path, cloud_url=cloud.url, octoprint=octoprint) as bridge:
-        yield bridge
+async def bridge(shared_bridge: BridgeProcess, cloud: FakeCloud) -> BridgeProcess:
+    """A bridge that is connected on both sides, with nothing to do."""
+    await shared_bridge.run_on()
+    await cloud.until(lambda: cloud.links and cloud.now.get("state") == "idle")
+    shared_bridge.forget_log()
+    cloud.calls.clear()
+    return shared_bridge

@@ -81,9 +81,10 @@ async def listen(client: OctoPrintClient) -> AsyncIterator[Message]:
 async def _messages(socket: ClientConnection) -> AsyncIterator[Message]:
     # The history is sent once and only to a login that was accepted; a refused one is met with silence.
     async with asyncio.timeout(OPEN_TIMEOUT_S):
-        while "history" not in await _receive(socket):
+        while not isinstance(history := (await _receive(socket)).get("history"), dict):
             pass
     yield Connected()
+    yield Current(history)
     while True:
         message = await _receive(socket)
         if isinstance(current := message.get("current"), dict):

@@ -16,37 +16,50 @@ log = get_logger(__name__)
 LOOK_AGAIN_S = 5.0
 MAX_BACKOFF_S = 30.0
 MAX_NAME_CHARS = 200
+RUNNING = "running"
 
 
 async def watch_foreign(desk: Desk) -> None:
     """Notice and tell for ever."""
     await _tell(desk)  # what the process before this one could not tell
-    noticed: str | None = None
-    looked_back_on: Job | None = None
+    mark = desk.monitor.mark
+    noticed: str | None = None  #: the print that is on
+    known: str | None = None  #: the finished file that needs no second look
+    handled: Job | None = None
     while True:
         changed = desk.monitor.changed
-        job = desk.monitor.snapshot.job
-        if job is not None and job.state in ACTIVE:
-            if job.path != noticed and await _is_foreign(desk, job):
-                noticed = job.path
-                await _notice(desk, job, run="now")
-        elif job is not None and job.state is PrinterState.IDLE and job != looked_back_on:
-            noticed, looked_back_on = None, job
-            await _look_back(desk, job)
+        heard, mark = desk.monitor.events_since(mark), desk.monitor.mark
+        for event in heard:
+            path = event.text("path")
+            if event.kind == "PrintStarted" and path != noticed and attempt_of(path) is None:
+                noticed = path
+                await _notice(desk, path, run=RUNNING)
+        job = await _news(desk, handled)
         if job is not None:
+            handled = job
+            if job.state in ACTIVE and job.path != noticed and not await _ours(desk, job.path):
+                noticed = job.path
+                await _notice(desk, job.path, run=RUNNING)
+            elif job.state is PrinterState.IDLE:
+                await _look_back(desk, job, known=noticed or known)
+                noticed, known = None, job.path
             desk.foreign_told.set()
         await desk.monitor.wait(changed, LOOK_AGAIN_S)
 
 
-async def _is_foreign(desk: Desk, job: Job) -> bool:
-    """Whether this is somebody else's print, by a fresh look: push messages may be older than our last outcome."""
-    if await _ours(desk, job.path):
-        return False
+async def _news(desk: Desk, handled: Job | None) -> Job | None:
+    """The printer's state, by a fresh look, if it seems to have changed: a push message may be older than a look."""
+    pushed = desk.monitor.snapshot.job
+    if pushed is None or (handled is not None and _gist(pushed) == _gist(handled)):
+        return None
     try:
-        fresh = await desk.monitor.look()
+        return await desk.monitor.look()
     except OctoPrintError:
-        return False
-    return fresh.state in ACTIVE and fresh.path == job.path and not await _ours(desk, fresh.path)
+        return None
+
+
+def _gist(job: Job) -> tuple[object, ...]:
+    return job.state in ACTIVE, job.state, job.path, (job.completion or 0) >= 100, job.last_print_time_s
 
 
 async def _ours(desk: Desk, path: str | None) -> bool:
@@ -60,22 +73,25 @@ async def _ours(desk: Desk, path: str | None) -> bool:
     return attempt is None or attempt.state is not Step.ENDED
 
 
-async def _look_back(desk: Desk, job: Job) -> None:
-    """Close the note on the last foreign print; notice one that ran while this bridge did not."""
-    note = await desk.journal.foreign(desk.printer_id)
+async def _look_back(desk: Desk, job: Job, *, known: str | None) -> None:
+    """Close the note on the last foreign print; notice one that ran while this bridge did not.
+
+    A run is told from the next by its print time, which OctoPrint fills in a moment after the end.
+    """
     finished = job.path is not None and (job.completion or 0) >= 100 and attempt_of(job.path) is None
     run = f"{job.path}@{job.last_print_time_s}" if finished else "over"
-    if note is not None and note.run == "now":
+    note = await desk.journal.foreign(desk.printer_id)
+    if note is not None and note.run != run and (note.run == RUNNING or (finished and job.path == known)):
         await desk.journal.saw_foreign(desk.printer_id, file_name=note.file_name, run=run, delivered=note.delivered)
-    elif finished and (note is None or note.run != run):
-        await _notice(desk, job, run=run)
+    elif finished and job.path != known and (note is None or note.run != run):
+        await _notice(desk, job.path, run=run)
 
 
-async def _notice(desk: Desk, job: Job, *, run: str) -> None:
-    log.warning("foreign_print", file=job.path, state=job.text)
+async def _notice(desk: Desk, path: str | None, *, run: str) -> None:
+    log.warning("foreign_print", file=path, run=run)
     desk.foreign_told.clear()
     desk.foreign_prints += 1
-    name = (job.path or "unknown")[-MAX_NAME_CHARS:]
+    name = (path or "unknown")[-MAX_NAME_CHARS:]
     await desk.journal.saw_foreign(desk.printer_id, file_name=name, run=run, delivered=False)
     await _tell(desk)
 

@@ -1,0 +1,160 @@
+"""The cloud is away, slow, or reached over Redis; and the bridge is stopped politely."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+
+import pytest
+from redis.asyncio import Redis
+from redis.asyncio.client import PubSub
+
+from fluxprint_local.octoprint import OctoPrint
+from support.bridge import BridgeProcess, running_bridge
+from support.fake_cloud import FakeCloud
+from support.gate import gate_to
+from support.octoprint import slow_gcode
+
+
+class TestCloudAway:
+    async def test_a_print_goes_on_and_its_reports_arrive_later_in_order(
+        self, own_cloud: FakeCloud, octoprint: OctoPrint, tmp_path_factory: pytest.TempPathFactory
+    ) -> None:
+        cloud = own_cloud
+        folder = tmp_path_factory.mktemp("away")
+        async with (
+            gate_to(cloud.url) as gate,
+            running_bridge(folder, cloud_url=gate.url, octoprint=octoprint) as bridge,
+        ):
+            attempt = await cloud.add_job(slow_gcode(2))
+            await cloud.until_state(attempt, "printing")
+            await gate.shut()
+            await octoprint.call("POST", "/api/job", json_body={"command": "pause", "action": "pause"})
+            await bridge.until_logged("print_paused")
+            await octoprint.call("POST", "/api/job", json_body={"command": "pause", "action": "resume"})
+            await bridge.until_logged('"outcome": "completed"')
+            # Even a bridge that is killed now has it all in its journal.
+            await bridge.restart()
+            assert attempt.state == "printing"
+            await gate.open()
+            await cloud.until_state(attempt, "completed")
+        assert attempt.reports == ["started", "paused", "resumed", "completed"]
+        assert octoprint.starts(attempt.path) == 1
+
+    async def test_a_token_that_ends_is_replaced(self, cloud: FakeCloud, bridge: BridgeProcess) -> None:
+        await cloud.until(lambda: cloud.links)
+        await cloud.links[0].close(4401)
+        await cloud.until(lambda: "link" in cloud.calls)
+        attempt = await cloud.add_job(slow_gcode(0.3))
+        await cloud.until_state(attempt, "completed")
+
+
+class TestLease:
+    async def test_it_is_renewed_while_the_file_travels(
+        self, cloud: FakeCloud, bridge: BridgeProcess, octoprint: OctoPrint
+    ) -> None:
+        cloud.lease_s = 1.0
+
+        async def wait_for_renewals() -> None:
+            await cloud.until(lambda: cloud.calls.count("lease") >= 2)
+
+        cloud.before_answer["file"] = wait_for_renewals
+        attempt = await cloud.add_job(slow_gcode(0.3))
+        await cloud.until_state(attempt, "completed")
+
+    async def test_a_lost_lease_is_let_go(self, cloud: FakeCloud, bridge: BridgeProcess, octoprint: OctoPrint) -> None:
+        cloud.lease_s = 1.0
+        lost = asyncio.Event()
+
+        async def expire() -> None:
+            attempt.state = "released"
+
+        cloud.before_answer = {"lease": expire, "file": lost.wait}
+        attempt = await cloud.add_job(slow_gcode(0.3))
+        await bridge.until_logged("lease_lost")
+        cloud.before_answer.clear()
+        lost.set()
+        following = await cloud.add_job(slow_gcode(0.3, seed="following"))
+        await cloud.until_state(following, "completed")
+        assert octoprint.starts(attempt.path) == 0
+
+
+class TestStop:
+    async def test_a_print_goes_on_without_the_bridge(
+        self, cloud: FakeCloud, bridge: BridgeProcess, octoprint: OctoPrint
+    ) -> None:
+        attempt = await cloud.add_job(slow_gcode(3))
+        await cloud.until_state(attempt, "printing")
+        assert await bridge.stop() == 0
+        assert await octoprint.state() == "Printing"
+        await bridge.start()
+        await cloud.until_state(attempt, "completed")
+        assert octoprint.starts(attempt.path) == 1
+
+    async def test_what_was_not_started_is_given_back(
+        self, cloud: FakeCloud, bridge: BridgeProcess, octoprint: OctoPrint
+    ) -> None:
+        travelling, going_on = asyncio.Event(), asyncio.Event()
+
+        async def travel() -> None:
+            travelling.set()
+            await going_on.wait()
+
+        cloud.before_answer["file"] = travel
+        attempt = await cloud.add_job(slow_gcode(1))
+        await travelling.wait()
+        assert await bridge.stop() == 0
+        going_on.set()
+        assert (attempt.state, attempt.reason) == ("released", "bridge_stopping")
+        assert octoprint.starts(attempt.path) == 0
+
+    async def test_a_second_bridge_in_the_same_folder_is_refused(
+        self, cloud: FakeCloud, bridge: BridgeProcess, octoprint: OctoPrint
+    ) -> None:
+        await cloud.until(lambda: cloud.links)
+        async with running_bridge(bridge.folder, cloud_url=cloud.url, octoprint=octoprint) as second:
+            assert await second.ended() == 75
+            assert second.logged("another bridge works in")
+
+
+class TestRedisLink:
+    @pytest.fixture
+    async def redis(self, redis_url: str) -> AsyncIterator[Redis]:
+        async with Redis.from_url(redis_url) as redis:
+            yield redis
+
+    async def test_doorbells_and_telemetry_without_a_websocket(
+        self,
+        own_cloud: FakeCloud,
+        octoprint: OctoPrint,
+        redis: Redis,
+        redis_url: str,
+        tmp_path_factory: pytest.TempPathFactory,
+    ) -> None:
+        folder = tmp_path_factory.mktemp("redis-link")
+        settings = {"BRIDGE_REDIS_URL": redis_url, "BRIDGE_POLL_S": "300"}
+        async with redis.pubsub(ignore_subscribe_messages=True) as pubsub:
+            await pubsub.subscribe(f"fluxprint:telemetry:{own_cloud.bridge_id}")
+            async with running_bridge(
+                folder, cloud_url=own_cloud.url, octoprint=octoprint, settings=settings
+            ) as bridge:
+                await bridge.until_logged("redis_link_connected")
+                await bridge.until_logged("octoprint_answers")
+                attempt = await own_cloud.add_job(slow_gcode(1))
+                claims = own_cloud.calls.count("claim")
+                while own_cloud.calls.count("claim") == claims:
+                    bell = {"type": "doorbell", "printer_id": own_cloud.printer_id, "reason": "work"}
+                    await redis.publish(f"fluxprint:bridge:{own_cloud.bridge_id}", json.dumps(bell))
+                    await asyncio.sleep(0.1)
+                await own_cloud.until_state(attempt, "completed")
+            heard = [json.loads(data) for data in await _heard(pubsub)]
+        assert not own_cloud.links
+        assert {"type", "printer_id", "data"} == set(heard[0])
+        assert any(message["data"]["attempt_id"] == attempt.id for message in heard)
+
+
+async def _heard(pubsub: PubSub) -> list[bytes]:
+    messages: list[bytes] = []
+    while (message := await pubsub.get_message(timeout=0.5)) is not None or not messages:
+        if message is not None:
+            messages.append(message["data"])
+    return messages

@@ -1,0 +1,99 @@
+"""People cancel, pause and resume: through the cloud and at the printer."""
+
+from fluxprint_local.octoprint import OctoPrint
+from support.bridge import BridgeProcess
+from support.fake_cloud import FakeCloud
+from support.octoprint import slow_gcode
+
+
+class TestThroughTheCloud:
+    async def test_cancel(self, cloud: FakeCloud, bridge: BridgeProcess, octoprint: OctoPrint) -> None:
+        attempt = await cloud.add_job(slow_gcode(30))
+        await cloud.until_state(attempt, "printing")
+        command = await cloud.command(attempt, "cancel")
+        await cloud.until_state(attempt, "cancelled")
+        assert attempt.reason == "cancelled_by_request"
+        await cloud.until(lambda: command.state == "succeeded")
+        assert await octoprint.successes_and_failures(attempt.path) == (0, 1)
+
+    async def test_pause_and_resume(self, cloud: FakeCloud, bridge: BridgeProcess, octoprint: OctoPrint) -> None:
+        attempt = await cloud.add_job(slow_gcode(2))
+        await cloud.until_state(attempt, "printing")
+        pause = await cloud.command(attempt, "pause")
+        await cloud.until_state(attempt, "paused")
+        await cloud.until(lambda: pause.state == "succeeded")
+        assert await octoprint.state() == "Paused"
+        again = await cloud.command(attempt, "pause")
+        await cloud.until(lambda: again.state == "succeeded")
+        resume = await cloud.command(attempt, "resume")
+        await cloud.until(lambda: resume.state == "succeeded")
+        await cloud.until_state(attempt, "completed")
+        assert attempt.reports == ["started", "paused", "resumed", "completed"]
+
+    async def test_a_command_that_comes_too_late_fails_with_a_reason(
+        self, cloud: FakeCloud, bridge: BridgeProcess
+    ) -> None:
+        attempt = await cloud.add_job(slow_gcode(0.3))
+        await cloud.until_state(attempt, "completed")
+        command = await cloud.command(attempt, "pause")
+        await cloud.until(lambda: command.state == "failed")
+        assert command.detail == "The print is over: completed."
+
+    async def test_a_command_survives_the_death_of_the_bridge(
+        self, cloud: FakeCloud, bridge: BridgeProcess, octoprint: OctoPrint
+    ) -> None:
+        attempt = await cloud.add_job(slow_gcode(30))
+        await cloud.until_state(attempt, "printing")
+        await bridge.kill()
+        command = await cloud.command(attempt, "cancel")
+        await bridge.start()
+        await cloud.until_state(attempt, "cancelled")
+        await cloud.until(lambda: command.state == "succeeded")
+
+    async def test_a_job_that_is_cancelled_after_the_permit_is_never_started(
+        self, cloud: FakeCloud, bridge: BridgeProcess, octoprint: OctoPrint
+    ) -> None:
+        async def cancel_and_stumble() -> None:
+            cloud.before_answer.clear()
+            attempt.job_cancelled = True
+            await bridge.restart()
+
+        cloud.before_answer["permit"] = cancel_and_stumble
+        attempt = await cloud.add_job(slow_gcode(1))
+        await cloud.until_state(attempt, "cancelled")
+        assert attempt.reason == "cancelled_before_start"
+        assert octoprint.starts(attempt.path) == 0
+
+    async def test_a_cancel_before_the_permit_ends_the_transfer(
+        self, cloud: FakeCloud, bridge: BridgeProcess, octoprint: OctoPrint
+    ) -> None:
+        async def cancel() -> None:
+            cloud.before_answer.clear()
+            attempt.state = "cancelled"
+            await cloud.ring("attempt")
+
+        cloud.before_answer["file"] = cancel
+        attempt = await cloud.add_job(slow_gcode(1))
+        await cloud.until_state(attempt, "cancelled")
+        following = await cloud.add_job(slow_gcode(0.3, seed="following"))
+        await cloud.until_state(following, "completed")
+        assert octoprint.starts(attempt.path) == 0
+
+
+class TestAtThePrinter:
+    async def test_cancel(self, cloud: FakeCloud, bridge: BridgeProcess, octoprint: OctoPrint) -> None:
+        attempt = await cloud.add_job(slow_gcode(30))
+        await cloud.until_state(attempt, "printing")
+        await octoprint.call("POST", "/api/job", json_body={"command": "cancel"})
+        await cloud.until_state(attempt, "cancelled")
+        assert attempt.reason == "cancelled_at_printer"
+        assert attempt.detail == "Cancelled by the OctoPrint user admin."
+
+    async def test_pause_and_resume(self, cloud: FakeCloud, bridge: BridgeProcess, octoprint: OctoPrint) -> None:
+        attempt = await cloud.add_job(slow_gcode(2))
+        await cloud.until_state(attempt, "printing")
+        await octoprint.call("POST", "/api/job", json_body={"command": "pause", "action": "pause"})
+        await cloud.until_state(attempt, "paused")
+        await octoprint.call("POST", "/api/job", json_body={"command": "pause", "action": "resume"})
+        await cloud.until_state(attempt, "completed")
+        assert attempt.reports == ["started", "paused", "resumed", "completed"]
