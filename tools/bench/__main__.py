@@ -1,0 +1,70 @@
+"""`make bench`: measures everything in one run and prints it. Figures are for reading, nothing fails by them."""
+
+import asyncio
+import shutil
+import tempfile
+import time
+from pathlib import Path
+
+import psutil
+
+from fluxprint_local.supervisor import Supervisor
+from tools.bench import answering, memory, printing
+from tools.bench.answering import Answering
+from tools.bench.printing import Printing
+from tools.bench.system import System, Workshop, bridge, running_octoprint
+
+IDLE_S = 3
+
+
+def main() -> None:
+    began = time.monotonic()
+    folder = Path(tempfile.mkdtemp(prefix="fluxprint-bench-"))
+    try:
+        asyncio.run(_bench(folder))
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    print(f"\nmeasured in {time.monotonic() - began:.0f} s")
+
+
+async def _bench(folder: Path) -> None:
+    system = System(folder / "data")
+    async with Supervisor(folder) as supervisor:
+        await supervisor.start(system.up())
+        await asyncio.sleep(IDLE_S)
+        fresh = memory.measure(system)
+        async with Workshop(system) as workshop:
+            answers = await answering.measure(supervisor, system, workshop, printing.gcode())
+            async with running_octoprint(supervisor, folder) as printer:
+                await supervisor.start(bridge(system, workshop, printer, folder))
+                bridge_process = _child("fluxprint_bridge")
+                prints = await printing.measure(workshop, printer, bridge_process)
+        await asyncio.sleep(IDLE_S)
+        used = memory.measure(system)
+    _show(prints, answers, fresh, used)
+
+
+def _child(module: str) -> psutil.Process:
+    return next(child for child in psutil.Process().children() if module in child.cmdline())
+
+
+def _show(prints: Printing, answers: Answering, fresh: dict[str, float], used: dict[str, float]) -> None:
+    print(f"""
+From the request to OctoPrint's `Printing`, 1 MB        median            aim
+  upload and start at OctoPrint itself            {prints.direct_s * 1000:7.0f} ms
+  POST /jobs, through the whole system            {prints.system_s * 1000:7.0f} ms
+  ratio                                           {prints.system_s / prints.direct_s:7.2f}       <= 3
+
+GET /jobs/{{id}}, requests per second of one core      median   of bare     aim
+  bare FastAPI and asyncpg                        {answers.bare:7.0f}      1.00
+  queue service                                   {answers.direct:7.0f}      {answers.direct / answers.bare:.2f}  >= 0.7
+  queue service, through Traefik                  {answers.through_traefik:7.0f}      {answers.through_traefik / answers.bare:.2f}  >= 0.7
+  (Traefik itself, on its own core)               {answers.traefik_itself:7.0f}
+
+Memory of the idle cloud side, PSS                      started      used     aim""")
+    for name in fresh:
+        print(f"  {name:<46}{fresh[name]:7.0f} MB{used[name]:7.0f} MB")
+    print(f"  {'all but the supervisor':<46}{memory.cloud_mb(fresh):7.0f} MB{memory.cloud_mb(used):7.0f} MB  <= 450")
+
+
+main()

@@ -1,0 +1,180 @@
+"""What is measured: a whole `up`, a bridge, a real OctoPrint, and a person who uses them through Traefik."""
+
+import asyncio
+import json
+import secrets
+import signal
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, Self
+
+import httpx
+import psutil
+
+from fluxprint_local import octoprint
+from fluxprint_local.datafolder import DataFolder, Ports, Secrets
+from fluxprint_local.octoprint import OctoPrint
+from fluxprint_local.ports import free_port
+from fluxprint_local.process import Process, http_status
+from fluxprint_local.supervisor import Supervisor
+
+Json = dict[str, Any]
+
+POLL_S = 0.02
+WAIT_TIMEOUT_S = 30
+#: A run queues more jobs in a minute than the default allows in an hour.
+_SETTINGS = {"QUEUE_LIMIT_JOBS": "1000/hour", "QUEUE_LIMIT_OPERATIONS": "1000/minute", "QUEUE_LIMIT_UPLOADS": "1000/minute"}
+
+
+class System:
+    """`up` in a folder of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self._data = DataFolder(folder)
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+
+    def up(self) -> Process:
+        return Process(
+            name="up",
+            command=[sys.executable, "-P", "-m", "fluxprint_local", "up"],
+            environment={
+                "FLUXPRINT_DATA_DIR": str(self._data.path),
+                "FLUXPRINT_PORT": str(self.port),
+                **_SETTINGS,
+            },
+            is_ready=self._answers,
+            stop_timeout_s=30,
+            death_signal=signal.SIGTERM,
+        )
+
+    async def _answers(self) -> bool:
+        paths = [f"/api/v1/{name}/health" for name in ("auth", "queue", "camera")]
+        return all([await http_status("127.0.0.1", self.port, path) == 200 for path in paths])
+
+    @property
+    def ports(self) -> Ports:
+        return self._data.ports()
+
+    @property
+    def secrets(self) -> Secrets:
+        return self._data.secrets()
+
+    @property
+    def supervisor(self) -> psutil.Process:
+        owner = self._data.owner()
+        assert owner is not None
+        return psutil.Process(owner[0])
+
+    def process(self, name: str) -> psutil.Process:
+        """One of its processes by its name: `queue`, `traefik`, `postgres`."""
+        return psutil.Process(json.loads((self._data.path / "run" / f"{name}.json").read_text())["pid"])
+
+
+class Workshop:
+    """A person's organisation with a bridge and one printer."""
+
+    def __init__(self, system: System) -> None:
+        self._http = httpx.AsyncClient(base_url=f"{system.url}/api/v1", timeout=WAIT_TIMEOUT_S)
+        self.access_token = ""
+        self.organisation = ""
+        self.bridge_token = ""
+        self.printer = ""
+
+    async def __aenter__(self) -> Self:
+        account = {
+            "email": f"{secrets.token_hex(6)}@example.org",
+            "password": secrets.token_urlsafe(16),
+            "name": "Bench",
+            "organisation_name": "Bench",
+        }
+        registered = await self.send("POST", "/auth/register", json=account)
+        self.organisation = registered["organisation"]["id"]
+        self.access_token = registered["tokens"]["access_token"]
+        self._http.headers["Authorization"] = f"Bearer {self.access_token}"
+        created = await self.send("POST", "/bridges", json={"name": "bridge"})
+        self.bridge_token = created["bridge_token"]
+        printer = {"name": "Bench", "bridge_id": created["bridge"]["id"], "bed_is_clear": True}
+        self.printer = (await self.send("POST", "/printers", json=printer))["id"]
+        return self
+
+    async def __aexit__(self, *_exc: object) -> None:
+        await self._http.aclose()
+
+    async def send(self, method: str, path: str, **more: Any) -> Json:
+        """A request that must succeed; its body."""
+        answer = await self._http.request(method, path, **more)
+        if not answer.is_success:
+            raise RuntimeError(f"{method} {path}: {answer.status_code} {answer.text}")
+        body: Json = answer.json()
+        return body
+
+    async def upload(self, gcode: bytes) -> str:
+        return str((await self.send("POST", "/files", files={"file": ("bench.gcode", gcode)}))["id"])
+
+    async def queue(self, file: str) -> str:
+        return str((await self.send("POST", "/jobs", json={"file_id": file}))["id"])
+
+    async def bed_is(self, state: str) -> Json:
+        """The printer's bed, once it is that."""
+        async with asyncio.timeout(WAIT_TIMEOUT_S):
+            while (bed := (await self.send("GET", f"/printers/{self.printer}"))["bed"])["state"] != state:
+                await asyncio.sleep(POLL_S)
+        return dict(bed)
+
+    async def clear_bed(self) -> None:
+        """Take off what lies on the bed, as soon as something does."""
+        attempt = (await self.bed_is("occupied"))["attempt_id"]
+        await self.send("POST", f"/printers/{self.printer}/bed-cleared", json={"attempt_id": attempt})
+
+    async def is_online(self) -> None:
+        """Wait for the bridge."""
+        async with asyncio.timeout(WAIT_TIMEOUT_S):
+            while (await self.send("GET", f"/printers/{self.printer}"))["connection"] != "online":
+                await asyncio.sleep(POLL_S)
+
+    async def cancel(self, job: str) -> None:
+        """Cancel a job and wait until it is."""
+        await self.send("POST", f"/jobs/{job}/cancel")
+        async with asyncio.timeout(WAIT_TIMEOUT_S):
+            while (await self.send("GET", f"/jobs/{job}"))["state"] != "cancelled":
+                await asyncio.sleep(POLL_S)
+
+
+def bridge(system: System, workshop: Workshop, printer: OctoPrint, folder: Path) -> Process:
+    """A bridge with its defaults."""
+
+    async def at_once() -> bool:
+        return True
+
+    return Process(
+        name="bridge",
+        command=[sys.executable, "-P", "-m", "fluxprint_bridge"],
+        environment={
+            "FLUXPRINT_ENVIRONMENT": "development",
+            "FLUXPRINT_API_URL": system.url,
+            "BRIDGE_AUTH_TOKEN": workshop.bridge_token,
+            "BRIDGE_DATA_DIR": str(folder / "bridge"),
+            "OCTOPRINT_URL": printer.url,
+            "OCTOPRINT_API_KEY": printer.keys.bridge,
+        },
+        is_ready=at_once,
+        stop_timeout_s=30,
+    )
+
+
+@asynccontextmanager
+async def running_octoprint(supervisor: Supervisor, folder: Path) -> AsyncIterator[OctoPrint]:
+    """A new OctoPrint whose virtual printer is connected."""
+    python = await asyncio.to_thread(octoprint.environment)
+    printer = OctoPrint(folder / "octoprint", free_port(), python=python)
+
+    async def is_ready() -> bool:
+        return await printer.state() == "Operational"
+
+    await supervisor.start(
+        Process(name="octoprint", command=printer.command, environment=printer.variables, is_ready=is_ready)
+    )
+    yield printer
