@@ -19,7 +19,7 @@ Reader = Annotated[Principal, require(Permission.PRINTERS_READ)]
 Operator = Annotated[Principal, require(Permission.PRINTERS_OPERATE)]
 
 
-@router.get("/{attempt_id}", response_model=Attempt, responses=problems(401, 403, 404))
+@router.get("/{attempt_id}", summary="Get an attempt", response_model=Attempt, responses=problems(401, 403, 404))
 async def get_attempt(session: Reading, principal: Reader, attempt_id: AttemptId) -> Attempt:
     """One attempt, with the evidence where its outcome had to be found out."""
     found = await repository.find(session, principal, attempt_id)
@@ -28,7 +28,12 @@ async def get_attempt(session: Reading, principal: Reader, attempt_id: AttemptId
     return Attempt.model_validate(found)
 
 
-@router.post("/{attempt_id}/resolve", response_model=Attempt, responses=problems(401, 403, 404, 409))
+@router.post(
+    "/{attempt_id}/resolve",
+    summary="Resolve an unknown outcome",
+    response_model=Attempt,
+    responses=problems(401, 403, 404, 409),
+)
 async def resolve_attempt(
     session: Session, principal: Operator, attempt_id: AttemptId, body: AttemptResolve
 ) -> Attempt:

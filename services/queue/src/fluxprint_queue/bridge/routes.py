@@ -47,7 +47,9 @@ router = APIRouter(prefix="/bridge", tags=["bridge"])
 Bridge = Annotated[Principal, require(Permission.BRIDGE_WORK)]
 
 
-@router.get("/printers", response_model=BridgePrinterList, responses=problems(401, 403))
+@router.get(
+    "/printers", summary="List the bridge's printers", response_model=BridgePrinterList, responses=problems(401, 403)
+)
 async def list_bridge_printers(session: Reading, principal: Bridge) -> BridgePrinterList:
     """The printers that this bridge is to reach."""
     found = await printers.list_of_bridge(session, principal)
@@ -56,6 +58,7 @@ async def list_bridge_printers(session: Reading, principal: Bridge) -> BridgePri
 
 @router.post(
     "/printers/{printer_id}/claim",
+    summary="Claim work",
     response_model=Assignment,
     responses=problems(401, 403, 404, 409) | {204: {"description": "Nothing to do."}},
 )
@@ -75,6 +78,7 @@ async def claim_work(request: Request, principal: Bridge, printer_id: PrinterId,
 
 @router.get(
     "/attempts/{attempt_id}/file",
+    summary="Download an attempt's file",
     response_class=Response,
     responses=problems(401, 403, 404, 416)
     | {200: binary("text/x-gcode", "The file.", ETag="Its SHA-256."), 206: binary("text/x-gcode", "A range.")},
@@ -89,7 +93,12 @@ async def download_attempt_file(
     return content_response(request.app.state.storage, held.file)
 
 
-@router.post("/attempts/{attempt_id}/lease", response_model=Lease, responses=problems(401, 403, 404, 409))
+@router.post(
+    "/attempts/{attempt_id}/lease",
+    summary="Renew a lease",
+    response_model=Lease,
+    responses=problems(401, 403, 404, 409),
+)
 async def renew_lease(
     request: Request, session: Session, principal: Bridge, attempt_id: AttemptId, body: LeaseRenewal
 ) -> Lease:
@@ -98,7 +107,12 @@ async def renew_lease(
     return Lease(lease_expires_in_s=lease_s)
 
 
-@router.post("/attempts/{attempt_id}/permit", response_model=Permit, responses=problems(401, 403, 404, 409))
+@router.post(
+    "/attempts/{attempt_id}/permit",
+    summary="Ask to start",
+    response_model=Permit,
+    responses=problems(401, 403, 404, 409),
+)
 async def request_permit(
     request: Request, session: Session, principal: Bridge, attempt_id: AttemptId, body: PermitRequest
 ) -> Permit:
@@ -110,7 +124,12 @@ async def request_permit(
     return Permit(attempt_id=attempt.id, fence=attempt.fence, permit_valid_s=settings.permit_valid_s)
 
 
-@router.post("/attempts/{attempt_id}/reports", response_model=ReportedAttempt, responses=problems(401, 403, 404, 409))
+@router.post(
+    "/attempts/{attempt_id}/reports",
+    summary="Report on an attempt",
+    response_model=ReportedAttempt,
+    responses=problems(401, 403, 404, 409),
+)
 async def report_attempt(
     request: Request, session: Session, principal: Bridge, attempt_id: AttemptId, body: AttemptReport
 ) -> ReportedAttempt:
@@ -123,6 +142,7 @@ async def report_attempt(
 
 @router.post(
     "/printers/{printer_id}/foreign-print",
+    summary="Report a foreign print",
     status_code=204,
     response_class=Response,
     responses=problems(401, 403, 404),
@@ -135,7 +155,12 @@ async def report_foreign_print(
     return Response(status_code=204)
 
 
-@router.get("/printers/{printer_id}/commands", response_model=BridgeCommandList, responses=problems(401, 403, 404))
+@router.get(
+    "/printers/{printer_id}/commands",
+    summary="List the orders that wait",
+    response_model=BridgeCommandList,
+    responses=problems(401, 403, 404),
+)
 async def list_pending_commands(session: Reading, principal: Bridge, printer_id: PrinterId) -> BridgeCommandList:
     """The orders that wait for a printer, oldest first."""
     if await printers.find_of_bridge(session, principal, printer_id) is None:
@@ -150,7 +175,11 @@ async def list_pending_commands(session: Reading, principal: Bridge, printer_id:
 
 
 @router.post(
-    "/commands/{command_id}/result", status_code=204, response_class=Response, responses=problems(401, 403, 404)
+    "/commands/{command_id}/result",
+    summary="Report on an order",
+    status_code=204,
+    response_class=Response,
+    responses=problems(401, 403, 404),
 )
 async def report_command(session: Session, principal: Bridge, command_id: CommandId, body: CommandResult) -> Response:
     """Tell what became of an order; repeating it changes nothing."""

@@ -18,7 +18,7 @@ router = APIRouter(prefix="/commands", tags=["commands"])
 Reader = Annotated[Principal, require(Permission.PRINTERS_READ)]
 
 
-@router.get("/{command_id}", response_model=Command, responses=problems(401, 403, 404))
+@router.get("/{command_id}", summary="Get a command", response_model=Command, responses=problems(401, 403, 404))
 async def get_command(session: Reading, principal: Reader, command_id: CommandId) -> Command:
     """One command and its result."""
     found = await repository.find(session, principal, command_id)

@@ -44,7 +44,7 @@ class EventList(Output):
     )
 
 
-@router.get("", response_model=EventList, responses=problems(401, 403))
+@router.get("", summary="List events", response_model=EventList, responses=problems(401, 403))
 async def list_events(
     session: Reading,
     principal: Reader,
@@ -59,7 +59,9 @@ async def list_events(
     return EventList(items=list(events), next_after=events[-1].sequence if events else after)
 
 
-@router.get("/stream", response_class=StreamingResponse, responses=problems(401, 403, 429) | _STREAM)
+@router.get(
+    "/stream", summary="Stream events", response_class=StreamingResponse, responses=problems(401, 403, 429) | _STREAM
+)
 async def stream_events(
     request: Request,
     principal: Reader,

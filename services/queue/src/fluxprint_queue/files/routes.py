@@ -62,6 +62,7 @@ class DownloadResponse(FileResponse):
 
 @router.post(
     "",
+    summary="Upload a file",
     status_code=201,
     response_model=File,
     responses=problems(401, 403, 413, 415),
@@ -84,7 +85,7 @@ async def upload_file(request: Request, response: Response, principal: Writer) -
     return _shown(file, [Thumbnail(**vars(picture), file_id=file.id) for picture in pictures])
 
 
-@router.get("", response_model=Page[File], responses=problems(401, 403))
+@router.get("", summary="List files", response_model=Page[File], responses=problems(401, 403))
 async def list_files(session: Reading, principal: Reader, paging: Paging) -> Page[File]:
     """The organisation's files, newest first."""
     rows = await repository.list_page(session, principal, before=paging.after_id, limit=paging.limit + 1)
@@ -92,7 +93,7 @@ async def list_files(session: Reading, principal: Reader, paging: Paging) -> Pag
     return page(rows, paging, id_of=lambda row: row.id, show=lambda row: _shown(row, found[row.id]))
 
 
-@router.get("/{file_id}", response_model=File, responses=problems(401, 403, 404))
+@router.get("/{file_id}", summary="Get a file", response_model=File, responses=problems(401, 403, 404))
 async def get_file(session: Reading, principal: Reader, file_id: FileId) -> File:
     """One file."""
     file = await service.get(session, principal, file_id)
@@ -102,6 +103,7 @@ async def get_file(session: Reading, principal: Reader, file_id: FileId) -> File
 
 @router.get(
     "/{file_id}/content",
+    summary="Download a file",
     response_class=Response,
     responses=problems(401, 403, 404, 416)
     | {
@@ -117,6 +119,7 @@ async def download_file(request: Request, session: Reading, principal: Reader, f
 
 @router.get(
     "/{file_id}/thumbnails/{width_px}x{height_px}",
+    summary="Get a picture of a file",
     response_class=Response,
     responses=problems(401, 403, 404) | {200: binary("image/png", "The picture; PNG, JPEG or QOI as the file has it.")},
 )
@@ -135,7 +138,13 @@ async def get_thumbnail(
     return Response(found.content, media_type=found.media_type, headers={"Cache-Control": "private, max-age=86400"})
 
 
-@router.delete("/{file_id}", status_code=204, response_class=Response, responses=problems(401, 403, 404, 409))
+@router.delete(
+    "/{file_id}",
+    summary="Delete a file",
+    status_code=204,
+    response_class=Response,
+    responses=problems(401, 403, 404, 409),
+)
 async def delete_file(
     request: Request, session: Session, principal: Writer, file_id: FileId, background: BackgroundTasks
 ) -> Response:

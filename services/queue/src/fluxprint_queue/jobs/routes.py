@@ -32,6 +32,7 @@ OPERATIONS = limit_by_subject("operations", "limit_operations")
 
 @router.post(
     "",
+    summary="Queue a job",
     status_code=201,
     response_model=Job,
     responses=problems(401, 403, 409),
@@ -63,7 +64,7 @@ async def create_job(
     return job
 
 
-@router.get("", response_model=Page[Job], responses=problems(401, 403))
+@router.get("", summary="List jobs", response_model=Page[Job], responses=problems(401, 403))
 async def list_jobs(
     session: Reading,
     principal: Reader,
@@ -77,13 +78,18 @@ async def list_jobs(
     return page(rows, paging, id_of=lambda row: row.id, show=Job.model_validate)
 
 
-@router.get("/{job_id}", response_model=Job, responses=problems(401, 403, 404))
+@router.get("/{job_id}", summary="Get a job", response_model=Job, responses=problems(401, 403, 404))
 async def get_job(session: Reading, principal: Reader, job_id: JobId) -> Job:
     """One job."""
     return Job.model_validate(await service.get(session, principal, job_id))
 
 
-@router.get("/{job_id}/attempts", response_model=Page[Attempt], responses=problems(401, 403, 404))
+@router.get(
+    "/{job_id}/attempts",
+    summary="List the tries of a job",
+    response_model=Page[Attempt],
+    responses=problems(401, 403, 404),
+)
 async def list_job_attempts(session: Reading, principal: Reader, job_id: JobId, paging: Paging) -> Page[Attempt]:
     """The tries of a job, newest first."""
     await service.get(session, principal, job_id)
@@ -91,7 +97,13 @@ async def list_job_attempts(session: Reading, principal: Reader, job_id: JobId, 
     return page(rows, paging, id_of=lambda row: row.id, show=Attempt.model_validate)
 
 
-@router.post("/{job_id}/cancel", response_model=Job, responses=problems(401, 403, 404, 409), dependencies=[OPERATIONS])
+@router.post(
+    "/{job_id}/cancel",
+    summary="Cancel a job",
+    response_model=Job,
+    responses=problems(401, 403, 404, 409),
+    dependencies=[OPERATIONS],
+)
 async def cancel_job(session: Session, principal: Writer, job_id: JobId) -> Job:
     """Stop a job. Where a print runs, the job is `cancelling` until its bridge says that it stopped."""
     return Job.model_validate(await service.cancel(session, principal, job_id))
@@ -99,6 +111,7 @@ async def cancel_job(session: Session, principal: Writer, job_id: JobId) -> Job:
 
 @router.post(
     "/{job_id}/pause",
+    summary="Pause a job",
     status_code=202,
     response_model=CommandList,
     responses=problems(401, 403, 404, 409),
@@ -111,6 +124,7 @@ async def pause_job(request: Request, session: Session, principal: Writer, job_i
 
 @router.post(
     "/{job_id}/resume",
+    summary="Resume a job",
     status_code=202,
     response_model=CommandList,
     responses=problems(401, 403, 404, 409),

@@ -27,7 +27,7 @@ _ETAG: dict[int | str, dict[str, Any]] = {
 }
 
 
-@router.post("", status_code=201, response_model=Printer, responses=problems(401, 403, 409))
+@router.post("", summary="Add a printer", status_code=201, response_model=Printer, responses=problems(401, 403, 409))
 async def create_printer(
     request: Request, response: Response, session: Session, principal: Manager, body: PrinterCreate
 ) -> Printer:
@@ -39,14 +39,14 @@ async def create_printer(
     return _shown(request, printer)
 
 
-@router.get("", response_model=Page[Printer], responses=problems(401, 403))
+@router.get("", summary="List printers", response_model=Page[Printer], responses=problems(401, 403))
 async def list_printers(request: Request, session: Reading, principal: Reader, paging: Paging) -> Page[Printer]:
     """The organisation's printers with their newest state."""
     rows = await repository.list_page(session, principal, before=paging.after_id, limit=paging.limit + 1)
     return page(rows, paging, id_of=lambda row: row.id, show=lambda row: _shown(request, row))
 
 
-@router.get("/{printer_id}", response_model=Printer, responses=problems(401, 403, 404) | _ETAG)
+@router.get("/{printer_id}", summary="Get a printer", response_model=Printer, responses=problems(401, 403, 404) | _ETAG)
 async def get_printer(
     request: Request, response: Response, session: Reading, principal: Reader, printer_id: PrinterId
 ) -> Printer:
@@ -56,7 +56,12 @@ async def get_printer(
     return _shown(request, printer)
 
 
-@router.patch("/{printer_id}", response_model=Printer, responses=problems(401, 403, 404, 409, 412, 428) | _ETAG)
+@router.patch(
+    "/{printer_id}",
+    summary="Change a printer",
+    response_model=Printer,
+    responses=problems(401, 403, 404, 409, 412, 428) | _ETAG,
+)
 async def update_printer(
     request: Request,
     response: Response,
@@ -72,14 +77,25 @@ async def update_printer(
     return _shown(request, printer)
 
 
-@router.delete("/{printer_id}", status_code=204, response_class=Response, responses=problems(401, 403, 404, 409))
+@router.delete(
+    "/{printer_id}",
+    summary="Remove a printer",
+    status_code=204,
+    response_class=Response,
+    responses=problems(401, 403, 404, 409),
+)
 async def delete_printer(session: Session, principal: Manager, printer_id: PrinterId) -> Response:
     """Remove a printer that prints nothing."""
     await service.remove(session, principal, printer_id)
     return Response(status_code=204)
 
 
-@router.post("/{printer_id}/bed-cleared", response_model=Printer, responses=problems(401, 403, 404, 409))
+@router.post(
+    "/{printer_id}/bed-cleared",
+    summary="Confirm a clear bed",
+    response_model=Printer,
+    responses=problems(401, 403, 404, 409),
+)
 async def confirm_bed_cleared(
     request: Request, session: Session, principal: Operator, printer_id: PrinterId, body: BedCleared
 ) -> Printer:
