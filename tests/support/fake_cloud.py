@@ -143,12 +143,12 @@ class FakeCloud:
         for uplink in self.uplinks:
             await uplink.send_text(json.dumps({"type": "want", "fps": fps, "idle_interval_s": 60}))
 
-    async def until(self, condition: Callable[[], object], *, timeout_s: float = 20) -> None:
+    async def until(self, condition: Callable[[], object], *, timeout_s: float = 40) -> None:
         """Wait until something that the bridge told us is true."""
         async with asyncio.timeout(timeout_s), self.changed:
             await self.changed.wait_for(lambda: bool(condition()))
 
-    async def until_state(self, attempt: Attempt, *states: str, timeout_s: float = 20) -> None:
+    async def until_state(self, attempt: Attempt, *states: str, timeout_s: float = 40) -> None:
         try:
             await self.until(lambda: attempt.state in states, timeout_s=timeout_s)
         except TimeoutError:

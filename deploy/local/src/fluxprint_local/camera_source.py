@@ -38,7 +38,7 @@ class CameraSource:
         self.streams = 0  #: opened so far
         self._announced = announced_boundary
         self._with_length = with_length
-        self._frame = 0
+        self.frame = 0  #: the number of the newest picture
         self._fresh = asyncio.Event()
         self._writers: set[asyncio.StreamWriter] = set()
         self._viewers: set[asyncio.Task[None]] = set()
@@ -50,6 +50,11 @@ class CameraSource:
     @property
     def snapshot_url(self) -> str:
         return f"http://{self.host}:{self.port}/?action=snapshot"
+
+    @property
+    def watching(self) -> int:
+        """How many connections are open."""
+        return len(self._viewers)
 
     async def __aenter__(self) -> Self:
         self._server = await asyncio.start_server(self._accept, self.host, self.port)
@@ -72,8 +77,8 @@ class CameraSource:
     async def _tick(self) -> None:
         while True:
             if not self.frozen:
-                self._frame += 1
-                self._picture = numbered_picture(self._frame)
+                self.frame += 1
+                self._picture = numbered_picture(self.frame)
                 fresh, self._fresh = self._fresh, asyncio.Event()
                 fresh.set()
             await asyncio.sleep(1 / self.fps)

@@ -78,7 +78,7 @@ async def _append(api: CloudApi, attempt_id: str, copy: "_Copy") -> None:
     async with api.download(attempt_id, offset=copy.size_bytes) as response:
         if copy.size_bytes and response.status_code != PARTIAL_CONTENT:
             await asyncio.to_thread(copy.restart)
-        async for chunk in response.aiter_bytes(CHUNK_BYTES):
+        async for chunk in response.aiter_bytes():
             await asyncio.to_thread(copy.add, chunk)
     if not copy.complete:
         raise CloudUnavailable("the download ended early")
