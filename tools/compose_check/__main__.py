@@ -240,7 +240,7 @@ def taken_down(compose: Compose) -> Iterator[None]:
     try:
         yield
     except BaseException:
-        print(compose.run("logs", "--tail", "40"), file=sys.stderr)
+        print(compose.run("logs", "--tail", "20", *SERVICES, "bridge", "migrate"), file=sys.stderr)
         raise
     finally:
         with step("taken down, nothing is left"):
