@@ -63,13 +63,16 @@ def build() -> Json:
         merged = merge({name: document(app) for name, app in apps.items()}, head)
     except MergeError as error:
         raise DocumentError(str(error)) from error
-    broken = violations(merged)
-    broken += [
-        f"{'/'.join(map(str, e.absolute_path))}: {e.message}" for e in OpenAPIV31SpecValidator(merged).iter_errors()
-    ]
+    broken = faults_of(merged)
     if broken:
         raise DocumentError("\n".join(broken))
     return merged
+
+
+def faults_of(merged: Json) -> list[str]:
+    """Where a document breaks our rules, or those of OpenAPI itself."""
+    invalid = OpenAPIV31SpecValidator(merged).iter_errors()
+    return violations(merged) + [f"{'/'.join(map(str, one.absolute_path))}: {one.message}" for one in invalid]
 
 
 def text_of(merged: Json) -> str:

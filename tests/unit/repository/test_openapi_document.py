@@ -15,7 +15,7 @@ from fluxprint_common.openapi import document, problems
 from fluxprint_common.pagination import Page, Paging
 from fluxprint_common.schemas import Input, Output
 from support.small_service import small_service
-from tools.openapi_document.__main__ import FILE, HEAD, DocumentError, build, check, text_of
+from tools.openapi_document.__main__ import FILE, HEAD, DocumentError, build, check, faults_of, text_of
 from tools.openapi_document.merge import Json, MergeError, merge, references
 from tools.openapi_document.rules import violations
 
@@ -184,6 +184,13 @@ class TestRules:
     )
     def test_paths(self, path: str) -> None:
         assert "the path is not" in violations({**HEAD, **part(path)})[0]
+
+    def test_it_is_openapi_at_all(self) -> None:
+        good = merge({"one": part()}, {**HEAD, "info": {**HEAD["info"], "version": "1"}})
+        assert faults_of(good) == []
+        del good["paths"]["/api/v1/things"]["get"]["responses"]["200"]["description"]
+        (fault,) = faults_of(good)
+        assert fault.startswith("paths//api/v1/things/get/responses/200: ")
 
     def test_tags_have_texts(self) -> None:
         broken = part()
