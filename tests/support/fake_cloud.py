@@ -1,4 +1,4 @@
-"""The queue service in memory, behind real HTTP and WebSockets: as docs/protocol.md says, for one printer.
+"""The queue service in memory, behind real HTTP and WebSockets: as docs/protocol.md says, for one bridge.
 
 It refuses what the real one refuses, so a bridge that breaks the protocol does not get through a test.
 """
@@ -39,6 +39,7 @@ class Refusal(Exception):
 @dataclass
 class Attempt:
     id: str
+    printer_id: str
     content: bytes
     sent: bytes | None = None  #: other bytes than announced
     cut_at: int | None = None  #: where the first download breaks off
@@ -79,10 +80,11 @@ class Command:
 
 
 class FakeCloud:
-    """One organisation, one bridge, one printer."""
+    """One organisation and one bridge, with one printer or more; what names no printer means the first."""
 
-    def __init__(self) -> None:
-        self.printer_id = show("printer", new_id())
+    def __init__(self, *, printers: int = 1) -> None:
+        self.printer_ids = [show("printer", new_id()) for _ in range(printers)]
+        self.printer_id = self.printer_ids[0]
         self.bridge_id = show("bridge", new_id())
         self.url = ""
         self.attempts: dict[str, Attempt] = {}
@@ -97,7 +99,7 @@ class FakeCloud:
         """As it was at first, but for its identity and its connections."""
         self.lease_s = 30.0
         self.permit_valid_s = 10.0
-        self.bed = "clear"
+        self.beds = dict.fromkeys(self.printer_ids, "clear")
         self.enabled = True
         for attempt in self.attempts.values():
             attempt.state = "failed" if attempt.live or attempt.state == "queued" else attempt.state
@@ -116,15 +118,18 @@ class FakeCloud:
 
     # -- what people do ----------------------------------------------------------------------------------------------
 
-    async def add_job(self, content: bytes, *, sent: bytes | None = None, cut_at: int | None = None) -> Attempt:
+    async def add_job(
+        self, content: bytes, *, printer_id: str | None = None, sent: bytes | None = None, cut_at: int | None = None
+    ) -> Attempt:
         """Queue something to print and ring the doorbell."""
-        attempt = Attempt(show("attempt", new_id()), content, sent=sent, cut_at=cut_at)
+        printer_id = printer_id or self.printer_id
+        attempt = Attempt(show("attempt", new_id()), printer_id, content, sent=sent, cut_at=cut_at)
         self.attempts[attempt.id] = attempt
-        await self.ring("work")
+        await self.ring("work", printer_id)
         return attempt
 
     async def clear_bed(self) -> None:
-        self.bed = "clear"
+        self.beds[self.printer_id] = "clear"
         await self.ring("work")
 
     async def command(self, attempt: Attempt, kind: str) -> Command:
@@ -133,8 +138,8 @@ class FakeCloud:
         await self.ring("command")
         return command
 
-    async def ring(self, reason: str) -> None:
-        message = {"type": "doorbell", "printer_id": self.printer_id, "reason": reason}
+    async def ring(self, reason: str, printer_id: str | None = None) -> None:
+        message = {"type": "doorbell", "printer_id": printer_id or self.printer_id, "reason": reason}
         for link in self.links:
             await link.send_text(json.dumps(message))
 
@@ -166,8 +171,11 @@ class FakeCloud:
         async with self.changed:
             self.changed.notify_all()
 
-    def live(self) -> Attempt | None:
-        return next((attempt for attempt in self.attempts.values() if attempt.live), None)
+    def of(self, printer_id: str | None) -> list[Attempt]:
+        return [a for a in self.attempts.values() if a.printer_id == (printer_id or self.printer_id)]
+
+    def live(self, printer_id: str | None = None) -> Attempt | None:
+        return next((attempt for attempt in self.of(printer_id) if attempt.live), None)
 
     def held(self, attempt_id: str, fence: int) -> Attempt:
         attempt = self.attempts.get(attempt_id)
@@ -179,10 +187,10 @@ class FakeCloud:
             raise Refusal(409, "attempt_ended")
         return attempt
 
-    def claim(self, journal_id: str) -> Attempt | None:
-        attempt = self.live()
-        if attempt is None and self.enabled and self.bed == "clear":
-            attempt = next((a for a in self.attempts.values() if a.state == "queued"), None)
+    def claim(self, printer_id: str, journal_id: str) -> Attempt | None:
+        attempt = self.live(printer_id)
+        if attempt is None and self.enabled and self.beds[printer_id] == "clear":
+            attempt = next((a for a in self.of(printer_id) if a.state == "queued"), None)
             if attempt is not None:
                 assert attempt.journal_id is None
                 attempt.state, attempt.journal_id = "claimed", journal_id
@@ -204,10 +212,10 @@ class FakeCloud:
             return
         if time.monotonic() > attempt.lease_ends_at:
             raise Refusal(409, "lease_expired")
-        if self.bed != "clear":
+        if self.beds[attempt.printer_id] != "clear":
             raise Refusal(409, "bed_occupied")
         attempt.move("starting")
-        self.bed = "occupied"
+        self.beds[attempt.printer_id] = "occupied"
 
     def report(self, attempt: Attempt | None, body: dict[str, object]) -> None:
         if attempt is None:
@@ -249,12 +257,11 @@ def _calls(cloud: FakeCloud) -> APIRouter:
 
     @router.get("/bridge/printers")
     async def printers() -> dict[str, object]:
-        return {"items": [{"id": cloud.printer_id, "name": "Test printer", "enabled": True}]}
+        return {"items": [{"id": id, "name": "Test printer", "enabled": True} for id in cloud.printer_ids]}
 
     @router.post("/bridge/printers/{printer_id}/claim")
     async def claim(printer_id: str, body: dict[str, str]) -> Response:
-        assert printer_id == cloud.printer_id
-        attempt = cloud.claim(body["journal_id"])
+        attempt = cloud.claim(printer_id, body["journal_id"])
         await cloud.note("claim")
         if attempt is None:
             return Response(status_code=204)
@@ -310,12 +317,13 @@ def _calls(cloud: FakeCloud) -> APIRouter:
     @router.post("/bridge/printers/{printer_id}/foreign-print", status_code=204)
     async def foreign(printer_id: str, body: dict[str, str]) -> None:
         cloud.foreign_prints.append(body["file_name"])
-        cloud.bed = "occupied"
+        cloud.beds[printer_id] = "occupied"
         await cloud.note("foreign")
 
     @router.get("/bridge/printers/{printer_id}/commands")
     async def commands(printer_id: str) -> dict[str, object]:
-        pending = [command for command in cloud.commands if command.state == "pending"]
+        of_printer = {attempt.id for attempt in cloud.of(printer_id)}
+        pending = [c for c in cloud.commands if c.state == "pending" and c.attempt_id in of_printer]
         items = [{"id": c.id, "attempt_id": c.attempt_id, "kind": c.kind, "expires_in_s": 30} for c in pending]
         return {"items": items}
 
@@ -341,8 +349,9 @@ def _sockets(cloud: FakeCloud) -> APIRouter:
         try:
             while True:
                 message = json.loads(await socket.receive_text())
-                assert message["printer_id"] == cloud.printer_id
-                cloud.telemetry.append(message["data"])
+                assert message["printer_id"] in cloud.printer_ids
+                if message["printer_id"] == cloud.printer_id:
+                    cloud.telemetry.append(message["data"])
                 await cloud.note("telemetry")
         except WebSocketDisconnect:
             pass
@@ -351,7 +360,7 @@ def _sockets(cloud: FakeCloud) -> APIRouter:
 
     @router.websocket("/cameras/ingest")
     async def ingest(socket: WebSocket, printer_id: str) -> None:
-        assert printer_id == cloud.printer_id
+        assert printer_id in cloud.printer_ids
         await socket.accept(subprotocol="fluxprint.camera.v1")
         await socket.send_text(json.dumps({"type": "hello", "camera_id": show("camera", new_id())}))
         cloud.uplinks.append(socket)

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from fluxprint_bridge.octoprint.outcome import Finding, Sightings, Verdict, judge
+from fluxprint_bridge.octoprint.outcome import ABSENCE_SETTLES_S, Finding, Sightings, Verdict, judge
 from fluxprint_bridge.octoprint.push import Event
 from fluxprint_bridge.octoprint.state import ACTIVE, Job, PrinterState, StoredFile, classify
 
@@ -91,7 +91,11 @@ class TestFailed:
 
     def test_a_connection_lost_in_a_pause_leaves_only_an_event(self) -> None:
         found = verdict(OFFLINE, NEVER_PRINTED, seen(("Disconnected", {})))
-        assert (found.verdict, found.reason, found.by_absence) == (Verdict.FAILED, "printer_disconnected", True)
+        assert (found.verdict, found.reason, found.settle_s) == (
+            Verdict.FAILED,
+            "printer_disconnected",
+            ABSENCE_SETTLES_S,
+        )
 
 
 class TestCancelled:
@@ -120,7 +124,7 @@ class TestUnknown:
     @pytest.mark.parametrize("file", [NEVER_PRINTED, None])
     def test_no_trace_proves_nothing(self, job: Job, file: StoredFile | None) -> None:
         found = verdict(job, file)
-        assert (found.verdict, found.by_absence) == (Verdict.UNKNOWN, True)
+        assert (found.verdict, found.settle_s) == (Verdict.UNKNOWN, ABSENCE_SETTLES_S)
 
     @pytest.mark.parametrize(
         ("file", "told"),

@@ -20,6 +20,7 @@ from fluxprint_bridge.printer.foreign import watch_foreign
 from fluxprint_bridge.printer.outbox import Outbox
 from fluxprint_bridge.printer.probe import keep_connected, keep_probing
 from fluxprint_bridge.printer.telemetry import send_telemetry
+from fluxprint_bridge.printer.transfer import tidy
 from fluxprint_bridge.printer.worker import Worker
 from fluxprint_bridge.settings import BridgeSettings, PrinterSettings
 from fluxprint_common.background import Supervisor, backoff_s
@@ -28,6 +29,7 @@ from fluxprint_common.settings import SettingsError
 
 log = get_logger(__name__)
 
+SPOOL = "spool"
 MAX_BACKOFF_S = 30.0
 #: At the end: for a start request that is on its way, and for the last reports.
 FINISH_START_S = 10.0
@@ -50,6 +52,7 @@ class Bridge:
         settings = self._settings
         async with contextlib.AsyncExitStack() as stack:
             journal = await stack.enter_async_context(Journal(settings.data_dir))
+            await tidy(settings.data_dir / SPOOL, journal)
             api = await stack.enter_async_context(CloudApi(settings.api_v1_url, settings.auth_token))
             stack.push_async_callback(self._loops.stop)
             self._start_link(api)
@@ -114,7 +117,7 @@ class Bridge:
             journal=journal,
             api=api,
             outbox=Outbox(journal, api, printer_id),
-            spool=settings.data_dir / "spool",
+            spool=settings.data_dir / SPOOL,
             poll_s=settings.poll_s,
         )
         self._desks[printer_id] = desk

@@ -11,6 +11,11 @@ from enum import StrEnum
 from fluxprint_bridge.octoprint.push import Event
 from fluxprint_bridge.octoprint.state import ACTIVE, Job, PrinterState, Prints, StoredFile
 
+#: What is concluded from something missing must hold for so long: requests and events may still be on their way.
+ABSENCE_SETTLES_S = 5.0
+#: A history without its event: the event, which says more, is about to come if we were listening.
+HISTORY_SETTLES_S = 1.0
+
 
 class Verdict(StrEnum):
     RUNNING = "running"
@@ -28,7 +33,7 @@ class Finding:
     verdict: Verdict
     reason: str | None = None
     detail: str | None = None
-    by_absence: bool = False  #: concluded from what is missing: look again before you believe it
+    settle_s: float = 0.0  #: for how long it must hold before it is believed
 
 
 @dataclass(frozen=True)
@@ -121,8 +126,9 @@ def _by_history(path: str, job: Job, prints: Prints, cancel_asked: bool) -> Find
     if prints.failure:
         # After an error the printer is disconnected and nothing is selected; after a cancel the file stays selected.
         if cancel_asked or (job.is_of(path) and job.state is PrinterState.IDLE):
-            return _cancelled(cancel_asked, None)
-        return Finding(Verdict.FAILED, "print_failed", "OctoPrint's history counts this print as failed.")
+            return replace(_cancelled(cancel_asked, None), settle_s=HISTORY_SETTLES_S)
+        why = f"OctoPrint's history counts this print as failed: {job.error or job.text}"
+        return Finding(Verdict.FAILED, "print_failed", why, settle_s=HISTORY_SETTLES_S)
     if not prints.success:
         return None
     if prints.last is None or prints.last.print_time_s is None:
@@ -143,7 +149,7 @@ def _without_trace(path: str, job: Job, file: StoredFile | None, seen: Sightings
             Verdict.FAILED,
             "printer_disconnected",
             "The connection to the printer was lost while the print was on: " + (seen.error or job.error or job.text),
-            by_absence=True,
+            settle_s=ABSENCE_SETTLES_S,
         )
     if file is None:
         why = "the file is gone from OctoPrint, and its history with it"
@@ -157,7 +163,7 @@ def _without_trace(path: str, job: Job, file: StoredFile | None, seen: Sightings
         Verdict.UNKNOWN,
         "not_decidable",
         f"It can't be told whether this was printed: {why}. Look at the bed.",
-        by_absence=True,
+        settle_s=ABSENCE_SETTLES_S,
     )
 
 

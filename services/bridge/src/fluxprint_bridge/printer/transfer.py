@@ -9,6 +9,7 @@ from typing import BinaryIO
 from fluxprint_bridge.cloud.api import CloudApi
 from fluxprint_bridge.cloud.errors import CloudUnavailable
 from fluxprint_bridge.cloud.schemas import AssignedFile, Assignment
+from fluxprint_bridge.journal import Journal, Step
 from fluxprint_bridge.octoprint.client import OctoPrintClient
 from fluxprint_bridge.octoprint.errors import Conflict, KeyRefused, Refused, Unavailable
 from fluxprint_common.background import backoff_s
@@ -52,7 +53,16 @@ async def transfer(api: CloudApi, octoprint: OctoPrintClient, assignment: Assign
         await _store(octoprint, local, to)
     except OSError as error:
         raise TransferFailed("bridge_storage_failed", f"The bridge can't keep the file: {error}") from None
-    await asyncio.to_thread(part.unlink, missing_ok=True)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+async def tidy(spool: Path, journal: Journal) -> None:
+    """Remove what a process that was killed left of transfers that nobody will go on with."""
+    for part in await asyncio.to_thread(lambda: list(spool.glob("*.part"))):
+        attempt = await journal.attempt(part.stem)
+        if attempt is None or attempt.state is not Step.CLAIMED:
+            part.unlink()
 
 
 async def _download(api: CloudApi, assignment: Assignment, part: Path) -> LocalFile:

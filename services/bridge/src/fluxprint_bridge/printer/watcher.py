@@ -11,8 +11,6 @@ from fluxprint_common.logs import get_logger
 
 log = get_logger(__name__)
 
-#: For how long OctoPrint must show no trace before that is believed: requests and events may still be on their way.
-SETTLE_S = 5.0
 WATCH_AGAIN_S = 5.0
 LOOK_AGAIN_S = 0.5
 FIRST_LOOKS_S = 0.02  # right after the start every message counts
@@ -48,7 +46,7 @@ async def watch(desk: Desk, work: Work, *, mark: int) -> None:
                 doubtful_since = None
             case Verdict.UNKNOWN if work.attempt.shown == "unknown":
                 return  # the queue knows that already
-            case _ if finding.by_absence and clock.now() - (doubtful_since or clock.now()) < SETTLE_S:
+            case _ if clock.now() - (doubtful_since or clock.now()) < finding.settle_s:
                 doubtful_since = doubtful_since or clock.now()
             case _:
                 await _conclude(desk, work, finding, job, file)
