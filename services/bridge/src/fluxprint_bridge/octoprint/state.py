@@ -141,8 +141,9 @@ def read_temperatures(current: Mapping[str, object]) -> dict[str, Temperature] |
     samples = current.get("temps")
     if not isinstance(samples, list) or not samples or not isinstance(samples[-1], dict):
         return None
-    heaters = {name: value for name, value in samples[-1].items() if isinstance(value, dict)}
-    return {name: Temperature.model_validate(value) for name, value in heaters.items()}
+    heaters = {name: Temperature.model_validate(v) for name, v in samples[-1].items() if isinstance(v, dict)}
+    # OctoPrint lists a chamber that the printer does not have.
+    return {name: heater for name, heater in heaters.items() if heater.actual is not None}
 
 
 class LastPrint(BaseModel):

@@ -17,7 +17,7 @@ from fluxprint_common.logs import get_logger
 
 log = get_logger(__name__)
 
-CHUNK_BYTES = 256 * 1024
+CHUNK_BYTES = 1024 * 1024  #: written and hashed at a time, in a thread
 READ_BACK_S = 30.0  # OctoPrint copies, and not atomically, where its spool is on another file system
 MAX_BACKOFF_S = 5.0
 MAX_TRIES = 6  # in a row and without progress: about 10 s
@@ -81,15 +81,22 @@ async def _download(api: CloudApi, assignment: Assignment, part: Path) -> LocalF
                 await asyncio.sleep(backoff_s(failures, cap_s=MAX_BACKOFF_S))
         return await asyncio.to_thread(copy.verified)
     finally:
-        await asyncio.to_thread(copy.close)
+        copy.close()
 
 
 async def _append(api: CloudApi, attempt_id: str, copy: "_Copy") -> None:
     async with api.download(attempt_id, offset=copy.size_bytes) as response:
         if copy.size_bytes and response.status_code != PARTIAL_CONTENT:
             await asyncio.to_thread(copy.restart)
-        async for chunk in response.aiter_bytes():
-            await asyncio.to_thread(copy.add, chunk)
+        pending = bytearray()
+        try:
+            async for piece in response.aiter_bytes():
+                pending += piece
+                if len(pending) >= CHUNK_BYTES:
+                    await asyncio.to_thread(copy.add, bytes(pending))
+                    pending.clear()
+        finally:
+            await asyncio.to_thread(copy.add, bytes(pending))
     if not copy.complete:
         raise CloudUnavailable("the download ended early")
 

@@ -172,7 +172,6 @@ class Worker:
         )
 
         async def prepared() -> float:
-            await until_idle(desk, work, timeout_s=IDLE_WAIT_S)
             await transfer(desk.api, desk.octoprint, assignment, spool=desk.spool, to=work.attempt.path)
             await until_idle(desk, work, timeout_s=IDLE_WAIT_S)
             return await permitted_until(desk, work)
