@@ -15,7 +15,8 @@ from fluxprint_common.openapi import document, problems
 from fluxprint_common.pagination import Page, Paging
 from fluxprint_common.schemas import Input, Output
 from support.small_service import small_service
-from tools.openapi_document.__main__ import FILE, HEAD, DocumentError, build, check, faults_of, text_of
+from tools.openapi_document import __main__ as command
+from tools.openapi_document.__main__ import HEAD, DocumentError, build, check, faults_of, text_of
 from tools.openapi_document.merge import Json, MergeError, merge, references
 from tools.openapi_document.rules import violations
 
@@ -267,16 +268,18 @@ def built() -> Json:
 
 
 class TestOurDocument:
-    def test_is_the_committed_one(self, built: Json) -> None:
+    def test_a_difference_to_the_committed_one_is_shown_and_refused(
+        self, built: Json, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ) -> None:
+        monkeypatch.setattr(command, "FILE", tmp_path / "openapi.json")
+        (tmp_path / "openapi.json").write_text(text_of(built))
         check(text_of(built))
-
-    def test_a_difference_is_shown_and_refused(self, built: Json) -> None:
         changed = copy.deepcopy(built)
         del changed["paths"]["/api/v1/jobs"]["get"]
         with pytest.raises(DocumentError, match='-        "operationId": "list_jobs"'):
             check(text_of(changed))
 
-    def test_is_the_same_whatever_the_hash_seed_and_the_environment(self) -> None:
+    def test_is_the_same_whatever_the_hash_seed_and_the_environment(self, built: Json) -> None:
         code = "from tools.openapi_document.__main__ import build, text_of; print(text_of(build()), end='')"
         environment = {**os.environ, "PYTHONHASHSEED": "1234", "QUEUE_LIMIT_JOBS": "1/day", "FLUXPRINT_PUBLIC_URL": "x"}
         done = subprocess.run(
@@ -288,7 +291,7 @@ class TestOurDocument:
             timeout=60,
             check=False,
         )
-        assert done.stdout == FILE.read_text(), done.stderr
+        assert done.stdout == text_of(built), done.stderr
 
     def test_holds_no_number_that_an_int64_cannot(self, built: Json) -> None:
         assert "e+" not in text_of(built)
