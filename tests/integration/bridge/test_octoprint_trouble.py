@@ -133,12 +133,25 @@ class TestForeignPrint:
         attempt = await cloud.add_job(slow_gcode(0.3))
         await cloud.until(lambda: cloud.now.get("state") == "foreign")
         await cloud.until(lambda: cloud.now.get("state") == "idle")
-        assert cloud.foreign_prints == ["by_hand.gcode"]
+        await cloud.until(lambda: cloud.foreign_prints == 2 * ["by_hand.gcode"])
         assert attempt.state == "queued"
         assert await octoprint.successes_and_failures("by_hand.gcode") == (1, 0)
         await cloud.clear_bed()
         await cloud.until_state(attempt, "completed")
-        assert cloud.foreign_prints == ["by_hand.gcode"]
+        assert cloud.foreign_prints == 2 * ["by_hand.gcode"]
+
+    async def test_a_bed_that_was_confirmed_clear_too_early_is_occupied_at_its_end(
+        self, cloud: FakeCloud, bridge: BridgeProcess, octoprint: OctoPrint
+    ) -> None:
+        await upload(octoprint, "early.gcode", slow_gcode(2), start=True)
+        await cloud.until(lambda: cloud.foreign_prints)
+        await cloud.clear_bed()
+        attempt = await cloud.add_job(slow_gcode(0.3))
+        await cloud.until(lambda: len(cloud.foreign_prints) == 2)
+        claims = cloud.calls.count("claim")
+        await cloud.until(lambda: cloud.calls.count("claim") > claims)
+        assert cloud.beds[cloud.printer_id] == "occupied"
+        assert attempt.state == "queued"
 
     async def test_one_that_gets_in_between_permit_and_start_wins(
         self, cloud: FakeCloud, bridge: BridgeProcess, octoprint: OctoPrint
@@ -152,7 +165,7 @@ class TestForeignPrint:
         await cloud.until_state(attempt, "released")
         assert attempt.reason == "printer_busy"
         assert octoprint.starts(attempt.path) == 0
-        await cloud.until(lambda: cloud.foreign_prints == ["faster.gcode"])
+        await cloud.until(lambda: "faster.gcode" in cloud.foreign_prints)
         async with asyncio.timeout(10):
             while await octoprint.successes_and_failures("faster.gcode") != (1, 0):
                 await asyncio.sleep(0.05)

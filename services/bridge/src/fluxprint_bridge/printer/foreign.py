@@ -32,7 +32,7 @@ async def watch_foreign(desk: Desk) -> None:
         for event in heard:
             path = event.text("path")
             if event.kind == "PrintStarted" and path != noticed and attempt_of(path) is None:
-                noticed = path
+                noticed, handled = path, None
                 await _notice(desk, path, run=RUNNING)
         job = await _news(desk, handled)
         if job is not None:
@@ -43,7 +43,8 @@ async def watch_foreign(desk: Desk) -> None:
             elif job.state is PrinterState.IDLE:
                 await _look_back(desk, job, known=noticed or known)
                 noticed, known = None, job.path
-            desk.foreign_told.set()
+            if noticed is None:  # else its end is still to be told
+                desk.foreign_told.set()
         await desk.monitor.wait(changed, LOOK_AGAIN_S)
 
 
@@ -74,14 +75,16 @@ async def _ours(desk: Desk, path: str | None) -> bool:
 
 
 async def _look_back(desk: Desk, job: Job, *, known: str | None) -> None:
-    """Close the note on the last foreign print; notice one that ran while this bridge did not.
+    """Tell the end of the foreign print that was on; notice one that ran while this bridge did not.
 
-    A run is told from the next by its print time, which OctoPrint fills in a moment after the end.
+    The end is told although the start was: somebody may have confirmed a clear bed in between. A run is told from the next by its print time, which OctoPrint fills in a moment after the end.
     """
     finished = job.path is not None and (job.completion or 0) >= 100 and attempt_of(job.path) is None
     run = f"{job.path}@{job.last_print_time_s}" if finished else "over"
     note = await desk.journal.foreign(desk.printer_id)
-    if note is not None and note.run != run and (note.run == RUNNING or (finished and job.path == known)):
+    if note is not None and note.run == RUNNING:
+        await _notice(desk, note.file_name, run=run)
+    elif note is not None and note.run != run and finished and job.path == known:
         await desk.journal.saw_foreign(desk.printer_id, file_name=note.file_name, run=run, delivered=note.delivered)
     elif finished and job.path != known and (note is None or note.run != run):
         await _notice(desk, job.path, run=run)
