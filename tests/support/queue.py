@@ -164,7 +164,8 @@ class QueueWorld:
         return attempt
 
     async def bed_cleared(self, printer: str, attempt: Json | None) -> httpx.Response:
-        body = {"attempt_id": attempt["id"]} if attempt else {}
+        shown = (await self.printer_now(printer))["bed"]["changed_at"] if attempt is None else None
+        body = {"attempt_id": attempt["id"]} if attempt else {"changed_at": shown}
         return await self.send("POST", f"/printers/{printer}/bed-cleared", json=body)
 
 

@@ -181,6 +181,48 @@ class TestPrinters:
         assert (await world.bed_cleared(printer, attempt)).json()["bed"]["state"] == "clear"
         assert code(await world.bed_cleared(printer, attempt)) == "bed_changed"
 
+    async def test_an_old_confirmation_never_clears_a_foreign_print(self, world: QueueWorld) -> None:
+        printer, _ = await world.printer(), await world.job()
+        attempt = await world.printing(printer)
+        await world.report(attempt, "completed")
+        first = {"changed_at": (await world.printer_now(printer))["bed"]["changed_at"]}
+        foreign = {"json": {"file_name": "by hand.gcode"}}
+        await world.call("POST", f"/printers/{printer}/foreign-print", expect=204, **foreign)
+        assert code(await world.bed_cleared(printer, attempt)) == "bed_changed"
+        path = f"/printers/{printer}/bed-cleared"
+        seen = {"changed_at": (await world.printer_now(printer))["bed"]["changed_at"]}
+        await world.call("POST", f"/printers/{printer}/foreign-print", expect=204, **foreign)
+        for old in ({}, first, seen):
+            assert code(await world.send("POST", path, json=old)) == "bed_changed"
+        assert (await world.bed_cleared(printer, None)).json()["bed"]["state"] == "clear"
+
+    async def test_a_foreign_print_beside_ours_leaves_the_bed_to_ours(self, world: QueueWorld) -> None:
+        printer, _ = await world.printer(), await world.job()
+        attempt = await world.printing(printer)
+        await world.call("POST", f"/printers/{printer}/foreign-print", json={"file_name": "x"}, expect=204)
+        assert (await world.printer_now(printer))["bed"]["attempt_id"] == attempt["id"]
+
+    async def test_one_that_jobs_wait_for_is_not_deleted(self, world: QueueWorld) -> None:
+        printer = await world.printer()
+        job = await world.job(printer_id=printer)
+        assert code(await world.send("DELETE", f"/printers/{printer}")) == "printer_has_jobs"
+        await world.send("POST", f"/jobs/{job}/cancel", expect=200)
+        await world.send("DELETE", f"/printers/{printer}", expect=204)
+
+    async def test_it_moves_to_another_bridge_between_prints(self, world: QueueWorld) -> None:
+        printer, _ = await world.printer(), await world.job()
+        other = world.another_bridge()
+        path, change = f"/printers/{printer}", {"bridge_id": show("bridge", other.bridge)}
+        attempt = await world.printing(printer)
+        headers = {"If-Match": (await world.send("GET", path)).headers["etag"]}
+        assert code(await world.send("PATCH", path, json=change, headers=headers)) == "printer_busy"
+        await world.report(attempt, "completed")
+        await world.bed_cleared(printer, attempt)
+        await world.send("PATCH", path, json=change, headers=headers, expect=200)
+        await world.job()
+        assert await world.claim(printer) is None
+        assert await other.claim(printer) is not None
+
 
 class TestDocs:
     async def test_the_page_loads_only_from_here(self, world: QueueWorld) -> None:

@@ -5,10 +5,13 @@ import base64
 import hashlib
 from pathlib import Path
 
+import httpx
 import pytest
 
 from fluxprint_common.permissions import Role
-from support.queue import GCODE, QueueWorld, code, eventually
+from support.queue import GCODE, QueueWorld, code, eventually, start_queue
+from support.servers import Database
+from support.tokens import Issuer
 
 FIXTURES = Path(__file__).parents[2] / "fixtures"
 BRACKET = (FIXTURES / "bracket.gcode").read_bytes()
@@ -138,6 +141,22 @@ class TestRefusal:
 
         await eventually(gone)
         assert await reader.read() is not None
+
+    async def test_an_organisations_room_is_bounded(
+        self, database: Database, issuer: Issuer, auth_url: str, tmp_path: Path
+    ) -> None:
+        room = len(GCODE) + 10
+        async with (
+            start_queue(database, issuer, auth_url, tmp_path, storage_bytes=max(1024, room)) as url,
+            httpx.AsyncClient(base_url=url) as http,
+        ):
+            world = QueueWorld(http, issuer, tmp_path)
+            big = GCODE + b"; padding\n" * 60
+            first = (await world.upload(big)).json()["id"]
+            assert code(await world.upload(big, "again.gcode")) == "storage_quota_exceeded"
+            assert (await world.neighbour().upload(big)).status_code == 201
+            await world.send("DELETE", f"/files/{first}", expect=204)
+            assert (await world.upload(big, "again.gcode")).status_code == 201
 
 
 class TestDownload:

@@ -183,6 +183,28 @@ class TestTelemetry:
             await socket.send(json.dumps(telemetry(printer)))
             await connection_of(world, printer, "online")
 
+    async def test_one_that_cannot_be_stored_stops_nobody_elses(self, world: QueueWorld) -> None:
+        printer, bystander = await world.printer(), world.neighbour()
+        other = await bystander.printer()
+        async with link(world) as hostile, link(bystander) as honest:
+            poison = telemetry(printer, error="zero \0 byte", temperatures={"tool\0": {"actual": 1, "target": 1}})
+            await hostile.send(json.dumps(poison))
+            await honest.send(json.dumps(telemetry(other)))
+            await connection_of(bystander, other, "online")
+        assert (await world.printer_now(printer))["connection"] == "offline"
+
+    async def test_a_clock_that_was_set_back_is_believed(self, world: QueueWorld) -> None:
+        printer = await world.printer()
+        async with link(world) as socket:
+            await socket.send(json.dumps(telemetry(printer, at="2099-01-01T00:00:00Z", state="idle")))
+            await connection_of(world, printer, "online")
+            await socket.send(json.dumps(telemetry(printer, state="printing")))
+
+            async def shown() -> bool:
+                return bool((await world.printer_now(printer))["telemetry"]["state"] == "printing")
+
+            await eventually(shown)
+
     async def test_viewers_get_it_in_their_stream(self, world: QueueWorld) -> None:
         printer = await world.printer()
         path, headers = "/api/v1/events/stream", world.headers()

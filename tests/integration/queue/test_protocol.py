@@ -1,6 +1,7 @@
 """Claim, lease, permit, report: the promises that a print starts once and is never lost."""
 
 import asyncio
+import json
 from collections import Counter
 from pathlib import Path
 from uuid import uuid4
@@ -100,11 +101,12 @@ class TestAdoption:
 
     async def test_another_journal_never_gets_the_permit(self, world: QueueWorld) -> None:
         printer, _ = await world.printer(), await world.job()
-        await world.printing(printer)
-        taken = await world.claim(printer, journal=uuid4())
+        await world.claimed(printer)
+        other = uuid4()
+        taken = await world.claim(printer, journal=other)
         assert taken is not None
-        assert taken["attempt"]["same_journal"] is False
-        assert code(await world.permit(taken["attempt"], journal=uuid4())) == "transition_refused"
+        assert (taken["attempt"]["state"], taken["attempt"]["same_journal"]) == ("claimed", False)
+        assert code(await world.permit(taken["attempt"], journal=other)) == "journal_mismatch"
 
     async def test_a_permit_for_one_journal_is_not_given_again_to_another(self, world: QueueWorld) -> None:
         printer, _ = await world.printer(), await world.job()
@@ -195,8 +197,6 @@ class TestLease:
             job = await world.job()
             lost = await world.claimed(left)
             await database_execute(database, "UPDATE queue.attempt SET lease_expires_at = now() - interval '1 second'")
-            refusal = await world.permit(lost)
-            assert code(refusal) in ("lease_expired", "attempt_ended")
 
             async def queued_again() -> bool:
                 return bool((await world.job_now(job))["state"] == "queued")
@@ -284,13 +284,14 @@ class TestReport:
         assert await world.claim(printer) is None
 
     async def test_releases_with_a_fault_end_after_a_bound(self, world: QueueWorld) -> None:
-        printer, job = await world.printer(), await world.job()
-        for _ in range(5):
+        job = await world.job()
+        for number in range(5):
+            printer = await world.printer(f"P{number}")
             attempt = await world.claimed(printer)
             await world.report(attempt, "released", reason="transfer_failed", detail="OctoPrint's disk is full")
         now = await world.job_now(job)
         assert (now["state"], now["reason"]) == ("failed", "transfer_failed")
-        assert await world.claim(printer) is None
+        assert await world.claim(await world.printer("another")) is None
 
     async def test_a_refused_start_gives_the_job_back_but_not_the_bed(self, world: QueueWorld) -> None:
         printer, job = await world.printer(), await world.job()
@@ -377,6 +378,23 @@ class TestCommands:
         assert (await world.job_now(job))["state"] == "cancelled"
         assert (await world.call("GET", f"/printers/{printer}/commands")).json()["items"] == []
 
+    async def test_a_cancel_that_failed_is_ordered_again(self, world: QueueWorld) -> None:
+        printer, job = await world.printer(), await world.job()
+        await world.printing(printer)
+        for _ in range(2):
+            assert (await world.send("POST", f"/jobs/{job}/cancel", expect=200)).json()["state"] == "cancelling"
+            [waiting] = (await world.call("GET", f"/printers/{printer}/commands")).json()["items"]
+            await world.call("POST", f"/commands/{waiting['id']}/result", json={"state": "failed"}, expect=204)
+        assert (await world.call("GET", f"/printers/{printer}/commands")).json()["items"] == []
+
+    async def test_the_end_of_a_print_ends_its_commands_with_an_event(self, world: QueueWorld) -> None:
+        printer, job = await world.printer(), await world.job()
+        attempt = await world.printing(printer)
+        await world.send("POST", f"/jobs/{job}/pause", expect=202)
+        await world.report(attempt, "completed")
+        [event] = (await world.send("GET", "/events", params={"type": "command.failed"})).json()["items"]
+        assert event["data"]["detail"] == "The print ended first."
+
     async def test_a_print_that_ended_first_stays_completed(self, world: QueueWorld) -> None:
         printer, job = await world.printer(), await world.job()
         attempt = await world.printing(printer)
@@ -392,6 +410,96 @@ class TestCommands:
             assert code(await other.call("GET", f"/printers/{printer}/commands")) == "printer_not_found"
             answer = await other.call("POST", f"/commands/{command['id']}/result", json={"state": "failed"})
             assert code(answer) == "command_not_found"
+
+
+class TestSiblings:
+    """Copies of one job on several printers: what happens to one must not hold the other's printer."""
+
+    @pytest.mark.parametrize(("kind", "state"), [("failed", "failed"), ("cancelled", "cancelled")])
+    async def test_a_claim_ends_with_its_job(self, world: QueueWorld, kind: str, state: str) -> None:
+        left, right = await world.printer("left"), await world.printer("right")
+        job = await world.job(copies=2)
+        first, second = await world.printing(left), await world.claimed(right)
+        await world.report(first, kind, reason="print_failed")
+        assert (await world.job_now(job))["state"] == state
+        assert code(await world.permit(second)) == "attempt_ended"
+        await world.job()
+        assert await world.claim(right) is not None
+
+    async def test_an_unknown_copy_leaves_the_other_alone(self, world: QueueWorld) -> None:
+        left, right = await world.printer("left"), await world.printer("right")
+        await world.job(copies=2)
+        first, second = await world.printing(left), await world.claimed(right)
+        await world.report(first, "unknown", reason="not_decidable")
+        assert (await world.permit(second)).status_code == 200
+
+    async def test_cancel_against_repeated_permits_never_deadlocks(self, world: QueueWorld) -> None:
+        for number in range(6):
+            printer, job = await world.printer(f"P{number}"), await world.job()
+            attempt = await world.claimed(printer)
+            await world.permit(attempt)
+            permits = [world.permit(attempt) for _ in range(8)]
+            cancel = world.send("POST", f"/jobs/{job}/cancel")
+            answers = await asyncio.gather(*permits[:4], cancel, *permits[4:])
+            assert {answer.status_code for answer in answers} <= {200, 409}
+            assert (await world.job_now(job))["state"] == "cancelling"
+
+    async def test_a_sick_printer_does_not_drain_the_queue(self, world: QueueWorld) -> None:
+        sick, healthy = await world.printer("sick"), await world.printer("healthy")
+        job = await world.job()
+        await world.report(await world.claimed(sick), "released", reason="transfer_failed")
+        assert await world.claim(sick) is None
+        assert (await world.claimed(healthy))["job_id"] == job
+
+    async def test_being_busy_is_no_fault(self, world: QueueWorld) -> None:
+        printer, job = await world.printer(), await world.job()
+        for _ in range(7):
+            await world.report(await world.claimed(printer), "released", reason="printer_busy")
+        assert (await world.job_now(job))["state"] == "queued"
+
+
+class TestAbandoned:
+    async def test_a_print_whose_bridge_is_gone_is_resolved_by_a_person(
+        self, own_world: QueueWorld, database: Database
+    ) -> None:
+        world = own_world
+        printer, job = await world.printer(), await world.job()
+        attempt = await world.printing(printer)
+        path, body = f"/attempts/{attempt['id']}/resolve", {"outcome": "failed_drop"}
+        seen = "UPDATE queue.printer SET connection = '{}', last_seen_at = now() - interval '{} seconds'"
+        for connection, silent_s in (("online", 0), ("offline", 20)):
+            await database_execute(database, seen.format(connection, silent_s))
+            assert code(await world.send("POST", path, json=body)) == "transition_refused"
+        await database_execute(database, seen.format("offline", 100))
+        assert code(await world.send("POST", path, json=body)) == "transition_refused"
+        await database_execute(database, "UPDATE queue.attempt SET permitted_at = now() - interval '100 seconds'")
+        await world.send("POST", path, json=body, expect=200)
+        assert (await world.job_now(job))["state"] == "failed"
+        assert code(await world.report(attempt, "completed")) == "attempt_ended"
+        assert (await world.bed_cleared(printer, attempt)).status_code == 200
+
+
+class TestHostileBridge:
+    @pytest.mark.parametrize(
+        "change",
+        [
+            {"detail": "zero \0 byte"},
+            {"evidence": {"text": "\0"}},
+            {"evidence": {"half": "\ud800"}},
+            {"evidence": {"key\0": 1}},
+            {"evidence": {"deep": [[[[[[[[[[[[[[[1]]]]]]]]]]]]]]]}},
+            {"evidence": {"long": "x" * 20_000}},
+        ],
+        ids=lambda change: next(iter(change)),
+    )
+    async def test_what_cannot_be_stored_is_a_422(self, world: QueueWorld, change: dict[str, object]) -> None:
+        printer, _ = await world.printer(), await world.job()
+        attempt = await world.printing(printer)
+        body = {"fence": attempt["fence"], "report_id": str(uuid4()), "kind": "unknown", **change}
+        content = json.dumps(body)  # as ASCII: half a surrogate pair has no other way in
+        answer = await world.call("POST", f"/attempts/{attempt['id']}/reports", content=content)
+        assert answer.status_code == 422, answer.text
+        assert (await world.send("GET", f"/attempts/{attempt['id']}")).json()["state"] == "printing"
 
 
 class TestForeignAttempt:

@@ -166,8 +166,11 @@ class TestHostileFiles:
             "; " + "a " * 30 + "\n",
             ";" + " " * 60 + "\n",
             "N1 N1 N1\n",
+            "A" + "_" * 4000 + "!\n",
+            ";a" + " " * 58 + "=" + " " * 3000 + "x" * 2100 + "\n",
+            "; filament used [g] = " + "9" * 400 + "\n",
         ],
-        ids=repr,
+        ids=lambda line: repr(line[:12]),
     )
     def test_reading_takes_time_in_proportion(self, tmp_path: Path, line: str) -> None:
         def counted(copies: int) -> int:

@@ -67,7 +67,7 @@ async def http_status(host: str, port: int, path: str) -> int | None:
     except OSError:
         return None
     else:
-        return int(words[1]) if len(words) > 1 else None
+        return int(words[1]) if len(words) > 1 and words[1].isdigit() else None
     finally:
         writer.close()
 

@@ -2,8 +2,9 @@
 
 import asyncio
 import random
+from collections import deque
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from fluxprint_common.logs import get_logger
 
@@ -11,8 +12,10 @@ log = get_logger(__name__)
 
 MIN_BACKOFF_S = 0.2
 MAX_BACKOFF_S = 15.0
+#: So many failures within `FAILING_WINDOW_S` make a loop unhealthy, until `RECOVERED_AFTER_S` pass without another one.
 FAILURES_UNTIL_UNHEALTHY = 3
-RECOVERED_AFTER_S = 5.0
+FAILING_WINDOW_S = 60.0
+RECOVERED_AFTER_S = 10.0
 STOP_TIMEOUT_S = 5.0
 
 Loop = Callable[[], Awaitable[None]]
@@ -23,8 +26,9 @@ class _Watched:
     run: Loop
     critical: bool
     task: asyncio.Task[None] | None = None
-    failures: int = 0
-    started_at: float | None = None  # None while it waits to be started again
+    failures: int = 0  # in a row, for the pauses
+    failed_at: deque[float] = field(default_factory=lambda: deque(maxlen=FAILURES_UNTIL_UNHEALTHY))
+    pausing: bool = False
 
 
 class Supervisor:
@@ -70,26 +74,27 @@ class Supervisor:
     async def _keep_running(self, name: str, watched: _Watched) -> None:
         clock = asyncio.get_running_loop().time
         while True:
-            watched.started_at = clock()
+            started_at = clock()
             try:
                 await watched.run()
                 log.warning("loop_ended", loop=name)
             except Exception as error:
                 log.warning("loop_failed", loop=name, error=repr(error), exc_info=watched.critical)
-            if clock() - watched.started_at > RECOVERED_AFTER_S:
-                watched.failures = 0
-            watched.started_at = None
-            watched.failures += 1
+            watched.failures = 1 if clock() - started_at > FAILING_WINDOW_S else watched.failures + 1
+            watched.failed_at.append(clock())
+            watched.pausing = True
             await asyncio.sleep(backoff_s(watched.failures))
+            watched.pausing = False
 
 
 def _is_failing(watched: _Watched) -> bool:
     if watched.task is None or watched.task.done():
         return True
-    if watched.failures < FAILURES_UNTIL_UNHEALTHY:
+    if len(watched.failed_at) < FAILURES_UNTIL_UNHEALTHY:
         return False
-    now = asyncio.get_running_loop().time()
-    return watched.started_at is None or now - watched.started_at < RECOVERED_AFTER_S
+    now, failed_at = asyncio.get_running_loop().time(), watched.failed_at
+    often = failed_at[-1] - failed_at[0] < FAILING_WINDOW_S
+    return often and (watched.pausing or now - failed_at[-1] < RECOVERED_AFTER_S)
 
 
 def backoff_s(failures: int, *, cap_s: float = MAX_BACKOFF_S) -> float:

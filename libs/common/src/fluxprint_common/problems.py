@@ -188,6 +188,10 @@ def install(app: FastAPI, *, constraint_errors: ConstraintErrors) -> None:
         app.add_exception_handler(kind, database_error)
 
 
+#: Serialization failure, deadlock, lock not available: the same request succeeds a moment later.
+_AGAIN = frozenset({"40001", "40P01", "55P03"})
+
+
 def from_database(error: BaseException, constraint_errors: ConstraintErrors) -> ServiceError | None:
     """What a database error means to a client, or None where it is our own bug."""
     if isinstance(error, IntegrityError):
@@ -197,9 +201,9 @@ def from_database(error: BaseException, constraint_errors: ConstraintErrors) -> 
     if isinstance(error, DBAPIError):
         cause = getattr(error.orig, "__cause__", None)
         away = error.connection_invalidated or isinstance(error, InterfaceError | OperationalError)
-        # SQLSTATE classes: 08 connection, 53 resources, 57 operator intervention, 55P03 lock not available.
+        # SQLSTATE classes: 08 connection, 53 resources, 57 operator intervention.
         state = str(getattr(cause, "sqlstate", "") or "")
-        return DatabaseUnavailable() if away or state[:2] in {"08", "53", "57"} or state == "55P03" else None
+        return DatabaseUnavailable() if away or state[:2] in {"08", "53", "57"} or state in _AGAIN else None
     if isinstance(error, _AWAY):
         return DatabaseUnavailable()
     return None

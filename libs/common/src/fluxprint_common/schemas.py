@@ -1,12 +1,48 @@
 """Base classes of request and response bodies."""
 
+import math
 from datetime import UTC, datetime
 from typing import Annotated
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator
+
+MAX_DEPTH = 12
 
 
-class Input(BaseModel):
+def refuse_unstorable(value: object, depth: int = MAX_DEPTH) -> object:
+    """The value, unless it holds what PostgreSQL's text or JSON can't: a zero byte, half a surrogate pair, NaN.
+
+    Raises:
+        ValueError: also where it is nested deeper than `depth`.
+    """
+    if depth < 0:
+        raise ValueError(f"nested deeper than {MAX_DEPTH} levels")
+    match value:
+        case str():
+            if "\0" in value or any("\ud800" <= sign <= "\udfff" for sign in value):
+                raise ValueError("a text with a zero byte or half a surrogate pair")
+        case float() if not math.isfinite(value):
+            raise ValueError("a number that is not finite")
+        case dict():
+            for key, item in value.items():
+                refuse_unstorable(key, depth - 1)
+                refuse_unstorable(item, depth - 1)
+        case list():
+            for item in value:
+                refuse_unstorable(item, depth - 1)
+    return value
+
+
+class Received(BaseModel):
+    """What comes from outside and may be stored."""
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _storable(cls, value: object) -> object:
+        return refuse_unstorable(value)
+
+
+class Input(Received):
     """A request body: unknown fields are refused."""
 
     model_config = ConfigDict(extra="forbid", str_strip_whitespace=True, hide_input_in_errors=True)
@@ -19,7 +55,10 @@ class Output(BaseModel):
 
 
 def _in_utc(value: datetime) -> datetime:
-    return value.astimezone(UTC)
+    try:
+        return value.astimezone(UTC)
+    except OverflowError:
+        raise ValueError("a moment outside of the calendar") from None
 
 
 #: A moment as RFC 3339 in UTC, `2026-11-21T10:00:00Z`.

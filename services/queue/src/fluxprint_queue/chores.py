@@ -1,7 +1,5 @@
 """The queue's background chores: one small function each, run by the supervisor."""
 
-from collections.abc import Awaitable, Callable
-
 from fluxprint_common.database import Database
 from fluxprint_queue.attempts import repository as attempts
 from fluxprint_queue.attempts import service as attempt_rules
@@ -17,8 +15,7 @@ from fluxprint_queue.settings import QueueSettings
 
 BATCH = 100
 KEEP_EVENTS_DAYS = 90
-
-Chore = Callable[[], Awaitable[None]]
+PRUNE_BATCH = 10_000
 
 
 class Chores:
@@ -52,5 +49,8 @@ class Chores:
         """Forget what is older than its retention."""
         async with self._database.unit_of_work() as session:
             await idempotency.prune(session, keep_hours=KEEP_HOURS)
-            await events.prune(session, keep_days=KEEP_EVENTS_DAYS)
+        deleted = PRUNE_BATCH
+        while deleted == PRUNE_BATCH:
+            async with self._database.unit_of_work() as session:
+                deleted = await events.prune(session, keep_days=KEEP_EVENTS_DAYS, limit=PRUNE_BATCH)
         await self._storage.sweep()

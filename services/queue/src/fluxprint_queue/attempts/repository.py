@@ -1,4 +1,8 @@
-"""SQL of attempts. Locks are always taken in the order printer, job, attempt."""
+"""SQL of attempts.
+
+Locks are taken in the order printer, job, attempt, and as FOR NO KEY UPDATE: a row that refers to a locked one (a
+command to its printer) can be added meanwhile, so that its foreign key does not turn the order round.
+"""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -11,9 +15,11 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from fluxprint_common.ids import new_id
 from fluxprint_common.principal import Principal
 from fluxprint_queue.attempts.models import FENCE, Attempt, AttemptReport, states_sql
-from fluxprint_queue.attempts.states import LIVE, AttemptState, ReportKind
+from fluxprint_queue.attempts.states import FAULTS, LIVE, AttemptState, ReportKind
 from fluxprint_queue.files.models import File
-from fluxprint_queue.jobs.models import CLAIMABLE_SQL
+from fluxprint_queue.jobs.models import CLAIMABLE_SQL, Job
+
+_FAULTS_SQL = "({})".format(", ".join(sorted(repr(fault) for fault in FAULTS)))
 
 # One statement picks the best job for a printer and opens the attempt. The printer's row is locked, so claims for one
 # printer queue up; jobs that another printer is taking at this moment are skipped, not waited for.
@@ -24,14 +30,18 @@ _CLAIM = text(
         WHERE p.id = :printer_id AND p.bridge_id = :bridge_id AND p.organisation_id = :organisation_id
           AND p.deleted_at IS NULL AND p.enabled AND p.bed_state = 'clear'
           AND NOT EXISTS (SELECT FROM queue.attempt a WHERE a.printer_id = p.id AND a.state IN {states_sql(LIVE)})
-        FOR UPDATE
+        FOR NO KEY UPDATE
     ), chosen_job AS MATERIALIZED (
         SELECT j.id FROM queue.job j JOIN chosen_printer p ON p.organisation_id = j.organisation_id
         WHERE {CLAIMABLE_SQL.replace("state", "j.state").replace("copies_open", "j.copies_open")}
           AND (j.printer_id IS NULL OR j.printer_id = p.id)
+          -- What just failed on this printer is another printer's for a while: a sick one must not drain the queue.
+          AND NOT EXISTS (SELECT FROM queue.attempt a
+                           WHERE a.job_id = j.id AND a.printer_id = p.id AND a.state = 'released'
+                             AND a.reason IN {_FAULTS_SQL} AND a.ended_at > now() - make_interval(secs => :rest_s))
         ORDER BY j.priority DESC, j.id
         LIMIT 1
-        FOR UPDATE OF j SKIP LOCKED
+        FOR NO KEY UPDATE OF j SKIP LOCKED
     ), taken AS (
         UPDATE queue.job j SET copies_open = j.copies_open - 1 FROM chosen_job c WHERE j.id = c.id
         RETURNING j.id, j.organisation_id, j.copies
@@ -69,7 +79,7 @@ def of_bridge(principal: Principal) -> Select[Attempt]:
 
 
 async def claim(
-    session: AsyncSession, principal: Principal, printer_id: UUID, *, journal_id: UUID, lease_s: int
+    session: AsyncSession, principal: Principal, printer_id: UUID, *, journal_id: UUID, lease_s: int, rest_s: int
 ) -> UUID | None:
     """Open an attempt of the best job for an idle printer; None where there is nothing to do."""
     claimed: UUID | None = await session.scalar(
@@ -81,6 +91,7 @@ async def claim(
             "attempt_id": new_id(),
             "journal_id": journal_id,
             "lease_s": lease_s,
+            "rest_s": rest_s,
         },
     )
     return claimed
@@ -104,8 +115,6 @@ async def adopt(session: AsyncSession, principal: Principal, printer_id: UUID, *
 
 async def held(session: AsyncSession, principal: Principal, attempt_id: UUID, *, lock: bool = False) -> Held | None:
     """A bridge's attempt with its lease and file."""
-    from fluxprint_queue.jobs.models import Job  # noqa: PLC0415  (jobs and attempts know each other's tables)
-
     left = func.extract("epoch", Attempt.lease_expires_at - func.clock_timestamp())
     statement = (
         of_bridge(principal)
@@ -115,7 +124,9 @@ async def held(session: AsyncSession, principal: Principal, attempt_id: UUID, *,
         .where(Attempt.id == attempt_id)
         .execution_options(populate_existing=True)
     )
-    row = (await session.execute(statement.with_for_update(of=Attempt) if lock else statement)).one_or_none()
+    row = (
+        await session.execute(statement.with_for_update(of=Attempt, key_share=True) if lock else statement)
+    ).one_or_none()
     return Held(row[0], float(row[1]), row[2]) if row else None
 
 
@@ -129,14 +140,14 @@ async def find(session: AsyncSession, principal: Principal, attempt_id: UUID) ->
 
 async def locked(session: AsyncSession, attempt_id: UUID) -> Attempt:
     """The attempt as it is now, and stays until the transaction ends. Its job is locked already."""
-    statement = select(Attempt).where(Attempt.id == attempt_id).with_for_update()
+    statement = select(Attempt).where(Attempt.id == attempt_id).with_for_update(key_share=True)
     return (await session.scalars(statement.execution_options(populate_existing=True))).one()
 
 
 async def of_job(session: AsyncSession, job_id: UUID, states: Collection[AttemptState]) -> Sequence[Attempt]:
     """A job's attempts in some states, locked."""
     statement = select(Attempt).where(Attempt.job_id == job_id, Attempt.state.in_(sorted(states)))
-    return (await session.scalars(statement.order_by(Attempt.id).with_for_update())).all()
+    return (await session.scalars(statement.order_by(Attempt.id).with_for_update(key_share=True))).all()
 
 
 async def states_of_job(session: AsyncSession, job_id: UUID) -> set[AttemptState]:

@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Request
 
 from fluxprint_common.database import Reading, Session
 from fluxprint_common.openapi import problems
@@ -35,7 +35,12 @@ async def get_attempt(session: Reading, principal: Reader, attempt_id: AttemptId
     responses=problems(401, 403, 404, 409),
 )
 async def resolve_attempt(
-    session: Session, principal: Operator, attempt_id: AttemptId, body: AttemptResolve
+    request: Request, session: Session, principal: Operator, attempt_id: AttemptId, body: AttemptResolve
 ) -> Attempt:
-    """Say what became of a print whose outcome is unknown. The bed is confirmed separately."""
-    return Attempt.model_validate(await service.resolve(session, principal, attempt_id, body.outcome))
+    """Say what became of a print whose outcome is unknown, or whose bridge is gone for good.
+
+    The bed is confirmed separately.
+    """
+    return Attempt.model_validate(
+        await service.resolve(session, request.app.state.settings, principal, attempt_id, body.outcome)
+    )

@@ -23,16 +23,24 @@ from fluxprint_queue.attempts.errors import (
 from fluxprint_queue.attempts.models import Attempt
 from fluxprint_queue.attempts.repository import Held
 from fluxprint_queue.attempts.schemas import Resolution
-from fluxprint_queue.attempts.states import ENDED, REPORTED_STATE, TRANSITIONS, AttemptState, ReportKind
-from fluxprint_queue.commands import repository as commands
+from fluxprint_queue.attempts.states import (
+    ENDED,
+    FAULTS,
+    PERMITTED,
+    REPORTED_STATE,
+    TRANSITIONS,
+    AttemptState,
+    ReportKind,
+)
+from fluxprint_queue.commands import service as commands
 from fluxprint_queue.database import utc_now
 from fluxprint_queue.events import repository as events
 from fluxprint_queue.jobs import repository as jobs
 from fluxprint_queue.jobs import settlement
 from fluxprint_queue.jobs.models import Job
-from fluxprint_queue.jobs.states import CLAIMABLE, JobState
 from fluxprint_queue.printers import repository as printers
-from fluxprint_queue.printers.states import BedState
+from fluxprint_queue.printers.models import Printer
+from fluxprint_queue.printers.states import BedState, Connection
 from fluxprint_queue.settings import QueueSettings
 
 LEASE_LOST = "lease_expired"
@@ -94,7 +102,12 @@ async def claim(
         if not settings.enabled:
             return None
         attempt_id = await repository.claim(
-            session, principal, printer_id, journal_id=journal_id, lease_s=settings.lease_s
+            session,
+            principal,
+            printer_id,
+            journal_id=journal_id,
+            lease_s=settings.lease_s,
+            rest_s=settings.fault_rest_s,
         )
         if attempt_id is None:
             return None
@@ -152,14 +165,12 @@ async def permit(
         raise JournalMismatch
     if job.cancel_requested_at is not None or job.failed_at is not None:
         raise JobCancelled
-    if not settings.enabled:
-        raise PrintingDisabled
     if attempt.state == AttemptState.STARTING:
         return attempt  # the journal that holds the permit knows that start was never pressed
+    if not settings.enabled:
+        raise PrintingDisabled
     if held.lease_left_s <= 0:
         raise LeaseExpired
-    if JobState(job.state) not in CLAIMABLE:
-        raise JobCancelled(f"The job is {job.state}.")
     if not printer.enabled:
         raise PrinterDisabled
     if printer.bed_state != BedState.CLEAR:
@@ -195,23 +206,29 @@ async def report(
     move(session, attempt, target, reason=report.reason, detail=report.detail)
     if report.evidence:
         attempt.evidence = report.evidence
-    await _after_move(session, settings, job, attempt, fault=report.kind is ReportKind.RELEASED)
+    await _after_move(session, settings, job, attempt)
     return attempt
 
 
-async def resolve(session: AsyncSession, principal: Principal, attempt_id: UUID, outcome: Resolution) -> Attempt:
-    """A person says what became of an attempt that nobody can tell about.
+async def resolve(
+    session: AsyncSession, settings: QueueSettings, principal: Principal, attempt_id: UUID, outcome: Resolution
+) -> Attempt:
+    """A person says what became of an attempt: its outcome is unknown, or its bridge is gone.
 
     Raises:
-        AttemptNotFound. TransitionRefused: the attempt's outcome is known, or it still runs.
+        AttemptNotFound. TransitionRefused: the attempt's outcome is known, or its bridge will tell.
     """
     found = await repository.find(session, principal, attempt_id)
     if found is None:
         raise AttemptNotFound
+    printer = await printers.find(session, principal, found.printer_id, lock=True)
     job = await jobs.locked(session, found.job_id)
     attempt = await repository.locked(session, attempt_id)
-    if attempt.state != AttemptState.UNKNOWN:
-        raise TransitionRefused(f"The attempt is {attempt.state}; only an unknown outcome is resolved by a person.")
+    if attempt.state != AttemptState.UNKNOWN and not _is_abandoned(attempt, printer, settings):
+        raise TransitionRefused(
+            f"The attempt is {attempt.state}. A person resolves one whose outcome is unknown, or whose printer has "
+            "been offline for longer than a permit is valid."
+        )
     by = show("user", principal.subject)
     match outcome:
         case Resolution.PRINTED:
@@ -222,6 +239,8 @@ async def resolve(session: AsyncSession, principal: Principal, attempt_id: UUID,
             move(session, attempt, AttemptState.FAILED, reason="resolved_drop", detail=f"Dropped by {by}.")
     attempt.resolved_by = principal.subject
     settlement.count(job, attempt, requeue=outcome is Resolution.FAILED_REQUEUE)
+    await commands.end_of_attempt(session, attempt.id, cancelled=False)
+    await cancel_claims(session, job)
     await settlement.settle(session, job)
     return attempt
 
@@ -233,21 +252,39 @@ async def release_expired(session: AsyncSession, settings: QueueSettings, attemp
     left = await repository.lease_left_s(session, attempt_id)
     if attempt.state == AttemptState.CLAIMED and left <= 0:
         move(session, attempt, AttemptState.RELEASED, reason=LEASE_LOST, detail="The bridge went silent.")
-        await _after_move(session, settings, job, attempt, fault=False)
+        await _after_move(session, settings, job, attempt)
 
 
-async def _after_move(
-    session: AsyncSession, settings: QueueSettings, job: Job, attempt: Attempt, *, fault: bool
-) -> None:
+async def _after_move(session: AsyncSession, settings: QueueSettings, job: Job, attempt: Attempt) -> None:
     """What an attempt's new state means for its commands and its job."""
     if AttemptState(attempt.state) in ENDED:
         await commands.end_of_attempt(session, attempt.id, cancelled=attempt.state == AttemptState.CANCELLED)
     settlement.count(job, attempt, requeue=False)
-    if fault and attempt.state == AttemptState.RELEASED:
+    if attempt.state == AttemptState.RELEASED and attempt.reason in FAULTS:
         job.releases += 1
         if job.releases >= settings.max_releases:
-            settlement.give_up(job, reason=attempt.reason or "released", detail=attempt.detail)
+            settlement.give_up(job, reason=attempt.reason, detail=attempt.detail)
+    await cancel_claims(session, job)
     await settlement.settle(session, job)
+
+
+async def cancel_claims(session: AsyncSession, job: Job) -> None:
+    """End what was claimed of a job that is being ended: no permit would be given, and the printers are wanted."""
+    if job.cancel_requested_at is None and job.failed_at is None:
+        return
+    for attempt in await repository.of_job(session, job.id, {AttemptState.CLAIMED}):
+        move(session, attempt, AttemptState.CANCELLED, reason="job_ended", detail=None)
+
+
+def _is_abandoned(attempt: Attempt, printer: Printer | None, settings: QueueSettings) -> bool:
+    """Whether a permitted attempt's bridge has been silent for so long that it can't press start any more."""
+    if AttemptState(attempt.state) not in PERMITTED:
+        return False
+    if printer is None:  # deleted, or of a bridge that is gone
+        return True
+    heard_at = max(moment for moment in (attempt.permitted_at, printer.last_seen_at) if moment is not None)
+    silent_s = (utc_now() - heard_at).total_seconds()
+    return printer.connection == Connection.OFFLINE and silent_s > 2 * settings.permit_valid_s
 
 
 def _check_holder(held: Held, fence: int) -> None:

@@ -52,6 +52,9 @@ LIVE = frozenset(TRANSITIONS) - ENDED
 #: After the permit only a report or a person ends an attempt: the part may be on the bed.
 PERMITTED = LIVE - {AttemptState.CLAIMED}
 
+#: Reasons of a release that lie in the printer or the file: after some of them the job is given up.
+FAULTS = frozenset({"transfer_failed", "file_rejected", "start_refused", "octoprint_refused", "bridge_storage_failed"})
+
 REPORTED_STATE: MappingProxyType[ReportKind, AttemptState] = MappingProxyType(
     {
         ReportKind.STARTED: _S.PRINTING,

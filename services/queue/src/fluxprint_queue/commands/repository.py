@@ -27,7 +27,7 @@ async def find_of_bridge(session: AsyncSession, principal: Principal, command_id
     """A command for an attempt of this bridge, locked."""
     statement = readable(principal).join(Attempt, Attempt.id == Command.attempt_id)
     statement = statement.where(Command.id == command_id, Attempt.bridge_id == principal.subject)
-    return await session.scalar(statement.with_for_update(of=Command))
+    return await session.scalar(statement.with_for_update(of=Command, key_share=True))
 
 
 async def pending(session: AsyncSession, attempt_id: UUID, kind: CommandKind) -> Command | None:
@@ -56,15 +56,10 @@ async def pending_of_printer(
     return [(row[0], int(row[1])) for row in rows]
 
 
-async def end_of_attempt(session: AsyncSession, attempt_id: UUID, *, cancelled: bool) -> None:
-    """The attempt ended: what still waits for it has succeeded (a cancel of a cancelled one) or come too late."""
-    of_attempt = update(Command).where(Command.attempt_id == attempt_id, _PENDING)
-    if cancelled:
-        done = of_attempt.where(Command.kind == CommandKind.CANCEL)
-        await session.execute(done.values(state=CommandState.SUCCEEDED, ended_at=func.now()))
-    await session.execute(
-        of_attempt.values(state=CommandState.FAILED, detail="The print ended first.", ended_at=func.now())
-    )
+async def pending_of_attempt(session: AsyncSession, attempt_id: UUID) -> Sequence[Command]:
+    """What waits for an attempt, locked."""
+    statement = select(Command).where(Command.attempt_id == attempt_id, _PENDING).order_by(Command.id)
+    return (await session.scalars(statement.with_for_update(key_share=True))).all()
 
 
 async def expire(session: AsyncSession) -> Sequence[Command]:

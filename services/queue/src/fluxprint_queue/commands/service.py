@@ -61,6 +61,16 @@ async def finish(
         note(session, command, str(state))
 
 
+async def end_of_attempt(session: AsyncSession, attempt_id: UUID, *, cancelled: bool) -> None:
+    """The attempt ended: what still waits for it has succeeded (a cancel of a cancelled one) or come too late."""
+    for command in await repository.pending_of_attempt(session, attempt_id):
+        done = cancelled and command.kind == CommandKind.CANCEL
+        command.state = CommandState.SUCCEEDED if done else CommandState.FAILED
+        command.detail = None if done else "The print ended first."
+        command.ended_at = utc_now()
+        note(session, command, str(command.state))
+
+
 async def expire(session: AsyncSession) -> None:
     """End what nobody carried out in time."""
     for command in await repository.expire(session):

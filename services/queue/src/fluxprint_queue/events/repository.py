@@ -13,7 +13,7 @@ from sqlalchemy import func, insert, select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Session as SyncSession
 
-from fluxprint_common.database import ReadSession, after_commit
+from fluxprint_common.database import ReadSession, after_commit, rows_affected
 from fluxprint_common.events import Event
 from fluxprint_common.ids import new_id
 from fluxprint_queue.events.models import EventRow
@@ -102,13 +102,13 @@ async def oldest_sequence(session: ReadSession) -> int:
     return int(await session.scalar(select(func.coalesce(func.min(EventRow.sequence), 0))) or 0)
 
 
-async def prune(session: AsyncSession, *, keep_days: int, limit: int = 10_000) -> None:
-    """Delete some of the events that are older than the retention."""
+async def prune(session: AsyncSession, *, keep_days: int, limit: int) -> int:
+    """Delete up to `limit` of the events that are older than the retention; how many there were."""
     old = text(
         "DELETE FROM queue.event WHERE sequence IN (SELECT sequence FROM queue.event"
         " WHERE created_at < now() - make_interval(days => :days) ORDER BY sequence LIMIT :limit)"
     )
-    await session.execute(old, {"days": keep_days, "limit": limit})
+    return rows_affected(await session.execute(old, {"days": keep_days, "limit": limit}))
 
 
 def _feed_event(row: EventRow) -> FeedEvent:

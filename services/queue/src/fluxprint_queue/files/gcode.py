@@ -16,7 +16,7 @@ _MAX_BLOCKS = 20
 
 _COMMAND = re.compile(
     r"[ \t]*(N\d+[ \t]+)?([GMTD]\d+(\.\d+)?([\s*;(]|$)"  # Marlin, RepRap
-    r"|[A-Z][A-Z0-9_]*_[A-Z0-9_]*(\s|$)"  # Klipper macros: START_PRINT EXTRUDER=210
+    r"|[A-Z][A-Z0-9]*+_[A-Z0-9_]*+(\s|$)"  # Klipper macros: START_PRINT EXTRUDER=210
     r"|@\w+)"  # OctoPrint's @ commands
 )
 _MOVE = re.compile(r"^[ \t]*(N\d+[ \t]+)?G([0-3]|28)([ \t;(]|$)", re.MULTILINE)

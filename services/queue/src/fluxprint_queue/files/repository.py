@@ -71,6 +71,14 @@ async def add(session: AsyncSession, file: File, pictures: Sequence[Picture]) ->
     await session.flush()
 
 
+async def bytes_kept(session: AsyncSession, organisation_id: UUID) -> int:
+    """How much an organisation's files hold, each counted whole."""
+    kept = select(func.coalesce(func.sum(File.size_bytes), 0))
+    return int(
+        await session.scalar(kept.where(File.organisation_id == organisation_id, File.deleted_at.is_(None))) or 0
+    )
+
+
 async def has_open_jobs(session: AsyncSession, file_id: UUID) -> bool:
     """Whether a job that has not ended needs the file."""
     ended = [str(state) for state in ENDED]

@@ -65,7 +65,7 @@ class DownloadResponse(FileResponse):
     summary="Upload a file",
     status_code=201,
     response_model=File,
-    responses=problems(401, 403, 413, 415),
+    responses=problems(401, 403, 409, 413, 415, 507),
     openapi_extra=_UPLOAD_BODY,
     dependencies=[limit_by_subject("uploads", "limit_uploads")],
 )
@@ -80,7 +80,9 @@ async def upload_file(request: Request, response: Response, principal: Writer) -
     database: Database = request.app.state.database
     async with storage.staging() as staged:
         received = await upload.receive(request, staged, max_bytes=settings.max_file_bytes)
-        file, pictures = await service.store(database, storage, principal, staged, received)
+        file, pictures = await service.store(
+            database, storage, principal, staged, received, quota_bytes=settings.storage_bytes
+        )
     response.headers["Location"] = f"/api/v1/files/file_{file.id.hex}"
     return _shown(file, [Thumbnail(**vars(picture), file_id=file.id) for picture in pictures])
 

@@ -28,6 +28,12 @@ class FileInUse(Conflict):
     code = "file_in_use"
 
 
+class QuotaExceeded(Conflict):
+    """Your organisation keeps as many bytes in files as it may; delete some first"""
+
+    code = "storage_quota_exceeded"
+
+
 class ChecksumMismatch(Invalid):
     """The bytes that arrived are not the ones that were announced; send the file again"""
 
@@ -35,7 +41,13 @@ class ChecksumMismatch(Invalid):
 
 
 async def store(
-    database: Database, storage: LocalStorage, principal: Principal, staged: StagedFile, upload: Upload
+    database: Database,
+    storage: LocalStorage,
+    principal: Principal,
+    staged: StagedFile,
+    upload: Upload,
+    *,
+    quota_bytes: int,
 ) -> tuple[File, list[slicing.Picture]]:
     """Check a received file and keep it.
 
@@ -43,7 +55,7 @@ async def store(
     a failed commit leaves at most unreferenced content, which the next upload of the same bytes adopts.
 
     Raises:
-        NameInvalid, FileEmpty, NotGcode, GcodeTruncated, ChecksumMismatch, StorageFull
+        NameInvalid, FileEmpty, NotGcode, GcodeTruncated, ChecksumMismatch, QuotaExceeded, StorageFull
     """
     name, extension = names.normalise(upload.file_name)
     sha256 = await staged.finish()
@@ -63,6 +75,8 @@ async def store(
         uploaded_by=principal.subject,
     )
     async with database.unit_of_work() as session:
+        if await repository.bytes_kept(session, principal.organisation_id) + file.size_bytes > quota_bytes:
+            raise QuotaExceeded
         await repository.add(session, file, pictures)
         await storage.keep(staged, sha256)
         events.append(

@@ -5,6 +5,7 @@ Everything here is a claim of the file, for people to read; nothing in it decide
 
 import base64
 import binascii
+import math
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -24,10 +25,11 @@ _GENERATOR = re.compile(
     r"(PrusaSlicer|SuperSlicer|OrcaSlicer|BambuStudio|Cura|Slic3r)(?:_SteamEngine)?[ -]v?(\S+)",
     re.MULTILINE | re.IGNORECASE,
 )
-_SETTING = re.compile(r"^;[ \t]*([A-Za-z][A-Za-z0-9 _.()\[\]]{0,60}?)[ \t]*[=:][ \t]*(.{0,2000})$", re.MULTILINE)
-_DURATION = re.compile(r"(\d+)\s*([dhms])")
+_MAX_KEY = 60
+_MAX_VALUE = 2000
+_DURATION = re.compile(r"(\d{1,9})[ \t]?([dhms])")
 _SECONDS = {"d": 86400, "h": 3600, "m": 60, "s": 1}
-_TEMPERATURE = re.compile(r"^[ \t]*M(104|109|140|190)[ \t]+S(\d+(?:\.\d+)?)", re.MULTILINE)
+_TEMPERATURE = re.compile(r"^[ \t]*M(104|109|140|190)[ \t]+S(\d{1,6}(?:\.\d{1,6})?)", re.MULTILINE)
 _THUMBNAIL_BEGIN = re.compile(r"; thumbnail(?:_(?:JPG|QOI|PNG))? begin (\d{1,4})[x ](\d{1,4}) \d+")
 _THUMBNAIL_END = "; thumbnail"
 _MAGIC = {b"\x89PNG\r\n\x1a\n": "image/png", b"\xff\xd8\xff": "image/jpeg", b"qoif": "image/qoi"}
@@ -63,7 +65,7 @@ def read(excerpt: Excerpt) -> Slicing:
     """The slicer's claims. Never fails: what can't be read is null."""
     settings: dict[str, str] = {}
     for part in (excerpt.tail, excerpt.head):  # the head's own words win: Cura repeats settings as JSON at the end
-        settings |= {key.strip().lower(): value.strip() for key, value in _SETTING.findall(part)}
+        settings |= dict(_settings(part))
     generator = _GENERATOR.search(excerpt.head) or _GENERATOR.search(excerpt.tail)
     temperatures = {
         code: float(value) for code, value in reversed(_TEMPERATURE.findall(excerpt.head)) if float(value) > 0
@@ -86,6 +88,17 @@ def read(excerpt: Excerpt) -> Slicing:
         nozzle_temperature_c=temperatures.get("109") or temperatures.get("104"),
         bed_temperature_c=temperatures.get("190") or temperatures.get("140"),
     )
+
+
+def _settings(text: str) -> Iterator[tuple[str, str]]:
+    """`; key = value` and `;KEY:value`, by plain search: what people upload may be made to be slow to match."""
+    for line in text.splitlines():
+        if not line.startswith(";"):
+            continue
+        words = line[1 : _MAX_KEY + _MAX_VALUE]
+        ends = [end for end in (words.find("="), words.find(":")) if end > 0]
+        if ends and min(ends) <= _MAX_KEY:
+            yield words[: min(ends)].strip().lower(), words[min(ends) + 1 :].strip()
 
 
 def pictures(excerpt: Excerpt) -> list[Picture]:
@@ -137,10 +150,11 @@ def _text(value: str | None) -> str | None:
 
 def _number(value: str | None, *, summed: bool = False) -> float | None:
     """The first number of a list, or its sum: several extruders write `1.2, 3.4`."""
-    numbers = [float(digits) for digits in re.findall(r"\d+(?:\.\d+)?", value or "")[:20]]
+    numbers = [float(digits) for digits in re.findall(r"\d{1,15}(?:\.\d{1,15})?", value or "")[:20]]
     if not numbers:
         return None
-    return round(sum(numbers) if summed else numbers[0], 6)
+    number = round(sum(numbers) if summed else numbers[0], 6)
+    return number if math.isfinite(number) else None
 
 
 def _duration(settings: dict[str, str]) -> int | None:

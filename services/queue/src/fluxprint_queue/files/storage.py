@@ -10,7 +10,7 @@ import os
 import tempfile
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 from fluxprint_common.problems import ServiceError
@@ -125,5 +125,6 @@ class LocalStorage:
 
     def _sweep(self) -> None:
         for left in self._staging.iterdir():
-            if time.time() - left.stat().st_mtime > STAGING_MAX_AGE_S:
-                left.unlink(missing_ok=True)
+            with suppress(FileNotFoundError):  # an upload that ends at this moment
+                if time.time() - left.stat().st_mtime > STAGING_MAX_AGE_S:
+                    left.unlink()

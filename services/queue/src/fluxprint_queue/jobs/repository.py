@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 from uuid import UUID
 
-from sqlalchemy import Select, select
+from sqlalchemy import Select, exists, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from fluxprint_common.principal import Principal
 from fluxprint_queue.jobs.models import Job
-from fluxprint_queue.jobs.states import JobState
+from fluxprint_queue.jobs.states import ENDED, JobState
 
 
 def readable(principal: Principal) -> Select[Job]:
@@ -19,13 +19,21 @@ def readable(principal: Principal) -> Select[Job]:
 
 async def find(session: AsyncSession, principal: Principal, job_id: UUID, *, lock: bool = False) -> Job | None:
     statement = readable(principal).where(Job.id == job_id)
-    return await session.scalar(statement.with_for_update() if lock else statement)
+    return await session.scalar(statement.with_for_update(key_share=True) if lock else statement)
 
 
 async def locked(session: AsyncSession, job_id: UUID) -> Job:
     """A job as it is now, and stays until the transaction ends."""
-    statement = select(Job).where(Job.id == job_id).with_for_update().execution_options(populate_existing=True)
+    statement = (
+        select(Job).where(Job.id == job_id).with_for_update(key_share=True).execution_options(populate_existing=True)
+    )
     return (await session.scalars(statement)).one()
+
+
+async def wait_for_printer(session: AsyncSession, printer_id: UUID) -> bool:
+    """Whether a job that has not ended may print on this printer only."""
+    ended = [str(state) for state in ENDED]
+    return bool(await session.scalar(select(exists().where(Job.printer_id == printer_id, Job.state.not_in(ended)))))
 
 
 async def list_page(

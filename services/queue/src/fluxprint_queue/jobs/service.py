@@ -90,19 +90,19 @@ async def get(session: AsyncSession, principal: Principal, job_id: UUID, *, lock
 
 
 async def cancel(session: AsyncSession, principal: Principal, job_id: UUID) -> Job:
-    """Stop a job: at once where nothing prints yet, else through the bridge. Repeating it changes nothing.
+    """Stop a job: at once where nothing prints yet, else through the bridge. Repeating it does no harm.
 
     Raises:
         JobNotFound, JobEnded
     """
     job = await get(session, principal, job_id, lock=True)
-    if job.state == JobState.CANCELLED or job.cancel_requested_at is not None:
+    if job.state == JobState.CANCELLED:
         return job
     if JobState(job.state) in ENDED:
         raise JobEnded(f"The job is {job.state}.")
     settlement.request_cancel(job)
-    for attempt in await attempts.of_job(session, job.id, {AttemptState.CLAIMED}):
-        attempt_rules.move(session, attempt, AttemptState.CANCELLED, reason="cancelled", detail=None)
+    await attempt_rules.cancel_claims(session, job)
+    # Asked again, it is ordered again where the first order was not carried out.
     for attempt in await attempts.of_job(session, job.id, PERMITTED - {AttemptState.UNKNOWN}):
         await commands.give(session, attempt, CommandKind.CANCEL, principal, deadline_s=commands.CANCEL_DEADLINE_S)
     await settlement.settle(session, job)

@@ -23,14 +23,14 @@ def of_bridge(principal: Principal) -> Select[Printer]:
 
 async def find(session: AsyncSession, principal: Principal, printer_id: UUID, *, lock: bool = False) -> Printer | None:
     statement = readable(principal).where(Printer.id == printer_id)
-    return await session.scalar(statement.with_for_update() if lock else statement)
+    return await session.scalar(statement.with_for_update(key_share=True) if lock else statement)
 
 
 async def find_of_bridge(
     session: AsyncSession, principal: Principal, printer_id: UUID, *, lock: bool = False
 ) -> Printer | None:
     statement = of_bridge(principal).where(Printer.id == printer_id)
-    return await session.scalar(statement.with_for_update() if lock else statement)
+    return await session.scalar(statement.with_for_update(key_share=True) if lock else statement)
 
 
 async def list_page(
@@ -81,7 +81,9 @@ async def save_telemetry(
 ) -> Printer | None:
     """Keep the newest telemetry; the printer where its connection changed by it."""
     before = await session.scalar(
-        select(Printer.connection).where(Printer.id == printer_id, Printer.deleted_at.is_(None)).with_for_update()
+        select(Printer.connection)
+        .where(Printer.id == printer_id, Printer.deleted_at.is_(None))
+        .with_for_update(key_share=True)
     )
     if before is None:
         return None

@@ -71,7 +71,10 @@ async def update_printer(
     body: Annotated[PrinterUpdate, Body(media_type="application/merge-patch+json")],
     if_match: Annotated[str | None, Header(max_length=60, description="The ETag that you read.")] = None,
 ) -> Printer:
-    """Rename a printer, or take it out of service."""
+    """Rename a printer, move it to another bridge, or take it out of service."""
+    if body.bridge_id is not None:
+        directory: BridgeDirectory = request.app.state.bridge_directory
+        await directory.check(body.bridge_id, request.headers["authorization"])
     printer = await service.change(session, principal, printer_id, body, if_match=if_match)
     response.headers["ETag"] = service.etag(printer)
     return _shown(request, printer)
@@ -85,7 +88,7 @@ async def update_printer(
     responses=problems(401, 403, 404, 409),
 )
 async def delete_printer(session: Session, principal: Manager, printer_id: PrinterId) -> Response:
-    """Remove a printer that prints nothing."""
+    """Remove a printer that prints nothing and that no job waits for."""
     await service.remove(session, principal, printer_id)
     return Response(status_code=204)
 
@@ -100,7 +103,7 @@ async def confirm_bed_cleared(
     request: Request, session: Session, principal: Operator, printer_id: PrinterId, body: BedCleared
 ) -> Printer:
     """Confirm that the part is off and the bed is clear: the next print may start."""
-    printer = await service.bed_cleared(session, principal, printer_id, body.attempt_id)
+    printer = await service.bed_cleared(session, principal, printer_id, body)
     return _shown(request, printer)
 
 

@@ -27,13 +27,17 @@ class PrinterUpdate(Input):
     name: Name | None = None
     model: Model | None = None
     enabled: bool | None = Field(None, description="false: no new print starts; one that runs goes on.")
+    bridge_id: BridgeId | None = Field(
+        None, description="Another bridge reaches it from now on; only while nothing prints."
+    )
 
 
 class BedCleared(Input):
     """Which print was taken off. A confirmation for one print never clears the bed of a later one."""
 
-    attempt_id: AttemptId | None = Field(
-        None, description="As `bed.attempt_id` of the printer says; absent where that is null."
+    attempt_id: AttemptId | None = Field(None, description="As `bed.attempt_id` of the printer says.")
+    changed_at: Timestamp | None = Field(
+        None, description="As `bed.changed_at` says; needed where `bed.attempt_id` is null."
     )
 
 

@@ -10,9 +10,10 @@ from fluxprint_common.problems import Conflict, NotFound, ServiceError
 from fluxprint_queue.attempts import repository as attempts
 from fluxprint_queue.attempts.states import LIVE, PERMITTED
 from fluxprint_queue.events import repository as events
+from fluxprint_queue.jobs import repository as jobs
 from fluxprint_queue.printers import repository
 from fluxprint_queue.printers.models import Printer
-from fluxprint_queue.printers.schemas import PrinterCreate, PrinterUpdate
+from fluxprint_queue.printers.schemas import BedCleared, PrinterCreate, PrinterUpdate
 from fluxprint_queue.printers.states import BedState
 
 
@@ -32,6 +33,12 @@ class PrinterBusy(Conflict):
     """The printer has a print that has not ended"""
 
     code = "printer_busy"
+
+
+class PrinterWanted(Conflict):
+    """Jobs wait for this very printer; cancel them first"""
+
+    code = "printer_has_jobs"
 
 
 class BedChanged(Conflict):
@@ -97,13 +104,19 @@ def etag(printer: Printer) -> str:
 async def change(
     session: AsyncSession, principal: Principal, printer_id: UUID, body: PrinterUpdate, *, if_match: str | None
 ) -> Printer:
-    """Change name, model or whether it takes work. Raises: PrinterNotFound, VersionMissing, VersionStale"""
+    """Change name, model, bridge, or whether it takes work.
+
+    Raises:
+        PrinterNotFound, VersionMissing, VersionStale. PrinterBusy: its bridge is needed for a print.
+    """
     if if_match is None:
         raise VersionMissing
     printer = await get(session, principal, printer_id, lock=True)
     if if_match != etag(printer):
         raise VersionStale
-    changes = body.model_dump(exclude_unset=True)
+    changes = {name: getattr(body, name) for name in body.model_fields_set}
+    if body.bridge_id not in (None, printer.bridge_id) and await attempts.live_on_printer(session, printer.id, LIVE):
+        raise PrinterBusy("A printer changes its bridge only while it has no print that has not ended.")
     for name, value in changes.items():
         if value is not None or name == "model":  # only the model can be cleared
             setattr(printer, name, value)
@@ -114,25 +127,31 @@ async def change(
 
 
 async def remove(session: AsyncSession, principal: Principal, printer_id: UUID) -> None:
-    """Delete a printer that prints nothing. Raises: PrinterNotFound, PrinterBusy"""
+    """Delete a printer that prints nothing and that no job waits for.
+
+    Raises:
+        PrinterNotFound, PrinterBusy, PrinterWanted
+    """
     printer = await get(session, principal, printer_id, lock=True)
     if await attempts.live_on_printer(session, printer.id, LIVE):
         raise PrinterBusy
+    if await jobs.wait_for_printer(session, printer.id):
+        raise PrinterWanted
     await repository.mark_deleted(session, printer.id)
     note(session, printer, "deleted")
 
 
-async def bed_cleared(
-    session: AsyncSession, principal: Principal, printer_id: UUID, attempt_id: UUID | None
-) -> Printer:
+async def bed_cleared(session: AsyncSession, principal: Principal, printer_id: UUID, body: BedCleared) -> Printer:
     """A person has taken the part off and looked.
 
     Raises:
         PrinterNotFound. BedChanged: another print occupies the bed. PrinterBusy: a print may still be running.
     """
     printer = await get(session, principal, printer_id, lock=True)
-    if printer.bed_attempt_id != attempt_id:
+    if printer.bed_attempt_id != body.attempt_id:
         raise BedChanged
+    if (body.changed_at or body.attempt_id is None) and body.changed_at != printer.bed_changed_at:
+        raise BedChanged("Say bed.changed_at as the printer shows it now: something may have been printed since.")
     if await attempts.live_on_printer(session, printer.id, PERMITTED):
         raise PrinterBusy("A print on this printer has not ended; its outcome comes first.")
     if printer.bed_state != BedState.CLEAR:
@@ -147,6 +166,7 @@ async def foreign_print(session: AsyncSession, principal: Principal, printer_id:
     printer = await repository.find_of_bridge(session, principal, printer_id, lock=True)
     if printer is None:
         raise PrinterNotFound
-    if printer.bed_state == BedState.CLEAR:
+    if not await attempts.live_on_printer(session, printer.id, PERMITTED):
+        # Also on an occupied bed: a confirmation for what lay there before must not clear this.
         await repository.set_bed(session, printer.id, BedState.OCCUPIED, None)
         note(session, printer, "bed_occupied", file_name=file_name)

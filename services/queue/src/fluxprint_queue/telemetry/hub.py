@@ -6,16 +6,19 @@ database says it belongs to.
 
 import asyncio
 from collections.abc import Iterable
+from datetime import timedelta
 from uuid import UUID
 
 from pydantic import TypeAdapter, ValidationError
 from redis.asyncio import Redis
+from sqlalchemy.exc import DBAPIError
 
 from fluxprint_common import doorbell
 from fluxprint_common.database import Database
 from fluxprint_common.doorbell import Message, Publisher
 from fluxprint_common.ids import BridgeId, show
 from fluxprint_common.logs import get_logger
+from fluxprint_common.problems import from_database
 from fluxprint_queue.events.feed import Feed
 from fluxprint_queue.printers import repository as printers
 from fluxprint_queue.printers import service as printer_rules
@@ -25,6 +28,7 @@ log = get_logger(__name__)
 
 CHANNEL = "fluxprint:telemetry:"
 SAVE_EVERY_S = 5.0
+CLOCK_JUMP = timedelta(seconds=10)
 OWNERS_KEPT = 10_000
 _BRIDGE: TypeAdapter[UUID] = TypeAdapter(BridgeId)
 
@@ -37,7 +41,7 @@ class TelemetryHub:
         self._publisher = publisher
         self._feed = feed
         self._newest: dict[UUID, Telemetry] = {}
-        self._owners: dict[UUID, tuple[UUID, UUID]] = {}
+        self._owners: dict[UUID, tuple[UUID, UUID] | None] = {}
         self._unsaved: set[UUID] = set()
         self._urgent = asyncio.Event()
 
@@ -60,8 +64,8 @@ class TelemetryHub:
             log.warning("telemetry_of_foreign_printer", bridge_id=str(bridge_id), printer_id=str(parsed.printer_id))
             return
         before = self._newest.get(parsed.printer_id)
-        if before is not None and parsed.data.at <= before.at:
-            return
+        if before is not None and timedelta(0) <= before.at - parsed.data.at < CLOCK_JUMP:
+            return  # late or repeated; one that is much older is a clock that was set right
         self._newest[parsed.printer_id] = parsed.data
         self._unsaved.add(parsed.printer_id)
         if before is None or (before.connection, before.state) != (parsed.data.connection, parsed.data.state):
@@ -100,13 +104,19 @@ class TelemetryHub:
 
     async def _save(self, printer_ids: Iterable[UUID]) -> None:
         for printer_id in sorted(printer_ids):
-            telemetry = self._newest[printer_id]
-            async with self._database.unit_of_work() as session:
-                changed = await printers.save_telemetry(
-                    session, printer_id, telemetry.connection, telemetry.model_dump(mode="json")
-                )
-                if changed is not None:
-                    printer_rules.note(session, changed, "connection_changed", connection=telemetry.connection)
+            try:
+                await self._save_one(printer_id, self._newest[printer_id])
+            except DBAPIError as error:
+                if from_database(error, {}) is not None:
+                    raise  # the database is away: all of them wait
+                log.exception("telemetry_not_saved", printer_id=show("printer", printer_id))
+
+    async def _save_one(self, printer_id: UUID, telemetry: Telemetry) -> None:
+        async with self._database.unit_of_work() as session:
+            data = telemetry.model_dump(mode="json")
+            changed = await printers.save_telemetry(session, printer_id, telemetry.connection, data)
+            if changed is not None:
+                printer_rules.note(session, changed, "connection_changed", connection=telemetry.connection)
 
     async def _owner(self, printer_id: UUID) -> tuple[UUID, UUID] | None:
         if printer_id not in self._owners:
@@ -114,5 +124,5 @@ class TelemetryHub:
                 found = await printers.owners(session, [printer_id])
             if len(self._owners) >= OWNERS_KEPT:
                 self._owners.clear()
-            self._owners |= found
-        return self._owners.get(printer_id)
+            self._owners[printer_id] = found.get(printer_id)
+        return self._owners[printer_id]

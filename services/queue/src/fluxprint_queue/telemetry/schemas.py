@@ -5,7 +5,7 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field
 
 from fluxprint_common.ids import PrinterId
-from fluxprint_common.schemas import Timestamp
+from fluxprint_common.schemas import Received, Timestamp
 from fluxprint_queue.ids import AttemptId
 from fluxprint_queue.printers.states import Connection
 
@@ -19,7 +19,7 @@ class Temperature(BaseModel):
     target: Celsius | None
 
 
-class Telemetry(BaseModel):
+class Telemetry(Received):
     """The newest state of a printer; later fields may be added."""
 
     model_config = ConfigDict(extra="ignore")
@@ -36,7 +36,7 @@ class Telemetry(BaseModel):
     error: str | None = Field(max_length=500)
 
 
-class TelemetryMessage(BaseModel):
+class TelemetryMessage(Received):
     """A telemetry message of the link."""
 
     printer_id: PrinterId
