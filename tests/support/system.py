@@ -123,9 +123,12 @@ class Workshop:
         return BridgeProcess(
             self.folder,
             cloud_url=self.system.url,
-            octoprint_url=self.octoprint.url,
-            key=self.octoprint.keys.bridge,
-            settings={"BRIDGE_AUTH_TOKEN": self._bridge_token, **settings},
+            settings={
+                "BRIDGE_AUTH_TOKEN": self._bridge_token,
+                "OCTOPRINT_URL": self.octoprint.url,
+                "OCTOPRINT_API_KEY": self.octoprint.keys.bridge,
+                **settings,
+            },
         )
 
     async def send(self, method: str, path: str, **more: Any) -> Json:
