@@ -51,6 +51,8 @@ class DataFolder:
     def lock(self, url: str) -> Iterator[None]:
         """Own the folder until the block or the process ends. Raises `AlreadyRunning`."""
         self.path.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with contextlib.suppress(PermissionError):  # one that was there before may be open to others
+            self.path.chmod(0o700)
         with (self.path / "lock").open("a+") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
