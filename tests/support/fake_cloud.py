@@ -161,6 +161,10 @@ class FakeCloud:
                 f"{attempt.state} ({attempt.reason}: {attempt.detail}), not {states}; calls: {self.calls[-20:]}"
             ) from None
 
+    def take_over(self, attempt: Attempt) -> None:
+        """Another process with the same token claims: it gets the newest fence."""
+        attempt.fence = next(self._fences)
+
     # -- what the bridge does ------------------------------------------------------------------------------------------
 
     async def note(self, call: str) -> None:

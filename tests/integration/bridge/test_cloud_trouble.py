@@ -14,6 +14,8 @@ from support.fake_cloud import FakeCloud
 from support.gate import gate_to
 from support.octoprint import slow_gcode
 
+STANDS_BACK = "does another bridge use this token?"
+
 
 class TestCloudAway:
     async def test_a_print_goes_on_and_its_reports_arrive_later_in_order(
@@ -76,6 +78,58 @@ class TestLease:
         following = await cloud.add_job(slow_gcode(0.3, seed="following"))
         await cloud.until_state(following, "completed")
         assert octoprint.starts(attempt.path) == 0
+
+
+class TestTakenOver:
+    """Another process adopted the attempt: a report is refused for its fence, and kept."""
+
+    async def test_a_print_is_adopted_again_without_haste(
+        self, cloud: FakeCloud, bridge: BridgeProcess, octoprint: OctoPrint
+    ) -> None:
+        attempt = await cloud.add_job(slow_gcode(2))
+        await cloud.until_state(attempt, "printing")
+        cloud.take_over(attempt)
+        claims = cloud.calls.count("claim")
+        await octoprint.call("POST", "/api/job", json_body={"command": "pause", "action": "pause"})
+        await bridge.until_logged(STANDS_BACK)
+        seen = len(cloud.telemetry)
+        await cloud.until(lambda: len(cloud.telemetry) > seen)
+        assert cloud.calls.count("claim") <= claims + 1
+        await cloud.ring("work")
+        await cloud.until_state(attempt, "paused")
+        await octoprint.call("POST", "/api/job", json_body={"command": "pause", "action": "resume"})
+        await cloud.until_state(attempt, "completed")
+        assert attempt.reports == ["started", "paused", "resumed", "completed"]
+        assert octoprint.starts(attempt.path) == 1
+
+    async def test_an_outcome_is_told_with_the_new_fence(
+        self, cloud: FakeCloud, bridge: BridgeProcess, octoprint: OctoPrint
+    ) -> None:
+        attempt = await cloud.add_job(slow_gcode(1))
+        await cloud.until_state(attempt, "printing")
+        cloud.take_over(attempt)
+        await bridge.until_logged(STANDS_BACK)
+        bridge.forget_log()
+        await bridge.restart()  # it is in the journal still
+        await bridge.until_logged(STANDS_BACK)
+        await cloud.ring("work")
+        await cloud.until_state(attempt, "completed")
+        assert attempt.reports == ["started", "completed"]
+        await cloud.clear_bed()
+        following = await cloud.add_job(slow_gcode(0.3, seed="following"))
+        await cloud.until_state(following, "completed")
+
+    async def test_what_another_process_ended_is_dropped(
+        self, cloud: FakeCloud, bridge: BridgeProcess, octoprint: OctoPrint
+    ) -> None:
+        attempt = await cloud.add_job(slow_gcode(1))
+        await cloud.until_state(attempt, "printing")
+        cloud.take_over(attempt)
+        await bridge.until_logged(STANDS_BACK)
+        attempt.state = "failed"
+        await cloud.clear_bed()
+        following = await cloud.add_job(slow_gcode(0.3, seed="following"))
+        await cloud.until_state(following, "completed")
 
 
 class TestStop:

@@ -166,6 +166,19 @@ class Journal:
 
         return await self._write(work)
 
+    async def refence(self, attempt_id: str, fence: int) -> bool:
+        """Give an attempt's undelivered reports a new fence. Returns whether there are any."""
+
+        def work(db: sqlite3.Connection) -> bool:
+            changed = db.execute(
+                "UPDATE attempt SET fence = ?"
+                " WHERE id = ? AND id IN (SELECT attempt_id FROM report WHERE delivered = 0)",
+                (fence, attempt_id),
+            )
+            return changed.rowcount > 0
+
+        return await self._write(work)
+
     async def intend(self, attempt_id: str) -> Attempt:
         """Note that start will be pressed. Only after this may it be."""
         return await self._move(attempt_id, Step.STARTING, shown="starting")
@@ -256,6 +269,16 @@ class Journal:
         """End a report's journey: acknowledged, or refused by a queue that knows better."""
         await self._write(
             lambda db: db.execute("UPDATE report SET delivered = 1, refused = ? WHERE id = ?", (refused, report_id))
+        )
+
+    async def drop_reports(self, printer_id: str, *, but_of: str | None) -> None:
+        """End the journey of a printer's reports, but of one attempt: the queue says that all others have ended."""
+        await self._write(
+            lambda db: db.execute(
+                "UPDATE report SET delivered = 1, refused = 'attempt_ended' WHERE delivered = 0 AND attempt_id IN"
+                " (SELECT id FROM attempt WHERE printer_id = ? AND id IS NOT ?)",
+                (printer_id, but_of),
+            )
         )
 
     # -- prints that are not ours ------------------------------------------------------------------------------------

@@ -77,7 +77,8 @@ async def _ours(desk: Desk, path: str | None) -> bool:
 async def _look_back(desk: Desk, job: Job, *, known: str | None) -> None:
     """Tell the end of the foreign print that was on; notice one that ran while this bridge did not.
 
-    The end is told although the start was: somebody may have confirmed a clear bed in between. A run is told from the next by its print time, which OctoPrint fills in a moment after the end.
+    The end is told although the start was: somebody may have confirmed a clear bed in between. A run is told from the
+    next by its print time, which OctoPrint fills in a moment after the end.
     """
     finished = job.path is not None and (job.completion or 0) >= 100 and attempt_of(job.path) is None
     run = f"{job.path}@{job.last_print_time_s}" if finished else "over"

@@ -18,7 +18,11 @@ MAX_BACKOFF_S = 5.0
 
 
 class LeaseLost(Exception):
-    """The attempt is not ours any more; nothing was started."""
+    """The attempt is not ours any more; nothing was started. `code` is the queue's, if it said so."""
+
+    def __init__(self, message: str, code: str | None = None) -> None:
+        super().__init__(message)
+        self.code = code
 
 
 class Lease:
@@ -51,7 +55,7 @@ class Lease:
                 async with asyncio.timeout(self._ends_at - asked_at):
                     lasts_s = await self._api.renew(self._attempt_id, fence=self._fence)
             except CloudRefused as refused:
-                raise LeaseLost(str(refused)) from None
+                raise LeaseLost(str(refused), refused.code) from None
             except (CloudUnavailable, TimeoutError) as error:
                 failures += 1
                 log.warning("lease_not_renewed", attempt=self._attempt_id, error=str(error)[:300])

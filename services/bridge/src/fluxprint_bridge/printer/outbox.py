@@ -1,4 +1,7 @@
-"""Delivers one printer's reports from the journal to the queue: in order, until each is acknowledged or refused."""
+"""Delivers one printer's reports from the journal to the queue: in order, until each is acknowledged or refused.
+
+A stale fence refuses the messenger and not the message: such a report is kept until a new claim says whose it is.
+"""
 
 import asyncio
 
@@ -11,6 +14,7 @@ from fluxprint_common.logs import get_logger
 log = get_logger(__name__)
 
 MAX_BACKOFF_S = 30.0
+FENCE_STALE = "fence_stale"
 
 
 class Outbox:
@@ -22,7 +26,7 @@ class Outbox:
         self._printer_id = printer_id
         self._filled = asyncio.Event()
         self._empty = asyncio.Event()
-        #: The last refusal: an attempt's id and the queue's code.
+        #: The last refusal since the last claim: an attempt's id and the queue's code.
         self.refused: tuple[str, str] | None = None
 
     def post(self) -> None:
@@ -30,8 +34,18 @@ class Outbox:
         self._empty.clear()
         self._filled.set()
 
+    @property
+    def stale(self) -> bool:
+        """Whether what is left to deliver waits for a new fence."""
+        return self.refused is not None and self.refused[1] == FENCE_STALE
+
+    def claimed(self) -> None:
+        """The queue was asked whose the printer is: what it refused before counts no more."""
+        self.refused = None
+        self.post()
+
     async def emptied(self) -> None:
-        """Wait until nothing is left to deliver: the queue then knows all that this bridge knows."""
+        """Wait until nothing is left to deliver, so that the queue knows all that this bridge knows, or it is stale."""
         await self._empty.wait()
 
     async def run(self) -> None:
@@ -56,5 +70,9 @@ class Outbox:
                 code = error.code
                 self.refused = (report.attempt_id, code)
                 log.error("report_refused", kind=report.kind, attempt=report.attempt_id, code=code)
+                if code == FENCE_STALE:
+                    self._empty.set()
+                    await self._filled.wait()
+                    continue
             failures = 0
             await self._journal.delivered(report.id, refused=code)

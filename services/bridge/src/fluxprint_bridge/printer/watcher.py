@@ -63,7 +63,8 @@ async def _taken_away(desk: Desk, work: Work) -> bool:
     if code == "transition_refused":
         return False  # one report came at the wrong moment; the attempt is still ours
     log.error("attempt_taken_away", attempt=work.attempt.id, code=code)
-    await desk.journal.end(work.attempt.id)
+    if not desk.outbox.stale:  # else a new claim says whose it is
+        await desk.journal.end(work.attempt.id)
     return True
 
 

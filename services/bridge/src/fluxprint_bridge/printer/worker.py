@@ -11,6 +11,7 @@ from fluxprint_bridge.octoprint.errors import KeyRefused
 from fluxprint_bridge.octoprint.state import ACTIVE, Job, PrinterState
 from fluxprint_bridge.printer.desk import Desk, Phase, Work
 from fluxprint_bridge.printer.lease import Lease, LeaseLost
+from fluxprint_bridge.printer.outbox import FENCE_STALE
 from fluxprint_bridge.printer.recovery import Next, attempt_of, next_step, print_path
 from fluxprint_bridge.printer.starter import NotReady, cancelled_before_start, permitted_until, start, until_idle
 from fluxprint_bridge.printer.transfer import TransferFailed, transfer
@@ -24,6 +25,8 @@ log = get_logger(__name__)
 IDLE_WAIT_S = 60.0  #: for a printer that goes offline after the claim; then another printer may have the job
 MAX_BACKOFF_S = 30.0
 REFUSED_PAUSE_S = 1.0
+STAND_BACK_S = 30.0
+MAX_STAND_BACK_S = 900.0
 #: Refusals of a first permit after which another printer may have the job.
 _GIVE_BACK = frozenset({"printing_disabled", "printer_disabled", "bed_occupied"})
 
@@ -34,13 +37,15 @@ class Worker:
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
         self._failures = 0
+        self._taken_over = 0
         self._claimed_at = 0.0
 
     async def run(self) -> None:
         """Work for ever."""
         while True:
             record = await self._desk.journal.open_attempt(self._desk.printer_id)
-            if record is not None and record.state in {Step.STARTING, Step.PRINTING}:
+            started = record is not None and record.state in {Step.STARTING, Step.PRINTING}
+            if record is not None and started and not self._desk.outbox.stale:
                 # The journal alone knows enough: watching goes on even without the cloud.
                 await self._watch(Work(record, Phase.STARTED), mark=0)
             else:
@@ -53,6 +58,8 @@ class Worker:
         desk = self._desk
         desk.bell.clear()
         await desk.outbox.emptied()
+        if desk.outbox.stale:
+            await self._stand_back()
         job = desk.monitor.snapshot.job
         if not self._may_ask(record, job):
             await self._rest(desk.poll_s)
@@ -72,6 +79,11 @@ class Worker:
         self._failures = 0
         if job is not None and job.path is not None and attempt_of(job.path) != _id_of(assignment):
             desk.disowned = {job.path}
+        await desk.journal.drop_reports(desk.printer_id, but_of=_id_of(assignment))
+        to_tell = assignment and await desk.journal.refence(assignment.attempt.id, assignment.attempt.fence)
+        desk.outbox.claimed()
+        if to_tell:
+            return  # first the queue hears what became of it
         if assignment is None:
             if record is not None:
                 await desk.journal.end(record.id)
@@ -83,11 +95,19 @@ class Worker:
         """Nothing is claimed for a printer that can't print; an attempt that lives already is always asked for."""
         if self._desk.standing_back or self._desk.problem is not None or job is None:
             return False
-        if record is not None:
+        if record is not None or self._desk.outbox.stale:
             return True
         if job.state in ACTIVE:  # perhaps ours, of a journal that was lost
             return attempt_of(job.path) is not None and job.path not in self._desk.disowned
         return job.state is PrinterState.IDLE and self._desk.foreign_told.is_set()
+
+    async def _stand_back(self) -> None:
+        """Another process worked on this printer: let it, each time for longer, so that two do not chase each other."""
+        self._desk.bell.clear()
+        self._taken_over += 1
+        pause_s = min(STAND_BACK_S * 2 ** (self._taken_over - 1), MAX_STAND_BACK_S)
+        log.warning("fence_stale", hint="does another bridge use this token?", pause_s=pause_s)
+        await self._rest(pause_s)
 
     async def _rest(self, timeout_s: float) -> None:
         """Wait for the doorbell, for another state of the printer, or for `timeout_s`."""
@@ -148,6 +168,8 @@ class Worker:
             await self._release(work, "octoprint_refused", str(refused_key))
         except LeaseLost as lost:
             log.warning("lease_lost", attempt=work.attempt.id, reason=str(lost))
+            if lost.code == FENCE_STALE:
+                await self._stand_back()
         except CloudRefused as refused:
             await self._refused(work, refused)
         except asyncio.CancelledError:
@@ -191,8 +213,10 @@ class Worker:
             await self._release(work, refused.code, f"The permit was refused: {refused}")
             return
         log.warning("attempt_refused", attempt=work.attempt.id, code=refused.code)
-        # A stale fence means that another process works on this printer: let it.
-        await self._rest(MAX_BACKOFF_S if refused.code == "fence_stale" else REFUSED_PAUSE_S)
+        if refused.code == FENCE_STALE:
+            await self._stand_back()
+        else:
+            await self._rest(REFUSED_PAUSE_S)
 
     async def _release(self, work: Work, reason: str, detail: str) -> None:
         log.warning("attempt_released", attempt=work.attempt.id, reason=reason, detail=detail)
@@ -204,6 +228,10 @@ class Worker:
             await watch(self._desk, work, mark=mark)
         finally:
             self._put_down(work)
+        if not self._desk.outbox.stale:
+            self._taken_over = 0
+            if self._desk.outbox.refused is not None:
+                await self._rest(REFUSED_PAUSE_S)
 
     def _put_down(self, work: Work) -> None:
         self._desk.work = None
