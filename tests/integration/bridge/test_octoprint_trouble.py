@@ -37,7 +37,7 @@ class TestPrinterTrouble:
         await cloud.clear_bed()
         waiting = await cloud.add_job(slow_gcode(0.3, seed="waits"))
         seen = len(cloud.telemetry)
-        await cloud.until(lambda: len(cloud.telemetry) > seen + 1)
+        await cloud.until(lambda: len(cloud.telemetry) > seen)
         assert waiting.state == "queued"
         await octoprint.connect()
         await cloud.until_state(waiting, "completed")
@@ -83,6 +83,14 @@ class TestOctoPrintTrouble:
         assert attempt.reason == "not_decidable"
         assert attempt.evidence["job"]["state"] == "idle"  # type: ignore[index]
         assert octoprint.starts(attempt.path) == 1
+
+        # What happens to the printer later says nothing about that print.
+        await octoprint.call("POST", "/api/connection", json_body={"command": "disconnect"})
+        await cloud.until(lambda: cloud.now.get("connection") == "printer_offline")
+        claims = cloud.calls.count("claim")
+        await cloud.until(lambda: cloud.calls.count("claim") > claims + 1)
+        assert attempt.state == "unknown"
+        await octoprint.connect()
 
         # A person looks and decides; then the printer works on.
         attempt.state = "failed"
