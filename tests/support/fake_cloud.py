@@ -132,10 +132,11 @@ class FakeCloud:
         self.beds[self.printer_id] = "clear"
         await self.ring("work")
 
-    async def command(self, attempt: Attempt, kind: str) -> Command:
+    async def command(self, attempt: Attempt, kind: str, *, ring: bool = True) -> Command:
         command = Command(show("command", new_id()), attempt.id, kind)
         self.commands.append(command)
-        await self.ring("command")
+        if ring:
+            await self.ring("command")
         return command
 
     async def ring(self, reason: str, printer_id: str | None = None) -> None:

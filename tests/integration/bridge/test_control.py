@@ -39,6 +39,20 @@ class TestThroughTheCloud:
         await cloud.until(lambda: command.state == "failed")
         assert command.detail == "The print is over: completed."
 
+    async def test_a_lost_doorbell_and_a_command_of_nobody_delay_nothing(
+        self, cloud: FakeCloud, bridge: BridgeProcess
+    ) -> None:
+        cloud.beds[cloud.printer_id] = "occupied"
+        stranger = await cloud.add_job(slow_gcode(1, seed="stranger"))
+        stranger.state = "failed"  # another journal's
+        await cloud.clear_bed()
+        stray = await cloud.command(stranger, "pause")
+        attempt = await cloud.add_job(slow_gcode(30))
+        await cloud.until_state(attempt, "printing")
+        await cloud.command(attempt, "cancel", ring=False)
+        await cloud.until_state(attempt, "cancelled", timeout_s=10)
+        assert stray.state == "pending"
+
     async def test_a_command_survives_the_death_of_the_bridge(
         self, cloud: FakeCloud, bridge: BridgeProcess, octoprint: OctoPrint
     ) -> None:

@@ -98,6 +98,11 @@ class TestFailed:
         )
 
 
+    def test_which_is_no_proof_of_a_print_whose_outcome_was_unknown(self) -> None:
+        assert not verdict(OFFLINE, NEVER_PRINTED, seen(("Disconnected", {}))).is_proof
+        assert verdict(OFFLINE, stored(failure=1)).is_proof
+
+
 class TestCancelled:
     def test_at_the_printer_by_a_user(self) -> None:
         told = seen(

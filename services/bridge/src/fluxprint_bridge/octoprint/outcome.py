@@ -15,6 +15,7 @@ from fluxprint_bridge.octoprint.state import ACTIVE, Job, PrinterState, Prints, 
 ABSENCE_SETTLES_S = 5.0
 #: A history without its event: the event, which says more, is about to come if we were listening.
 HISTORY_SETTLES_S = 1.0
+PRINTER_DISCONNECTED = "printer_disconnected"
 
 
 class Verdict(StrEnum):
@@ -34,6 +35,12 @@ class Finding:
     reason: str | None = None
     detail: str | None = None
     settle_s: float = 0.0  #: for how long it must hold before it is believed
+
+
+    @property
+    def is_proof(self) -> bool:
+        """Whether it holds for an outcome that was unknown: a lost connection is then of another day."""
+        return self.verdict not in {Verdict.WAIT, Verdict.UNKNOWN} and self.reason != PRINTER_DISCONNECTED
 
 
 @dataclass(frozen=True)
@@ -147,7 +154,7 @@ def _without_trace(path: str, job: Job, file: StoredFile | None, seen: Sightings
     if seen.disconnected:
         return Finding(
             Verdict.FAILED,
-            "printer_disconnected",
+            PRINTER_DISCONNECTED,
             "The connection to the printer was lost while the print was on: " + (seen.error or job.error or job.text),
             settle_s=ABSENCE_SETTLES_S,
         )

@@ -5,6 +5,7 @@ twice, and each is harmless then: OctoPrint's pause and resume are idempotent (n
 """
 
 import asyncio
+import contextlib
 
 from fluxprint_bridge import clock
 from fluxprint_bridge.cloud.errors import CloudError, CloudRefused
@@ -36,25 +37,38 @@ class CommandFailed(Exception):
 
 
 async def serve_commands(desk: Desk) -> None:
-    """Fetch and carry out commands for ever: when the bell rings, and every few seconds while a print is on."""
+    """Fetch and carry out commands for ever: when the bell rings, and every few seconds because a bell may be lost.
+
+    A cancel waits for nothing; pauses and resumes of one print are done in their order.
+    """
     failures = 0
-    while True:
-        desk.command_bell.clear()
-        try:
-            commands = await desk.api.commands(desk.printer_id)
-            failures = 0
-        except CloudError as error:
-            failures += 1
-            log.debug("commands_not_fetched", error=str(error)[:300])
-            await asyncio.sleep(backoff_s(failures, cap_s=MAX_BACKOFF_S))
-            continue
-        for command in commands:
-            await _serve(desk, command)
-        try:
-            async with asyncio.timeout(desk.poll_s if desk.work is not None else None):
-                await desk.command_bell.wait()
-        except TimeoutError:
-            pass
+    lanes: dict[tuple[str, bool], tuple[str, asyncio.Task[None]]] = {}
+    async with asyncio.TaskGroup() as group:
+        while True:
+            desk.command_bell.clear()
+            try:
+                commands = await desk.api.commands(desk.printer_id)
+                failures = 0
+            except CloudError as error:
+                failures += 1
+                log.debug("commands_not_fetched", error=str(error)[:300])
+                await asyncio.sleep(backoff_s(failures, cap_s=MAX_BACKOFF_S))
+                continue
+            pending = {command.id for command in commands}
+            for lane, (command_id, task) in list(lanes.items()):
+                if command_id not in pending:
+                    task.cancel()  # nobody waits for it any more
+                if task.done() or command_id not in pending:
+                    del lanes[lane]
+            for command in commands:
+                lane = command.attempt_id, command.kind == "cancel"
+                if lane not in lanes:
+                    task = group.create_task(_serve(desk, command))
+                    task.add_done_callback(lambda _task: desk.command_bell.set())  # the next in its lane
+                    lanes[lane] = command.id, task
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(desk.poll_s):
+                    await desk.command_bell.wait()
 
 
 async def _serve(desk: Desk, command: Command) -> None:
@@ -70,6 +84,7 @@ async def _serve(desk: Desk, command: Command) -> None:
             return
         except CloudRefused as refused:
             log.warning("command_result_refused", kind=command.kind, code=refused.code)
+            await asyncio.sleep(LOOK_AGAIN_S)  # should it still be listed, it comes back at once
             return
         except CloudError as error:
             log.warning("command_result_waits", kind=command.kind, error=str(error)[:300])
@@ -92,7 +107,9 @@ async def _carry_out(desk: Desk, command: Command) -> None:
             continue
         work_changed, monitor_changed = work.changed, desk.monitor.changed
         if work.phase is Phase.PREPARING:
-            work.cancel_wanted = work.cancel_wanted or command.kind == "cancel"
+            if command.kind == "cancel" and not work.cancel_wanted:
+                work.cancel_wanted = True
+                work.tell()
         elif sent and _took_effect(desk, work, command):
             return
         elif not sent:

@@ -54,7 +54,7 @@ class Desk:
     poll_s: float
     #: One control request at a time: OctoPrint has no lock of its own, and two starts tear a print apart.
     control: asyncio.Lock = field(default_factory=asyncio.Lock)
-    work: Work | None = None
+    work: Work | None = None  #: set by `take_in_hand`
     bell: asyncio.Event = field(default_factory=asyncio.Event)
     command_bell: asyncio.Event = field(default_factory=asyncio.Event)
     #: Set while no print that is not ours waits to be told to the queue; and how many were seen.
@@ -67,6 +67,11 @@ class Desk:
     #: What a person has to put right about OctoPrint before anything is claimed.
     problem: str | None = "OctoPrint was not asked yet."
     probe_now: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def take_in_hand(self, work: Work) -> None:
+        """Commands for it may wait already."""
+        self.work = work
+        self.command_bell.set()
 
     def ring(self, reason: str) -> None:
         """A doorbell for this printer: look now."""

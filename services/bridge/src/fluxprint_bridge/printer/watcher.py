@@ -42,10 +42,10 @@ async def watch(desk: Desk, work: Work, *, mark: int) -> None:
             case Verdict.RUNNING:
                 doubtful_since = None
                 await _show(desk, work, job.state)
+            case _ if work.attempt.shown == "unknown" and not finding.is_proof:
+                return  # the queue knows that already
             case Verdict.WAIT:
                 doubtful_since = None
-            case Verdict.UNKNOWN if work.attempt.shown == "unknown":
-                return  # the queue knows that already
             case _ if clock.now() - (doubtful_since or clock.now()) < finding.settle_s:
                 doubtful_since = doubtful_since or clock.now()
             case _:

@@ -144,7 +144,8 @@ class Worker:
                 await self._release(work, "journal_lost", "The bridge lost its journal before the start.")
             case Next.LOOK:
                 work.phase = Phase.STARTED
-                await self._watch(work, mark=0)
+                # Of an unknown outcome only what happens from now on can say more: a printer is switched off one day.
+                await self._watch(work, mark=desk.monitor.mark if work.attempt.state is Step.UNKNOWN else 0)
                 if work.attempt.state is Step.UNKNOWN:
                     await self._rest(desk.poll_s)
             case _:
@@ -152,7 +153,7 @@ class Worker:
 
     async def _print(self, work: Work, assignment: Assignment, *, permitted: bool) -> None:
         desk = self._desk
-        desk.work = work
+        desk.take_in_hand(work)
         mark = desk.monitor.mark
         try:
             permit_ends_at = 0.0
@@ -223,7 +224,7 @@ class Worker:
         await self._desk.report(work.attempt, "released", reason=reason, detail=detail)
 
     async def _watch(self, work: Work, *, mark: int) -> None:
-        self._desk.work = work
+        self._desk.take_in_hand(work)
         try:
             await watch(self._desk, work, mark=mark)
         finally:
