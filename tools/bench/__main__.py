@@ -49,6 +49,7 @@ def _child(module: str) -> psutil.Process:
 
 
 def _show(prints: Printing, answers: Answering, fresh: dict[str, float], used: dict[str, float]) -> None:
+    through = answers.through_traefik
     print(f"""
 From the request to OctoPrint's `Printing`, 1 MB        median            aim
   upload and start at OctoPrint itself            {prints.direct_s * 1000:7.0f} ms
@@ -58,12 +59,12 @@ From the request to OctoPrint's `Printing`, 1 MB        median            aim
 GET /jobs/{{id}}, requests per second of one core      median   of bare     aim
   bare FastAPI and asyncpg                        {answers.bare:7.0f}      1.00
   queue service                                   {answers.direct:7.0f}      {answers.direct / answers.bare:.2f}  >= 0.7
-  queue service, through Traefik                  {answers.through_traefik:7.0f}      {answers.through_traefik / answers.bare:.2f}  >= 0.7
+  queue service, through Traefik                  {through:7.0f}      {through / answers.bare:.2f}  >= 0.7
   (Traefik itself, on its own core)               {answers.traefik_itself:7.0f}
 
 Memory of the idle cloud side, PSS                      started      used     aim""")
-    for name in fresh:
-        print(f"  {name:<46}{fresh[name]:7.0f} MB{used[name]:7.0f} MB")
+    for name, started_mb in fresh.items():
+        print(f"  {name:<46}{started_mb:7.0f} MB{used[name]:7.0f} MB")
     print(f"  {'all but the supervisor':<46}{memory.cloud_mb(fresh):7.0f} MB{memory.cloud_mb(used):7.0f} MB  <= 450")
 
 

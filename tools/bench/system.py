@@ -25,7 +25,11 @@ Json = dict[str, Any]
 POLL_S = 0.02
 WAIT_TIMEOUT_S = 30
 #: A run queues more jobs in a minute than the default allows in an hour.
-_SETTINGS = {"QUEUE_LIMIT_JOBS": "1000/hour", "QUEUE_LIMIT_OPERATIONS": "1000/minute", "QUEUE_LIMIT_UPLOADS": "1000/minute"}
+_SETTINGS = {
+    "QUEUE_LIMIT_JOBS": "1000/hour",
+    "QUEUE_LIMIT_OPERATIONS": "1000/minute",
+    "QUEUE_LIMIT_UPLOADS": "1000/minute",
+}
 
 
 class System:
