@@ -101,6 +101,7 @@ class FakeCloud:
         self.permit_valid_s = 10.0
         self.beds = dict.fromkeys(self.printer_ids, "clear")
         self.enabled = True
+        self.takes_evidence = True
         for attempt in self.attempts.values():
             attempt.state = "failed" if attempt.live or attempt.state == "queued" else attempt.state
         self.commands: list[Command] = []
@@ -225,6 +226,8 @@ class FakeCloud:
     def report(self, attempt: Attempt | None, body: dict[str, object]) -> None:
         if attempt is None:
             raise Refusal(404, "attempt_not_found")
+        if body.get("evidence") and not self.takes_evidence:
+            raise Refusal(422, "validation_failed")
         kind = str(body["kind"])
         if body["report_id"] in attempt.report_ids:
             return

@@ -80,6 +80,16 @@ class TestLease:
         assert octoprint.starts(attempt.path) == 0
 
 
+class TestReport:
+    async def test_an_outcome_whose_words_are_refused_is_told_without_them(
+        self, cloud: FakeCloud, bridge: BridgeProcess
+    ) -> None:
+        cloud.takes_evidence = False
+        attempt = await cloud.add_job(slow_gcode(0.3))
+        await cloud.until_state(attempt, "completed")
+        assert attempt.evidence == {}
+
+
 class TestTakenOver:
     """Another process adopted the attempt: a report is refused for its fence, and kept."""
 

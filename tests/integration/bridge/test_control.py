@@ -78,6 +78,18 @@ class TestThroughTheCloud:
         assert attempt.reason == "cancelled_before_start"
         assert octoprint.starts(attempt.path) == 0
 
+    async def test_a_job_that_is_cancelled_before_the_permit_is_given_back(
+        self, cloud: FakeCloud, bridge: BridgeProcess, octoprint: OctoPrint
+    ) -> None:
+        async def cancel() -> None:
+            attempt.job_cancelled = True
+
+        cloud.before_answer["file"] = cancel
+        attempt = await cloud.add_job(slow_gcode(1))
+        await cloud.until_state(attempt, "released")
+        assert attempt.reason == "job_cancelled"
+        assert octoprint.starts(attempt.path) == 0
+
     async def test_a_cancel_before_the_permit_ends_the_transfer(
         self, cloud: FakeCloud, bridge: BridgeProcess, octoprint: OctoPrint
     ) -> None:

@@ -1,5 +1,6 @@
 """A print from the doorbell to its outcome, on the real OctoPrint."""
 
+import asyncio
 import hashlib
 
 from fluxprint_local.octoprint import OctoPrint
@@ -71,6 +72,20 @@ class TestPrint:
         await cloud.until_state(attempt, "released")
         assert attempt.reason == "transfer_failed"
         assert await octoprint.file(attempt.path) is None
+
+    async def test_faults_slow_the_next_claims_down(self, cloud: FakeCloud, bridge: BridgeProcess) -> None:
+        clock = asyncio.get_running_loop().time
+        cloud.beds[cloud.printer_id] = "occupied"
+        broken = [await cloud.add_job(slow_gcode(1), sent=slow_gcode(1)[:-1] + b"?") for _ in range(3)]
+        await cloud.clear_bed()
+        await cloud.until_state(broken[0], "released")
+        first = clock()
+        for attempt in broken:
+            await cloud.ring("work")
+            await cloud.until_state(attempt, "released")
+        assert clock() - first > 1  # at least 0.4 s and 0.8 s
+        following = await cloud.add_job(slow_gcode(0.3, seed="following"))
+        await cloud.until_state(following, "completed")
 
     async def test_a_download_that_breaks_off_goes_on_where_it_stopped(
         self, cloud: FakeCloud, bridge: BridgeProcess, octoprint: OctoPrint

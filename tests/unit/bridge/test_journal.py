@@ -71,6 +71,20 @@ class TestReports:
         await journal.delivered(second.id, refused="attempt_ended")
         assert await journal.next_report(PRINTER) is None
 
+    async def test_no_word_of_a_printer_keeps_a_report_from_its_journey(self, journal: Journal) -> None:
+        await hold(journal)
+        deep: object = "end"
+        for _ in range(20):
+            deep = [deep]
+        evidence = {"nul\x00": "a\x00b\ud800c\x1b", "nan": float("nan"), "deep": deep}
+        await journal.report("attempt_1", "failed", detail="Error:\x00\udfff!", evidence=evidence)
+        report = await journal.next_report(PRINTER)
+        assert report is not None
+        assert report.detail == "Error:  !"
+        assert report.evidence["nul "] == "a b c "
+        assert report.evidence["nan"] is None
+        assert str(report.evidence["deep"]).count("[") <= 8
+
     async def test_evidence_is_bounded(self, journal: Journal) -> None:
         await hold(journal)
         await journal.report("attempt_1", "unknown", evidence={"log": "x" * 10 * MAX_EVIDENCE_BYTES})

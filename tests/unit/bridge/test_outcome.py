@@ -97,7 +97,6 @@ class TestFailed:
             ABSENCE_SETTLES_S,
         )
 
-
     def test_which_is_no_proof_of_a_print_whose_outcome_was_unknown(self) -> None:
         assert not verdict(OFFLINE, NEVER_PRINTED, seen(("Disconnected", {}))).is_proof
         assert verdict(OFFLINE, stored(failure=1)).is_proof

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Self, TypeVar
 
 from fluxprint_bridge.octoprint.outcome import Sightings
+from fluxprint_bridge.plain import plain, plain_text
 
 KEPT_DAYS = 30
 MAX_EVIDENCE_BYTES = 12 * 1024  # the queue takes 16 kB, in its own way of counting
@@ -232,6 +233,7 @@ class Journal:
     ) -> Attempt:
         """Write a report and, in the same transaction, what it means for the attempt here."""
         text = _bounded(evidence or {})
+        detail = plain_text(detail)[:MAX_DETAIL_CHARS] if detail else None
         shown, then = _MEANING[kind]
 
         def work(db: sqlite3.Connection) -> Attempt:
@@ -239,7 +241,7 @@ class Journal:
             db.execute(
                 "INSERT INTO report (id, attempt_id, kind, reason, detail, evidence, created_at)"
                 " VALUES (?, ?, ?, ?, ?, ?, ?)",
-                (str(uuid.uuid4()), attempt_id, kind, reason, detail and detail[:MAX_DETAIL_CHARS], text, now),
+                (str(uuid.uuid4()), attempt_id, kind, reason, detail, text, now),
             )
             db.execute(
                 "UPDATE attempt SET state = ?, shown = ?, updated_at = ? WHERE id = ?", (then, shown, now, attempt_id)
@@ -374,7 +376,7 @@ class Journal:
 
 
 def _bounded(evidence: Mapping[str, object]) -> str:
-    text = json.dumps(evidence, default=str)
+    text = json.dumps(plain(evidence))
     if len(text) <= MAX_EVIDENCE_BYTES:
         return text
     return json.dumps({"cut": True, "beginning": text[: MAX_EVIDENCE_BYTES // 2]})

@@ -13,6 +13,8 @@ def checked(response: httpx.Response) -> httpx.Response:
         return response
     code, detail = _problem(response)
     status = response.status_code
+    if status == 413:  # a proxy's answer is as final as the service's own
+        code = code or "content_too_large"
     if status in {401, 403}:
         raise CredentialsRefused(
             f"BRIDGE_AUTH_TOKEN is not accepted ({code}): make a new bridge token. {detail}".rstrip()

@@ -36,7 +36,6 @@ class Finding:
     detail: str | None = None
     settle_s: float = 0.0  #: for how long it must hold before it is believed
 
-
     @property
     def is_proof(self) -> bool:
         """Whether it holds for an outcome that was unknown: a lost connection is then of another day."""

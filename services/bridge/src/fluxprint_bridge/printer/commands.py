@@ -13,6 +13,7 @@ from fluxprint_bridge.cloud.schemas import Command
 from fluxprint_bridge.journal import Attempt, Step
 from fluxprint_bridge.octoprint.errors import OctoPrintError, Refused
 from fluxprint_bridge.octoprint.state import PrinterState
+from fluxprint_bridge.plain import plain_text
 from fluxprint_bridge.printer.desk import Desk, Phase, Work
 from fluxprint_bridge.tasks import until_first
 from fluxprint_common.background import backoff_s
@@ -77,7 +78,7 @@ async def _serve(desk: Desk, command: Command) -> None:
     try:
         await _carry_out(desk, command)
     except (CommandFailed, Refused) as failed:
-        detail = str(failed)[:MAX_DETAIL_CHARS]
+        detail = plain_text(str(failed))[:MAX_DETAIL_CHARS]
     for failures in range(1, RESULT_TRIES + 1):
         try:
             await desk.api.command_result(command.id, succeeded=detail is None, detail=detail)

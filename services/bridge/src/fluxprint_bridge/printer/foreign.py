@@ -6,6 +6,7 @@ from fluxprint_bridge.cloud.errors import CloudRefused, CloudUnavailable
 from fluxprint_bridge.journal import Step
 from fluxprint_bridge.octoprint.errors import OctoPrintError
 from fluxprint_bridge.octoprint.state import ACTIVE, Job, PrinterState
+from fluxprint_bridge.plain import plain_text
 from fluxprint_bridge.printer.desk import Desk
 from fluxprint_bridge.printer.recovery import attempt_of
 from fluxprint_common.background import backoff_s
@@ -26,20 +27,23 @@ async def watch_foreign(desk: Desk) -> None:
     noticed: str | None = None  #: the print that is on
     known: str | None = None  #: the finished file that needs no second look
     handled: Job | None = None
+    disowned = desk.disowned
     while True:
         changed = desk.monitor.changed
+        if desk.disowned is not disowned:
+            handled, disowned = None, desk.disowned
         heard, mark = desk.monitor.events_since(mark), desk.monitor.mark
         for event in heard:
             path = event.text("path")
             if event.kind == "PrintStarted" and path != noticed and attempt_of(path) is None:
                 noticed, handled = path, None
-                await _notice(desk, path, run=RUNNING)
+                await notice(desk, path)
         job = await _news(desk, handled)
         if job is not None:
             handled = job
             if job.state in ACTIVE and job.path != noticed and not await _ours(desk, job.path):
                 noticed = job.path
-                await _notice(desk, job.path, run=RUNNING)
+                await notice(desk, job.path)
             elif job.state is PrinterState.IDLE:
                 await _look_back(desk, job, known=noticed or known)
                 noticed, known = None, job.path
@@ -84,18 +88,19 @@ async def _look_back(desk: Desk, job: Job, *, known: str | None) -> None:
     run = f"{job.path}@{job.last_print_time_s}" if finished else "over"
     note = await desk.journal.foreign(desk.printer_id)
     if note is not None and note.run == RUNNING:
-        await _notice(desk, note.file_name, run=run)
+        await notice(desk, note.file_name, run=run)
     elif note is not None and note.run != run and finished and job.path == known:
         await desk.journal.saw_foreign(desk.printer_id, file_name=note.file_name, run=run, delivered=note.delivered)
     elif finished and job.path != known and (note is None or note.run != run):
-        await _notice(desk, job.path, run=run)
+        await notice(desk, job.path, run=run)
 
 
-async def _notice(desk: Desk, path: str | None, *, run: str) -> None:
+async def notice(desk: Desk, path: str | None, *, run: str = RUNNING) -> None:
+    """Note a foreign print and tell the queue; nothing is claimed before that."""
     log.warning("foreign_print", file=path, run=run)
     desk.foreign_told.clear()
     desk.foreign_prints += 1
-    name = (path or "unknown")[-MAX_NAME_CHARS:]
+    name = plain_text(path or "")[-MAX_NAME_CHARS:].strip() or "unknown"
     await desk.journal.saw_foreign(desk.printer_id, file_name=name, run=run, delivered=False)
     await _tell(desk)
 

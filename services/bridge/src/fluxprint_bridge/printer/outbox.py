@@ -4,16 +4,18 @@ A stale fence refuses the messenger and not the message: such a report is kept u
 """
 
 import asyncio
+from dataclasses import replace
 
 from fluxprint_bridge.cloud.api import CloudApi
 from fluxprint_bridge.cloud.errors import CloudRefused, CloudUnavailable
-from fluxprint_bridge.journal import Journal
+from fluxprint_bridge.journal import Journal, Report
 from fluxprint_common.background import backoff_s
 from fluxprint_common.logs import get_logger
 
 log = get_logger(__name__)
 
 MAX_BACKOFF_S = 30.0
+CONTENT_REFUSED = frozenset({413, 422})
 FENCE_STALE = "fence_stale"
 
 
@@ -48,6 +50,16 @@ class Outbox:
         """Wait until nothing is left to deliver, so that the queue knows all that this bridge knows, or it is stale."""
         await self._empty.wait()
 
+    async def _deliver(self, report: Report) -> None:
+        try:
+            await self._api.report(report)
+        except CloudRefused as error:
+            if error.status not in CONTENT_REFUSED:
+                raise
+            log.error("report_not_understood", kind=report.kind, attempt=report.attempt_id, error=str(error)[:300])
+            # What became of a print must not be lost for words.
+            await self._api.report(replace(report, detail=None, evidence={}))
+
     async def run(self) -> None:
         """Deliver for ever."""
         failures = 0
@@ -60,7 +72,7 @@ class Outbox:
                 continue
             code = None
             try:
-                await self._api.report(report)
+                await self._deliver(report)
             except CloudUnavailable as error:
                 failures += 1
                 log.warning("report_waits", kind=report.kind, attempt=report.attempt_id, error=str(error)[:300])

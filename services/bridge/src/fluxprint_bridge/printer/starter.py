@@ -1,12 +1,14 @@
 """Asks for the permit and presses start: once, after the intent is on the disk. Proof is the watcher's business."""
 
 import asyncio
+import contextlib
 
 from fluxprint_bridge import clock
 from fluxprint_bridge.cloud.errors import CloudUnavailable
 from fluxprint_bridge.octoprint.errors import Conflict, KeyRefused, NotSent, OctoPrintError, Refused, Unavailable
 from fluxprint_bridge.octoprint.state import ACTIVE, Job, PrinterState
 from fluxprint_bridge.printer.desk import Desk, Phase, Work
+from fluxprint_bridge.tasks import until_first
 from fluxprint_common.background import backoff_s
 from fluxprint_common.logs import get_logger
 
@@ -26,25 +28,31 @@ class NotReady(Exception):
 
 
 async def until_idle(desk: Desk, work: Work, *, timeout_s: float | None) -> None:
-    """Wait until OctoPrint says right now that its printer is ready. Raises `NotReady`."""
+    """Wait until OctoPrint says right now that its printer is ready. Raises `NotReady` and `KeyRefused`."""
     deadline = None if timeout_s is None else clock.now() + timeout_s
     while not work.cancel_wanted:
-        changed = desk.monitor.changed
-        problem = "OctoPrint does not answer."
+        changed, work_changed = desk.monitor.changed, work.changed
+        reason, problem = "printer_offline", "OctoPrint does not answer."
         try:
             job = await desk.monitor.look()
+        except KeyRefused:
+            raise
         except OctoPrintError:
             pass
         else:
-            if job.state is PrinterState.IDLE:
-                await desk.foreign_told.wait()
+            if job.state is PrinterState.IDLE and desk.foreign_told.is_set():
                 return
             if job.state in ACTIVE:
                 raise NotReady("printer_busy", f"The printer prints something else: {(job.path or 'unknown')[:100]}")
-            problem = f"The printer is not connected to OctoPrint ({job.error or job.text})."
+            if job.state is PrinterState.IDLE:
+                reason, problem, changed = "printer_busy", "The cloud was not told of another print.", desk.foreign_told
+            else:
+                problem = f"The printer is not connected to OctoPrint ({job.error or job.text})."
         if deadline is not None and clock.now() >= deadline:
-            raise NotReady("printer_offline", problem)
-        await desk.monitor.wait(changed, LOOK_AGAIN_S)
+            raise NotReady(reason, problem)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(LOOK_AGAIN_S):
+                await until_first(changed.wait(), work_changed.wait())
 
 
 async def permitted_until(desk: Desk, work: Work) -> float:
@@ -158,5 +166,7 @@ async def _job(desk: Desk) -> Job:
         changed = desk.monitor.changed
         try:
             return await desk.monitor.look()
+        except KeyRefused:
+            raise
         except OctoPrintError:
             await desk.monitor.wait(changed, LOOK_AGAIN_S)

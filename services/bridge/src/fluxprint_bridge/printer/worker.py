@@ -7,9 +7,10 @@ from fluxprint_bridge import clock
 from fluxprint_bridge.cloud.errors import CloudRefused, CloudUnavailable
 from fluxprint_bridge.cloud.schemas import Assignment
 from fluxprint_bridge.journal import Attempt, Step
-from fluxprint_bridge.octoprint.errors import KeyRefused
+from fluxprint_bridge.octoprint.errors import KeyRefused, OctoPrintError
 from fluxprint_bridge.octoprint.state import ACTIVE, Job, PrinterState
 from fluxprint_bridge.printer.desk import Desk, Phase, Work
+from fluxprint_bridge.printer.foreign import notice
 from fluxprint_bridge.printer.lease import Lease, LeaseLost
 from fluxprint_bridge.printer.outbox import FENCE_STALE
 from fluxprint_bridge.printer.recovery import Next, attempt_of, next_step, print_path
@@ -24,11 +25,14 @@ log = get_logger(__name__)
 
 IDLE_WAIT_S = 60.0  #: for a printer that goes offline after the claim; then another printer may have the job
 MAX_BACKOFF_S = 30.0
+MAX_FAULT_PAUSE_S = 60.0
 REFUSED_PAUSE_S = 1.0
 STAND_BACK_S = 30.0
 MAX_STAND_BACK_S = 900.0
 #: Refusals of a first permit after which another printer may have the job.
-_GIVE_BACK = frozenset({"printing_disabled", "printer_disabled", "bed_occupied"})
+_GIVE_BACK = frozenset({"printing_disabled", "printer_disabled", "bed_occupied", "job_cancelled"})
+#: Reasons of a release that lie in this printer or its file: the next claim is made later and later.
+_FAULTS = frozenset({"transfer_failed", "file_rejected", "start_refused", "octoprint_refused", "bridge_storage_failed"})
 
 
 class Worker:
@@ -38,6 +42,8 @@ class Worker:
         self._desk = desk
         self._failures = 0
         self._taken_over = 0
+        self._faults = 0
+        self._faulty_until = 0.0
         self._claimed_at = 0.0
 
     async def run(self) -> None:
@@ -60,6 +66,8 @@ class Worker:
         await desk.outbox.emptied()
         if desk.outbox.stale:
             await self._stand_back()
+        # No doorbell shortens this: each release rings one.
+        await asyncio.sleep(max(0.0, self._faulty_until - clock.now()))
         job = desk.monitor.snapshot.job
         if not self._may_ask(record, job):
             await self._rest(desk.poll_s)
@@ -77,8 +85,7 @@ class Worker:
             await self._rest(MAX_BACKOFF_S)
             return
         self._failures = 0
-        if job is not None and job.path is not None and attempt_of(job.path) != _id_of(assignment):
-            desk.disowned = {job.path}
+        busy = await self._disown(job, _id_of(assignment))
         await desk.journal.drop_reports(desk.printer_id, but_of=_id_of(assignment))
         to_tell = assignment and await desk.journal.refence(assignment.attempt.id, assignment.attempt.fence)
         desk.outbox.claimed()
@@ -89,7 +96,7 @@ class Worker:
                 await desk.journal.end(record.id)
             await self._rest(desk.poll_s)
             return
-        await self._take(assignment)
+        await self._take(assignment, busy=busy)
 
     def _may_ask(self, record: Attempt | None, job: Job | None) -> bool:
         """Nothing is claimed for a printer that can't print; an attempt that lives already is always asked for."""
@@ -100,6 +107,19 @@ class Worker:
         if job.state in ACTIVE:  # perhaps ours, of a journal that was lost
             return attempt_of(job.path) is not None and job.path not in self._desk.disowned
         return job.state is PrinterState.IDLE and self._desk.foreign_told.is_set()
+
+    async def _disown(self, job: Job | None, given: str | None) -> bool:
+        """Whether it prints a file that looks like ours, but of an attempt that the queue did not give us."""
+        desk = self._desk
+        if job is None or job.path is None or job.path in desk.disowned or attempt_of(job.path) == given:
+            return False
+        desk.disowned = {job.path}
+        with contextlib.suppress(OctoPrintError):  # what was pushed may be older than the end of our last print
+            job = await desk.monitor.look()
+        if job.state not in ACTIVE or attempt_of(job.path) is None or job.path not in desk.disowned:
+            return False
+        await notice(desk, job.path)
+        return True
 
     async def _stand_back(self) -> None:
         """Another process worked on this printer: let it, each time for longer, so that two do not chase each other."""
@@ -121,7 +141,7 @@ class Worker:
 
     # -- doing it ----------------------------------------------------------------------------------------------------
 
-    async def _take(self, assignment: Assignment) -> None:
+    async def _take(self, assignment: Assignment, *, busy: bool) -> None:
         """Go on with an assignment wherever it stands."""
         desk, given = self._desk, assignment.attempt
         known = await desk.journal.attempt(given.id)
@@ -139,7 +159,11 @@ class Worker:
             shown=given.state,
         )
         work = Work(attempt)
+        if known is not None and known.state is Step.ENDED:  # the queue refused its end: no haste, it may do so again
+            await asyncio.sleep(REFUSED_PAUSE_S)
         match step:
+            case Next.TRANSFER if busy:
+                await self._release(work, "printer_busy", "The printer prints something that is not this job.")
             case Next.RELEASE:
                 await self._release(work, "journal_lost", "The bridge lost its journal before the start.")
             case Next.LOOK:
@@ -178,6 +202,7 @@ class Worker:
                 await self._release(work, "bridge_stopping", "The bridge was stopped before the start.")
             raise
         else:
+            self._faults = 0
             if pressed:
                 await self._watch(work, mark=mark)
         finally:
@@ -222,6 +247,9 @@ class Worker:
     async def _release(self, work: Work, reason: str, detail: str) -> None:
         log.warning("attempt_released", attempt=work.attempt.id, reason=reason, detail=detail)
         await self._desk.report(work.attempt, "released", reason=reason, detail=detail)
+        if reason in _FAULTS:
+            self._faults += 1
+            self._faulty_until = clock.now() + backoff_s(self._faults + 2, cap_s=MAX_FAULT_PAUSE_S)
 
     async def _watch(self, work: Work, *, mark: int) -> None:
         self._desk.take_in_hand(work)
