@@ -17,17 +17,10 @@ from fastapi import APIRouter, FastAPI, Request, Response, WebSocket, WebSocketD
 from fastapi.responses import JSONResponse, StreamingResponse
 
 from fluxprint_common.ids import new_id, show
+from fluxprint_queue.attempts.states import LIVE, REPORTED_STATE, TRANSITIONS, AttemptState, ReportKind
 from support.serving import serving
 
 BRIDGE_TOKEN = "fxb_test0000000000000000000000000000"
-TRANSITIONS = {
-    "claimed": {"starting", "released", "cancelled"},
-    "starting": {"printing", "released", "completed", "failed", "cancelled", "unknown"},
-    "printing": {"paused", "completed", "failed", "cancelled", "unknown"},
-    "paused": {"printing", "completed", "failed", "cancelled", "unknown"},
-    "unknown": {"completed", "failed", "cancelled"},
-}
-REPORTED = {"started": "printing", "resumed": "printing"}
 
 
 class Refusal(Exception):
@@ -62,10 +55,10 @@ class Attempt:
 
     @property
     def live(self) -> bool:
-        return self.state in TRANSITIONS
+        return self.state in LIVE
 
     def move(self, to: str) -> None:
-        if to not in TRANSITIONS.get(self.state, set()):
+        if not self.live or to not in TRANSITIONS[AttemptState(self.state)]:
             raise Refusal(409, "transition_refused" if self.live else "attempt_ended")
         self.state = to
 
@@ -231,7 +224,7 @@ class FakeCloud:
         kind = str(body["kind"])
         if body["report_id"] in attempt.report_ids:
             return
-        target = REPORTED.get(kind, kind)
+        target = str(REPORTED_STATE[ReportKind(kind)])
         if attempt.state != target:
             self.held(attempt.id, int(str(body["fence"])))
             attempt.move(target)

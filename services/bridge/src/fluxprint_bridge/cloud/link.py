@@ -10,6 +10,7 @@ from collections.abc import Callable
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus, WebSocketException
 
+from fluxprint_bridge import clock
 from fluxprint_bridge.cloud.errors import CloudError
 from fluxprint_bridge.cloud.telemetry import TelemetrySlots
 from fluxprint_bridge.cloud.token import AccessToken
@@ -24,8 +25,10 @@ SUBPROTOCOL = "fluxprint.bridge.v1"
 OPEN_TIMEOUT_S = 10
 MAX_MESSAGE_BYTES = 64 * 1024
 MAX_BACKOFF_S = 30.0
-#: When another process connected with the same token, this one stands back: two must not chase each other.
+#: When another process connected with the same token, this one stands back, each time for longer: two must not chase
+#: each other.
 TAKEN_OVER_PAUSE_S = 60.0
+MAX_TAKEN_OVER_PAUSE_S = 900.0
 CLOSE_TOKEN_ENDED = 4401
 CLOSE_TAKEN_OVER = 4409
 HTTP_UNAUTHORIZED = 401
@@ -34,6 +37,11 @@ HTTP_UNAUTHORIZED = 401
 Ring = Callable[[str | None, str], None]
 #: Called with whether another process works with our token.
 StandBack = Callable[[bool], None]
+
+
+def taken_over_pause_s(times_before: int) -> float:
+    """How many seconds to stand back: a minute, doubling up to a quarter of an hour."""
+    return min(TAKEN_OVER_PAUSE_S * (1 << min(times_before, 10)), MAX_TAKEN_OVER_PAUSE_S)
 
 
 class WebSocketLink:
@@ -47,6 +55,8 @@ class WebSocketLink:
         self._slots = slots
         self._ring = ring
         self._stand_back = stand_back
+        self._taken_over = 0
+        self._connected_at = 0.0
 
     async def run(self) -> None:
         """Keep connected for ever."""
@@ -74,9 +84,13 @@ class WebSocketLink:
             self._token.forget()
             return 0
         if code == CLOSE_TAKEN_OVER:
-            log.error("another_bridge_has_this_token", pause_s=TAKEN_OVER_PAUSE_S)
+            if clock.now() - self._connected_at > MAX_TAKEN_OVER_PAUSE_S:
+                self._taken_over = 0  # the other one had gone
+            pause_s = taken_over_pause_s(self._taken_over)
+            self._taken_over += 1
+            log.error("another_bridge_has_this_token", pause_s=pause_s)
             self._stand_back(True)
-            await asyncio.sleep(TAKEN_OVER_PAUSE_S)
+            await asyncio.sleep(pause_s)
             self._stand_back(False)
         return failures + 1
 
@@ -90,6 +104,7 @@ class WebSocketLink:
             max_size=MAX_MESSAGE_BYTES,
             compression=None,
         ) as socket:
+            self._connected_at = clock.now()
             log.info("link_connected")
             self._ring(None, "connected")
             await until_first(self._hear(socket), self._send(socket))

@@ -152,9 +152,9 @@ class OctoPrintClient:
         try:
             response = await self._http.request(method, url, **request)  # type: ignore[arg-type]
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
-            raise NotSent(f"OctoPrint is not reachable: {error!r}") from None
+            raise NotSent(f"OctoPrint is not reachable ({type(error).__name__})") from None
         except httpx.HTTPError as error:
-            raise Unavailable(f"OctoPrint did not answer {method} {url}: {error!r}") from None
+            raise Unavailable(f"OctoPrint did not answer {method} {url} ({type(error).__name__})") from None
         return _checked(response)
 
 

@@ -67,7 +67,8 @@ async def keep_connected(desk: Desk) -> None:
         job = desk.monitor.snapshot.job
         if job is not None and job.state is PrinterState.OFFLINE and job.text == "Offline":
             try:
-                await desk.octoprint.connect()
+                async with desk.control:
+                    await desk.octoprint.connect()
                 log.info("printer_connecting")
             except Refused as refused:
                 log.warning("printer_not_connected", error=str(refused))

@@ -55,6 +55,21 @@ async def until_idle(desk: Desk, work: Work, *, timeout_s: float | None) -> None
                 await until_first(changed.wait(), work_changed.wait())
 
 
+async def never_started(desk: Desk, path: str) -> bool:
+    """Whether OctoPrint knows of no start of `path`, as the journal says. Waits until it answers."""
+    while True:
+        try:
+            job = await desk.monitor.look()
+            file = await desk.octoprint.file(path)
+        except OctoPrintError as error:
+            if isinstance(error, KeyRefused):
+                desk.doubt_key(error)
+            await asyncio.sleep(LOOK_AGAIN_S)
+            continue
+        printed = file is not None and file.prints.success + file.prints.failure > 0
+        return not printed and job.path != path
+
+
 async def permitted_until(desk: Desk, work: Work) -> float:
     """Get the permit; returns the moment (`clock.now`) until which start may be pressed.
 

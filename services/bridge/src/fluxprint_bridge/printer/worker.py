@@ -14,7 +14,14 @@ from fluxprint_bridge.printer.foreign import notice
 from fluxprint_bridge.printer.lease import Lease, LeaseLost
 from fluxprint_bridge.printer.outbox import FENCE_STALE
 from fluxprint_bridge.printer.recovery import Next, attempt_of, next_step, print_path
-from fluxprint_bridge.printer.starter import NotReady, cancelled_before_start, permitted_until, start, until_idle
+from fluxprint_bridge.printer.starter import (
+    NotReady,
+    cancelled_before_start,
+    never_started,
+    permitted_until,
+    start,
+    until_idle,
+)
 from fluxprint_bridge.printer.transfer import TransferFailed, transfer
 from fluxprint_bridge.printer.watcher import watch
 from fluxprint_bridge.tasks import until_first
@@ -125,7 +132,7 @@ class Worker:
         """Another process worked on this printer: let it, each time for longer, so that two do not chase each other."""
         self._desk.bell.clear()
         self._taken_over += 1
-        pause_s = min(STAND_BACK_S * 2 ** (self._taken_over - 1), MAX_STAND_BACK_S)
+        pause_s = min(STAND_BACK_S * 2 ** min(self._taken_over - 1, 10), MAX_STAND_BACK_S)
         log.warning("fence_stale", hint="does another bridge use this token?", pause_s=pause_s)
         await self._rest(pause_s)
 
@@ -158,6 +165,9 @@ class Worker:
             state=Step.UNKNOWN if given.state == "unknown" else state,
             shown=given.state,
         )
+        if step is Next.PERMIT and not await never_started(desk, attempt.path):
+            log.error("journal_is_older_than_octoprint", attempt=given.id)
+            step, attempt = Next.LOOK, await desk.journal.intend(given.id)
         work = Work(attempt)
         if known is not None and known.state is Step.ENDED:  # the queue refused its end: no haste, it may do so again
             await asyncio.sleep(REFUSED_PAUSE_S)
