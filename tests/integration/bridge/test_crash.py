@@ -73,6 +73,24 @@ class TestKilledBeforeTheStart:
         assert cloud.calls.count("permit") == 2
         await assert_printed_once(octoprint, attempt)
 
+    async def test_and_its_journal_is_older_than_the_print(
+        self, cloud: FakeCloud, bridge: BridgeProcess, octoprint: OctoPrint
+    ) -> None:
+        async def print_behind_its_back() -> None:
+            cloud.before_answer.clear()
+            await bridge.kill()
+            body = {"command": "select", "print": True}
+            await octoprint.call("POST", f"/api/files/local/{attempt.path}", json_body=body)
+            async with asyncio.timeout(10):
+                while await octoprint.successes_and_failures(attempt.path) != (1, 0):
+                    await asyncio.sleep(0.05)
+            await bridge.start()
+
+        cloud.before_answer["permit"] = print_behind_its_back
+        attempt = await cloud.add_job(slow_gcode(0.5))
+        await cloud.until_state(attempt, "completed")
+        await assert_printed_once(octoprint, attempt)
+
     async def test_and_its_journal_is_lost(self, cloud: FakeCloud, bridge: BridgeProcess, octoprint: OctoPrint) -> None:
         async def lose_everything() -> None:
             cloud.before_answer.clear()
