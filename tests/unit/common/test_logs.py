@@ -142,3 +142,29 @@ class TestLines:
         text = output()
         assert "quiet" not in text
         assert "loud" in text
+
+
+class TestAccessLog:
+    FIELDS = {"request_id": "req_1", "method": "GET", "path": "/api/v1/jobs", "status": 200, "ms": 1.5, "client": None}
+
+    @pytest.mark.parametrize("output", ["json"], indirect=True)
+    def test_its_lines_are_like_any_other(self, output: Lines, capsys: pytest.CaptureFixture[str]) -> None:
+        logs.access_log(service="test", json=True)(self.FIELDS)
+        logs.get_logger("test").info("request", **self.FIELDS)
+        short, full = json.loads(capsys.readouterr().out), json.loads(output())
+        assert short.pop("at")[:16] == full.pop("at")[:16]
+        assert short == full
+
+    @pytest.mark.parametrize("as_json", [True, False])
+    def test_shows_no_secret(self, output: Lines, capsys: pytest.CaptureFixture[str], *, as_json: bool) -> None:
+        logs.access_log(service="test", json=as_json)({**self.FIELDS, "path": f"/{JWT}/token={PASSWORD}"})
+        text = output() + capsys.readouterr().out
+        assert "req_1" in text
+        assert "hunter2" not in text
+        assert JWT not in text
+
+    @pytest.mark.parametrize("as_json", [True, False])
+    def test_the_level_is_kept(self, output: Lines, capsys: pytest.CaptureFixture[str], *, as_json: bool) -> None:
+        logging.getLogger().setLevel("WARNING")
+        logs.access_log(service="test", json=as_json)(self.FIELDS)
+        assert output() + capsys.readouterr().out == ""

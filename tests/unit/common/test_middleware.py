@@ -144,6 +144,10 @@ class TestCors:
         assert answer.status_code == 400
         assert "access-control-allow-origin" not in answer.headers
 
+    async def test_says_nothing_to_whoever_is_no_page(self, client: httpx.AsyncClient) -> None:
+        headers = (await client.get("/api/v1/things/1")).headers
+        assert [name for name in headers if name.startswith("access-control") or name == "vary"] == []
+
 
 async def pieces(size: int) -> AsyncIterator[bytes]:
     for start in range(0, size, 60_000):

@@ -9,6 +9,7 @@ from sqlalchemy import MetaData, text
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker, create_async_engine
 from starlette.requests import HTTPConnection
 
+from fluxprint_common.lookup import Lookups
 from fluxprint_common.problems import ServiceError
 
 NAMING_CONVENTION = {
@@ -46,6 +47,16 @@ class Database:
     """
 
     def __init__(self, url: str, *, application: str, pool_size: int) -> None:
+        options: dict[str, Any] = {
+            "timeout": CONNECT_TIMEOUT_S,
+            "command_timeout": STATEMENT_TIMEOUT_MS / 1000 + 2,
+            "server_settings": {
+                "application_name": application,
+                "statement_timeout": str(STATEMENT_TIMEOUT_MS),
+                "lock_timeout": str(LOCK_TIMEOUT_MS),
+                "idle_in_transaction_session_timeout": str(IDLE_IN_TRANSACTION_MS),
+            },
+        }
         self.engine = create_async_engine(
             url,
             pool_size=pool_size,
@@ -53,20 +64,13 @@ class Database:
             pool_timeout=POOL_TIMEOUT_S,
             pool_recycle=1800,
             hide_parameters=True,  # an error's text goes to the log; parameters are hashes, addresses, names
-            connect_args={
-                "timeout": CONNECT_TIMEOUT_S,
-                "command_timeout": STATEMENT_TIMEOUT_MS / 1000 + 2,
-                "server_settings": {
-                    "application_name": application,
-                    "statement_timeout": str(STATEMENT_TIMEOUT_MS),
-                    "lock_timeout": str(LOCK_TIMEOUT_MS),
-                    "idle_in_transaction_session_timeout": str(IDLE_IN_TRANSACTION_MS),
-                },
-            },
+            connect_args=options,
         )
         self.sessions = async_sessionmaker(self.engine, expire_on_commit=False)
         reader = self.engine.execution_options(isolation_level="AUTOCOMMIT")
         self._read_sessions = async_sessionmaker(reader, class_=ReadSession, expire_on_commit=False, autoflush=False)
+        _, address = self.engine.dialect.create_connect_args(self.engine.url)
+        self.lookups = Lookups({**address, **options})
 
     @asynccontextmanager
     async def unit_of_work(self) -> AsyncIterator[AsyncSession]:
@@ -97,6 +101,7 @@ class Database:
             await session.execute(text("SELECT 1"))
 
     async def close(self) -> None:
+        self.lookups.close()
         await self.engine.dispose()
 
 

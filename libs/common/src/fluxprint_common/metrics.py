@@ -22,6 +22,7 @@ class Metrics:
             buckets=_BUCKETS, registry=self.registry,
         )  # fmt: skip
         self.websockets = Gauge("websocket_connections", "Open WebSockets", ["route"], registry=self.registry)
+        self._answered: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
         self.rate_limited = Counter(
             "rate_limit_hits_total", "Refused by a rate limit", ["scope"], registry=self.registry
         )
@@ -31,6 +32,16 @@ class Metrics:
         self.cors_refused = Counter(
             "cors_refused_total", "Requests from an origin not on the list", registry=self.registry
         )
+
+    def answered(self, *, method: str, route: str, status: int, seconds: float) -> None:
+        """Count one request."""
+        series = self._answered.get((method, route, status))
+        if series is None:  # looking a series up by its labels costs more than counting
+            series = self.requests.labels(method, route, status), self.duration.labels(route)
+            self._answered[method, route, status] = series
+        requests, duration = series
+        requests.inc()
+        duration.observe(seconds)
 
 
 async def metrics_endpoint(request: Request) -> Response:

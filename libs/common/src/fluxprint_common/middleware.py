@@ -8,10 +8,11 @@ from collections.abc import Mapping
 
 import structlog
 from prometheus_client import Gauge
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import MutableHeaders
+from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from fluxprint_common.logs import get_logger
+from fluxprint_common.logs import AccessLog, get_logger
 from fluxprint_common.metrics import Metrics
 from fluxprint_common.problems import PayloadTooLarge, ServiceError, render
 
@@ -23,21 +24,30 @@ LINGER_BYTES = 64 * 1024 * 1024
 _QUIET_PATHS = frozenset({"/health", "/metrics"})
 
 
+def _header(scope: Scope, name: bytes) -> str | None:
+    """A request's header; `name` in lower case, as ASGI gives them."""
+    for key, value in scope["headers"]:
+        if key == name:
+            return str(value, "latin-1")
+    return None
+
+
 class RequestContext:
     """Gives a request its id, counts and logs it.
 
     A caller's own `X-Request-ID` is kept where it is harmless, so that one id follows a request through all services.
     """
 
-    def __init__(self, app: ASGIApp, *, metrics: Metrics) -> None:
+    def __init__(self, app: ASGIApp, *, metrics: Metrics, access_log: AccessLog) -> None:
         self.app = app
         self.metrics = metrics
+        self.access_log = access_log
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] not in ("http", "websocket"):
             await self.app(scope, receive, send)
             return
-        given = Headers(scope=scope).get("x-request-id", "")
+        given = _header(scope, b"x-request-id") or ""
         request_id = given if _REQUEST_ID.fullmatch(given) else f"req_{secrets.token_hex(12)}"
         structlog.contextvars.clear_contextvars()
         structlog.contextvars.bind_contextvars(request_id=request_id)
@@ -49,15 +59,14 @@ class RequestContext:
     async def _http(self, scope: Scope, receive: Receive, send: Send, request_id: str) -> None:
         started = time.perf_counter()
         status = 0
-        origin = Headers(scope=scope).get("origin")
+        origin = _header(scope, b"origin")
 
         async def send_with_id(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                headers = MutableHeaders(scope=message)
-                headers["X-Request-ID"] = request_id
-                if origin and "access-control-allow-origin" not in headers:
+                message["headers"] = [*message["headers"], (b"x-request-id", request_id.encode())]
+                if origin and "access-control-allow-origin" not in MutableHeaders(scope=message):
                     self.metrics.cors_refused.inc()
             await send(message)
 
@@ -67,7 +76,7 @@ class RequestContext:
             status = 500  # half an answer is out
             raise
         finally:
-            self._record(scope, status, time.perf_counter() - started)
+            self._record(scope, request_id, status, time.perf_counter() - started)
 
     async def _websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
         gauge: Gauge | None = None
@@ -85,21 +94,22 @@ class RequestContext:
             if gauge is not None:
                 gauge.dec()
 
-    def _record(self, scope: Scope, status: int, seconds: float) -> None:
+    def _record(self, scope: Scope, request_id: str, status: int, seconds: float) -> None:
         route = route_template(scope)
-        self.metrics.requests.labels(method=_method(scope), route=route, status=status).inc()
-        self.metrics.duration.labels(route=route).observe(seconds)
+        self.metrics.answered(method=_method(scope), route=route, status=status, seconds=seconds)
         if scope["path"] in _QUIET_PATHS:
             return
         client = scope.get("client")
-        log.info(
-            "request",
-            method=scope["method"],
-            path=scope["path"],
-            route=route,
-            status=status,
-            ms=round(seconds * 1000, 1),
-            client=client[0] if client else None,
+        self.access_log(
+            {
+                "request_id": request_id,
+                "method": scope["method"],
+                "path": scope["path"],
+                "route": route,
+                "status": status,
+                "ms": round(seconds * 1000, 1),
+                "client": client[0] if client else None,
+            }
         )
 
 
@@ -118,15 +128,15 @@ class SecurityHeaders:
 
     def __init__(self, app: ASGIApp, *, https: bool) -> None:
         self.app = app
-        self.headers = {
-            "X-Content-Type-Options": "nosniff",
-            "X-Frame-Options": "DENY",
-            "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
-            "Referrer-Policy": "no-referrer",
-            "Cache-Control": "no-store",
-        }
+        self.headers = [
+            (b"x-content-type-options", b"nosniff"),
+            (b"x-frame-options", b"DENY"),
+            (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
+            (b"referrer-policy", b"no-referrer"),
+            (b"cache-control", b"no-store"),
+        ]
         if https:
-            self.headers["Strict-Transport-Security"] = "max-age=31536000; includeSubDomains; preload"
+            self.headers.append((b"strict-transport-security", b"max-age=31536000; includeSubDomains; preload"))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -135,12 +145,22 @@ class SecurityHeaders:
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
-                headers = MutableHeaders(scope=message)
-                for name, value in self.headers.items():
-                    headers.setdefault(name, value)
+                given = {name for name, _value in message["headers"]}
+                ours = [header for header in self.headers if header[0] not in given]
+                message["headers"] = [*message["headers"], *ours]
             await send(message)
 
         await self.app(scope, receive, send_with_headers)
+
+
+class Cors(CORSMiddleware):
+    """CORS for requests that come from a page, which name its origin. Others need nothing of it."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and _header(scope, b"origin") is None:
+            await self.app(scope, receive, send)
+        else:
+            await super().__call__(scope, receive, send)
 
 
 class BodyLimit:
@@ -164,12 +184,15 @@ class BodyLimit:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
+        declared = _header(scope, b"content-length")
+        if declared is None and _header(scope, b"transfer-encoding") is None:  # no body: RFC 9112, 6.3
+            await self.app(scope, receive, send)
+            return
         limit = self.by_path.get(scope["path"], self.limit)
         error = PayloadTooLarge(f"The body may have at most {limit} bytes.", headers={"Connection": "close"})
-        declared = Headers(scope=scope).get("content-length", "0")
-        asks_first = Headers(scope=scope).get("expect", "").lower() == "100-continue"
+        asks_first = (_header(scope, b"expect") or "").lower() == "100-continue"
         body = _Body(receive, send, limit=limit, error=error, asks_first=asks_first)
-        if not declared.isdecimal() or int(declared) > limit:
+        if declared is not None and (not declared.isdecimal() or int(declared) > limit):
             await render(error)(scope, body.receive, body.send)
         else:
             await self.app(scope, body.receive, body.send)

@@ -5,6 +5,7 @@ async def create_job(principal: Annotated[Principal, require(Permission.JOBS_WRI
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -66,18 +67,28 @@ def principal_of(claims: Claims) -> Principal:
         TokenError: a claim does not have the shape that our issuer gives it.
     """
     try:
-        role = Role(str(claims["role"]))
-        subject = _BRIDGE if role is Role.BRIDGE else _USER
-        return Principal(
-            subject=subject.validate_python(claims["sub"]),
-            organisation_id=_ORGANISATION.validate_python(claims["org"]),
-            role=role,
-            session_id=_SESSION.validate_python(claims["sid"]),
-            permissions=permissions_of(role, str(claims.get("scope") or "")),
-            expires_at=datetime.fromtimestamp(int(str(claims["exp"])), UTC),
+        return _principal(
+            subject=str(claims["sub"]),
+            organisation=str(claims["org"]),
+            role=Role(str(claims["role"])),
+            session=str(claims["sid"]),
+            scope=str(claims.get("scope") or ""),
+            expires=int(str(claims["exp"])),
         )
     except (ValueError, KeyError) as error:
         raise TokenError("claims of another shape") from error
+
+
+@lru_cache(maxsize=4096)  # a token comes with many requests
+def _principal(*, subject: str, organisation: str, role: Role, session: str, scope: str, expires: int) -> Principal:
+    return Principal(
+        subject=(_BRIDGE if role is Role.BRIDGE else _USER).validate_python(subject),
+        organisation_id=_ORGANISATION.validate_python(organisation),
+        role=role,
+        session_id=_SESSION.validate_python(session),
+        permissions=permissions_of(role, scope),
+        expires_at=datetime.fromtimestamp(expires, UTC),
+    )
 
 
 async def authenticate(connection: HTTPConnection, token: str) -> Principal:

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from socket import gaierror
 from typing import ClassVar
 
+import asyncpg
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import iter_route_contexts
@@ -156,8 +157,9 @@ def render(error: ServiceError) -> Response:
     return JSONResponse(problem.model_dump(), error.status, headers=error.headers, media_type=MEDIA_TYPE)
 
 
-#: How a database that does not answer looks; a stopped container's name is no longer found.
-_AWAY = (PoolTimeout, ConnectionError, TimeoutError, gaierror)
+#: How a database that does not answer looks; a stopped container's name is no longer found, and a connection that was
+#: just cut is in no state to take a query.
+_AWAY = (PoolTimeout, ConnectionError, TimeoutError, gaierror, asyncpg.InterfaceError, asyncpg.InternalClientError)
 
 ConstraintErrors = Mapping[str, type[ServiceError]]
 
@@ -184,7 +186,7 @@ def install(app: FastAPI, *, constraint_errors: ConstraintErrors) -> None:
     app.add_exception_handler(ServiceError, service_error)
     app.add_exception_handler(HTTPException, _http_exception)
     app.add_exception_handler(RequestValidationError, _validation_error)
-    for kind in (DBAPIError, *_AWAY):
+    for kind in (DBAPIError, asyncpg.PostgresError, *_AWAY):
         app.add_exception_handler(kind, database_error)
 
 
@@ -201,12 +203,15 @@ def from_database(error: BaseException, constraint_errors: ConstraintErrors) -> 
     if isinstance(error, DBAPIError):
         cause = getattr(error.orig, "__cause__", None)
         away = error.connection_invalidated or isinstance(error, InterfaceError | OperationalError)
-        # SQLSTATE classes: 08 connection, 53 resources, 57 operator intervention.
-        state = str(getattr(cause, "sqlstate", "") or "")
-        return DatabaseUnavailable() if away or state[:2] in {"08", "53", "57"} or state in _AGAIN else None
-    if isinstance(error, _AWAY):
-        return DatabaseUnavailable()
-    return None
+        return DatabaseUnavailable() if away or _passes(cause) else None
+    return DatabaseUnavailable() if isinstance(error, _AWAY) or _passes(error) else None
+
+
+def _passes(error: object) -> bool:
+    """Whether an error that PostgreSQL reports goes away by itself."""
+    # SQLSTATE classes: 08 connection, 53 resources, 57 operator intervention.
+    state = str(getattr(error, "sqlstate", None) or "")
+    return state[:2] in {"08", "53", "57"} or state in _AGAIN
 
 
 class MethodNotAllowed(ServiceError):

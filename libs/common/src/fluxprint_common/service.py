@@ -11,7 +11,6 @@ import uvicorn
 from fastapi import APIRouter, FastAPI
 from fastapi.routing import APIRoute
 from starlette.middleware import Middleware
-from starlette.middleware.cors import CORSMiddleware
 from starlette.routing import Route
 
 from fluxprint_common import doorbell, logs, openapi, problems
@@ -20,7 +19,7 @@ from fluxprint_common.database import Database
 from fluxprint_common.health import health_endpoint
 from fluxprint_common.jwks import JwksClient
 from fluxprint_common.metrics import Metrics, metrics_endpoint
-from fluxprint_common.middleware import BodyLimit, RequestContext, SecurityHeaders, UnhandledErrors
+from fluxprint_common.middleware import BodyLimit, Cors, RequestContext, SecurityHeaders, UnhandledErrors
 from fluxprint_common.principal import ACCESS_TOKEN_CLAIMS, MAX_ACCESS_TOKEN_S
 from fluxprint_common.ratelimit import RateLimiter
 from fluxprint_common.settings import Environment, ServiceSettings
@@ -93,10 +92,14 @@ def create_service(spec: ServiceSpec, settings: ServiceSettings) -> FastAPI:
         responses=openapi.problems(400, 422, 429, 503),
         lifespan=_lifespan(spec, settings),
         middleware=[
-            Middleware(RequestContext, metrics=metrics),
+            Middleware(
+                RequestContext,
+                metrics=metrics,
+                access_log=logs.access_log(service=spec.name, json=settings.log_format == "json"),
+            ),
             Middleware(SecurityHeaders, https=settings.environment is Environment.PRODUCTION),
             Middleware(
-                CORSMiddleware,
+                Cors,
                 allow_origins=settings.cors_origins,
                 allow_methods=["GET", "POST", "PUT", "PATCH", "DELETE"],
                 allow_headers=_ALLOWED_HEADERS,

@@ -46,7 +46,8 @@ def create_app(settings: QueueSettings) -> FastAPI:
             name="queue",
             description="Files, printers, jobs and events.",
             tags=TAGS,
-            routers=[files, jobs, attempts, commands, printers, events, bridge, bridge_link, docs],
+            # A request tries them in this order, and most requests ask for jobs.
+            routers=[jobs, files, attempts, commands, printers, events, bridge, bridge_link, docs],
             constraint_errors={"uq_printer_name": PrinterNameTaken},
             body_limits={"/api/v1/files": settings.max_file_bytes + FRAME_BYTES},
             start=_start,

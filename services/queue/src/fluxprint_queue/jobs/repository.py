@@ -1,14 +1,22 @@
 """SQL of jobs."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from uuid import UUID
 
-from sqlalchemy import Select, exists, select
+from sqlalchemy import Select, bindparam, exists, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from fluxprint_common.lookup import Lookup, Lookups
 from fluxprint_common.principal import Principal
+from fluxprint_queue.jobs import schemas
 from fluxprint_queue.jobs.models import Job
 from fluxprint_queue.jobs.states import ENDED, JobState
+
+_SHOWN = select(*(getattr(Job, name) for name in schemas.Job.model_fields)).where(
+    Job.organisation_id == bindparam("organisation_id"), Job.id == bindparam("job_id")
+)
+_SHOWN_TO_ALL = Lookup(_SHOWN)
+_SHOWN_TO_CREATOR = Lookup(_SHOWN.where(Job.created_by == bindparam("created_by")))
 
 
 def readable(principal: Principal) -> Select[Job]:
@@ -20,6 +28,16 @@ def readable(principal: Principal) -> Select[Job]:
 async def find(session: AsyncSession, principal: Principal, job_id: UUID, *, lock: bool = False) -> Job | None:
     statement = readable(principal).where(Job.id == job_id)
     return await session.scalar(statement.with_for_update(key_share=True) if lock else statement)
+
+
+async def shown(lookups: Lookups, principal: Principal, job_id: UUID) -> Mapping[str, object] | None:
+    """A job as clients see it: the fields of `schemas.Job`."""
+    return await lookups.row(
+        _SHOWN_TO_CREATOR if principal.sees_only_own else _SHOWN_TO_ALL,
+        organisation_id=principal.organisation_id,
+        job_id=job_id,
+        created_by=principal.subject,
+    )
 
 
 async def locked(session: AsyncSession, job_id: UUID) -> Job:

@@ -1,10 +1,11 @@
 """HTTP of jobs."""
 
+from collections.abc import Mapping
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
 
-from fluxprint_common.database import Reading, Session
+from fluxprint_common.database import Database, Reading, Session
 from fluxprint_common.ids import show
 from fluxprint_common.openapi import problems
 from fluxprint_common.pagination import Page, Paging, page
@@ -79,9 +80,10 @@ async def list_jobs(
 
 
 @router.get("/{job_id}", summary="Get a job", response_model=Job, responses=problems(401, 403, 404))
-async def get_job(session: Reading, principal: Reader, job_id: JobId) -> Job:
+async def get_job(request: Request, principal: Reader, job_id: JobId) -> Mapping[str, object]:
     """One job."""
-    return Job.model_validate(await service.get(session, principal, job_id))
+    database: Database = request.app.state.database
+    return await service.show(database.lookups, principal, job_id)
 
 
 @router.get(

@@ -1,11 +1,12 @@
 """Rules of jobs."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from fluxprint_common.ids import new_id
+from fluxprint_common.lookup import Lookups
 from fluxprint_common.principal import Principal
 from fluxprint_common.problems import Conflict, FieldProblem, Invalid, NotFound, Unavailable
 from fluxprint_queue.attempts import repository as attempts
@@ -84,6 +85,14 @@ async def create(session: AsyncSession, settings: QueueSettings, principal: Prin
 async def get(session: AsyncSession, principal: Principal, job_id: UUID, *, lock: bool = False) -> Job:
     """One job. Raises: JobNotFound"""
     job = await repository.find(session, principal, job_id, lock=lock)
+    if job is None:
+        raise JobNotFound
+    return job
+
+
+async def show(lookups: Lookups, principal: Principal, job_id: UUID) -> Mapping[str, object]:
+    """One job as clients see it. Raises: JobNotFound"""
+    job = await repository.shown(lookups, principal, job_id)
     if job is None:
         raise JobNotFound
     return job
