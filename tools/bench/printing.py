@@ -15,11 +15,10 @@ from pydantic import SecretStr
 from fluxprint_bridge.octoprint import push
 from fluxprint_bridge.octoprint.client import OctoPrintClient
 from fluxprint_local.octoprint import OctoPrint
-from tools.bench.system import POLL_S, WAIT_TIMEOUT_S, Workshop
+from tools.bench.system import POLL_S, SETTLE_S, WAIT_TIMEOUT_S, Workshop
 
 ROUNDS = 15
 FILE_BYTES = 1_000_000
-SETTLE_S = 0.5
 
 
 @dataclass(frozen=True)
@@ -97,11 +96,9 @@ async def measure(workshop: Workshop, printer: OctoPrint, bridge: psutil.Process
     ):
         for _ in range(ROUNDS + 1):
             direct.append(await _directly(watch, octoprint, bridge))
-            await workshop.clear_bed()  # the bridge has told of a print that is not ours
-            await asyncio.sleep(SETTLE_S)
+            await workshop.clear_bed()
             through.append(await _through_the_system(watch, octoprint, workshop))
             await workshop.clear_bed()
-            await asyncio.sleep(SETTLE_S)
     return Printing(statistics.median(direct[1:]), statistics.median(through[1:]))
 
 

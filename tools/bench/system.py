@@ -5,6 +5,7 @@ import json
 import secrets
 import signal
 import sys
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -23,6 +24,7 @@ from fluxprint_local.supervisor import Supervisor
 Json = dict[str, Any]
 
 POLL_S = 0.02
+SETTLE_S = 0.5
 WAIT_TIMEOUT_S = 30
 #: A run queues more jobs in a minute than the default allows in an hour.
 _SETTINGS = {
@@ -121,17 +123,21 @@ class Workshop:
     async def queue(self, file: str) -> str:
         return str((await self.send("POST", "/jobs", json={"file_id": file}))["id"])
 
-    async def bed_is(self, state: str) -> Json:
-        """The printer's bed, once it is that."""
-        async with asyncio.timeout(WAIT_TIMEOUT_S):
-            while (bed := (await self.send("GET", f"/printers/{self.printer}"))["bed"])["state"] != state:
-                await asyncio.sleep(POLL_S)
-        return dict(bed)
-
     async def clear_bed(self) -> None:
-        """Take off what lies on the bed, as soon as something does."""
-        attempt = (await self.bed_is("occupied"))["attempt_id"]
-        await self.send("POST", f"/printers/{self.printer}/bed-cleared", json={"attempt_id": attempt})
+        """Take off what lies on the bed until it stays clear: the bridge tells of a print that is not ours twice."""
+        async with asyncio.timeout(WAIT_TIMEOUT_S):
+            clear_since: float | None = None
+            occupied = False
+            while not occupied or clear_since is None or time.monotonic() - clear_since < SETTLE_S:
+                bed = (await self.send("GET", f"/printers/{self.printer}"))["bed"]
+                if bed["state"] == "clear":
+                    clear_since = clear_since or time.monotonic()
+                else:
+                    occupied, clear_since = True, None
+                    seen = {"attempt_id": bed["attempt_id"], "changed_at": bed["changed_at"]}
+                    # Refused where it changed meanwhile.
+                    await self._http.post(f"/printers/{self.printer}/bed-cleared", json=seen)
+                await asyncio.sleep(POLL_S)
 
     async def is_online(self) -> None:
         """Wait for the bridge."""
