@@ -1,0 +1,1 @@
+"""The job protocol as a finite machine, searched exhaustively. Start with ../README.md."""
