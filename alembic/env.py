@@ -6,6 +6,7 @@ of the services' roles. Two migrators at once are safe: the second waits, and th
 
 import asyncio
 import os
+import time
 from importlib import import_module
 from logging.config import fileConfig
 
@@ -17,7 +18,8 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
 ADVISORY_LOCK = 0x666C7578  # "flux"; any number, as long as every migrator takes the same one
-WAIT_FOR_MIGRATOR = "10min"
+WAIT_FOR_MIGRATOR_S = 600
+LOOK_AGAIN_S = 0.2
 LOCK_TIMEOUT = "5s"  # a migration gives up rather than stop the traffic behind a long transaction
 CONNECT_TIMEOUT_S = 10
 
@@ -61,10 +63,22 @@ def password_verifiers() -> dict[str, str]:
     return verifiers
 
 
+def _wait_for_other_migrators(connection: Connection) -> None:
+    """Take the lock, which belongs to the connection, not to a transaction: a migration may commit in between.
+
+    Asked for again and again, with no transaction open meanwhile: CREATE INDEX CONCURRENTLY waits for every
+    transaction that is older than itself, so two migrators would wait for each other.
+    """
+    gives_up_at = time.monotonic() + WAIT_FOR_MIGRATOR_S
+    while not connection.scalar(text("SELECT pg_try_advisory_lock(:key)"), {"key": ADVISORY_LOCK}):
+        connection.rollback()
+        if time.monotonic() > gives_up_at:
+            raise CommandError("another migration has been running for 10 minutes; try again when it has ended")
+        time.sleep(LOOK_AGAIN_S)
+
+
 def migrate(connection: Connection) -> None:
-    # The lock belongs to the connection, not to a transaction: a migration may commit in between.
-    connection.execute(text(f"SET lock_timeout = '{WAIT_FOR_MIGRATOR}'"))
-    connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": ADVISORY_LOCK})
+    _wait_for_other_migrators(connection)
     connection.execute(text(f"SET lock_timeout = '{LOCK_TIMEOUT}'"))
     ensure_roles(connection, password_verifiers())
     connection.commit()

@@ -21,8 +21,8 @@ import httpx
 
 from fluxprint_local.bootstrap import ROOT, make_environment
 
-#: What a bridge needs, and no more: it can't delete or overwrite files, connect printers or send G-code.
-BRIDGE_PERMISSIONS = ("STATUS", "FILES_LIST", "FILES_UPLOAD", "FILES_SELECT", "PRINT")
+#: What a bridge needs, and no more: it can't connect printers or send G-code, and overwrites nothing.
+BRIDGE_PERMISSIONS = ("STATUS", "FILES_LIST", "FILES_UPLOAD", "FILES_DELETE", "FILES_SELECT", "PRINT")
 #: Plugins that phone home or check the host; nothing here needs them.
 _UNUSED_PLUGINS = (
     "achievements", "announcements", "backup", "discovery", "errortracking", "firmware_check", "file_check",

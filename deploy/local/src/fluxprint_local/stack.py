@@ -110,7 +110,10 @@ class Stack:
                 "QUEUE_AUTH_URL": f"http://127.0.0.1:{ports.auth}",
                 "QUEUE_OPENAPI_FILE": str(ROOT / "openapi" / "openapi.json"),
             },
-            "camera": {"CAMERA_VIEW_TOKEN_SECRET": secrets.camera_view_token_secret},
+            "camera": {
+                "CAMERA_QUEUE_URL": f"http://127.0.0.1:{ports.queue}",
+                "CAMERA_VIEW_TOKEN_SECRET": secrets.camera_view_token_secret,
+            },
         }[name]
         return {
             "FLUXPRINT_ENVIRONMENT": "development",
@@ -145,6 +148,10 @@ class Stack:
             },
             is_ready=at_once,
         )
+
+    def redis_url(self) -> str:
+        """The Redis that a started stack has."""
+        return self._redis(self.place.data.ports(), self.place.data.secrets()).url()
 
     def _callers(self, *prefixes: str) -> dict[str, str]:
         ours = {"FLUXPRINT_DATA_DIR", "FLUXPRINT_HOST", "FLUXPRINT_PORT"}

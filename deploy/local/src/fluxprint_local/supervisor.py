@@ -49,6 +49,7 @@ class Supervisor:
         self._tasks: list[asyncio.Task[None]] = []
         self._stopping = asyncio.Event()
         self._spawning = asyncio.Lock()
+        self._keepers: dict[str, asyncio.Task[None]] = {}
         self._failure: BaseException | None = None
 
     async def __aenter__(self) -> Self:
@@ -80,7 +81,7 @@ class Supervisor:
         loop = asyncio.get_running_loop()
         ready: list[asyncio.Future[None]] = [loop.create_future() for _ in processes]
         for process, first_ready in zip(processes, ready, strict=True):
-            self._watch(self._keep(process, first_ready), process.name)
+            self._keepers[process.name] = self._watch(self._keep(process, first_ready), process.name)
         try:
             await asyncio.gather(*ready)
         finally:
@@ -107,7 +108,7 @@ class Supervisor:
             _signal_group(child, signal.SIGKILL)
         if code != 0:
             raise StartFailed(f"{name} failed ({_how(code)}){self._end_of_log(process)}")
-        _say(name, f"done in {time.monotonic() - began:.1f} s")
+        self.say(name, f"done in {time.monotonic() - began:.1f} s")
 
     async def _keep(self, process: Process, first_ready: asyncio.Future[None]) -> None:
         """Keep one process running until all are stopped."""
@@ -123,12 +124,13 @@ class Supervisor:
                 return
             if time.monotonic() - began > STABLE_AFTER_S:
                 backoff_s = FIRST_BACKOFF_S
-            _say(
+            pause_s = self.restart_after_s(process.name, backoff_s)
+            self.say(
                 process.name,
-                f"ended ({_how(child.returncode)}), starts again in {backoff_s:g} s; see {self._log(process)}",
+                f"ended ({_how(child.returncode)}), starts again in {pause_s:g} s; see {self._log(process)}",
             )
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._stopping.wait(), backoff_s)
+                await asyncio.wait_for(self._stopping.wait(), pause_s)
             backoff_s = min(backoff_s * 2, LAST_BACKOFF_S)
 
     async def _until_end(
@@ -145,13 +147,13 @@ class Supervisor:
                 return
             ready.result()
             if not self._stopping.is_set():
-                _say(process.name, f"ready after {time.monotonic() - began:.1f} s")
+                self.say(process.name, f"ready after {time.monotonic() - began:.1f} s")
             if not first_ready.done():
                 first_ready.set_result(None)
             await ended
         finally:
             ready.cancel()
-            if ended.done():
+            if ended.done() and not ended.cancelled():
                 _signal_group(child, signal.SIGKILL)  # what it started itself
             else:
                 ended.cancel()
@@ -175,6 +177,30 @@ class Supervisor:
             self._children[process.name] = child
             return child
 
+    # -- for who breaks things on purpose --------------------------------------------------------------------------
+
+    def pid(self, name: str) -> int | None:
+        """The process of that name, or None while it is down."""
+        child = self._children.get(name)
+        return child.pid if child is not None and child.returncode is None else None
+
+    async def end(self, name: str) -> None:
+        """Stop one process and keep it stopped, until it is started again."""
+        async with self._spawning:  # not while one is being started
+            self._keepers.pop(name).cancel()
+        for group in self._groups:
+            for process in [process for process in group if process.name == name]:
+                await self._stop_one(process)
+                group.remove(process)
+
+    def restart_after_s(self, _name: str, earned_s: float) -> float:
+        """The pause before a process is started again; `earned_s` grows with its deaths."""
+        return earned_s
+
+    def say(self, name: str, text: str) -> None:
+        """What happens to the processes, for a person."""
+        print(f"  {name:<10} {text}", file=sys.stderr, flush=True)
+
     # -- stopping --------------------------------------------------------------------------------------------------
 
     async def _stop(self) -> None:
@@ -197,7 +223,7 @@ class Supervisor:
             try:
                 await asyncio.wait_for(child.wait(), process.stop_timeout_s)
             except TimeoutError:
-                _say(process.name, f"did not stop within {process.stop_timeout_s:g} s and was killed")
+                self.say(process.name, f"did not stop within {process.stop_timeout_s:g} s and was killed")
         _signal_group(child, signal.SIGKILL)
         await child.wait()
         leftovers.forget(self._notes, process)
@@ -209,10 +235,11 @@ class Supervisor:
         elif self._body is not None:
             self._body.cancel()
 
-    def _watch(self, work: Coroutine[None, None, None], name: str) -> None:
+    def _watch(self, work: Coroutine[None, None, None], name: str) -> asyncio.Task[None]:
         task = asyncio.create_task(work, name=name)
         task.add_done_callback(self._ended)
         self._tasks.append(task)
+        return task
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         """A task of our own that breaks ends everything: nothing would be watched any more."""
@@ -259,7 +286,3 @@ def _signal_group(child: asyncio.subprocess.Process, number: signal.Signals) -> 
 
 def _how(code: int | None) -> str:
     return signal.Signals(-code).name if code is not None and code < 0 else f"exit {code}"
-
-
-def _say(name: str, text: str) -> None:
-    print(f"  {name:<10} {text}", file=sys.stderr, flush=True)

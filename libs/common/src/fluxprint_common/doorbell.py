@@ -27,6 +27,7 @@ CONNECT_TIMEOUT_S = 1.0
 COMMAND_TIMEOUT_S = 1.0
 HEALTH_CHECK_S = 10
 BUFFER = 1000
+CHANNELS_KEPT = 10_000
 MAX_MESSAGE_BYTES = 64 * 1024
 
 
@@ -51,6 +52,8 @@ class Publisher:
         self._waiting: deque[tuple[str, bytes]] = deque(maxlen=BUFFER)
         self._wake = asyncio.Event()
         self.dropped = 0
+        #: How many heard the last message on a channel, by channel: what only its sender hears need not be sent.
+        self.heard_by: dict[str, int] = {}
 
     def publish(self, channel: str, message: Message) -> None:
         """Hand over a message and return at once. Without Redis it is gone: pollers find what it announced."""
@@ -77,7 +80,10 @@ class Publisher:
             async with self._redis.pipeline(transaction=False) as pipe:
                 for channel, data in batch:
                     pipe.publish(channel, data)
-                await pipe.execute()
+                heard_by = await pipe.execute()
+            if len(self.heard_by) > CHANNELS_KEPT:
+                self.heard_by.clear()
+            self.heard_by |= {channel: count for (channel, _data), count in zip(batch, heard_by, strict=True)}
         except (RedisError, OSError, TimeoutError) as error:
             self.dropped += len(batch)
             log.warning("doorbell_lost", messages=len(batch), error=repr(error))

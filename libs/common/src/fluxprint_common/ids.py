@@ -15,6 +15,11 @@ def new_id() -> UUID:
     return uuid_utils.compat.uuid7()
 
 
+def was_made(value: UUID) -> bool:
+    """Whether an id that comes from outside can be one of `new_id`: a UUIDv7 whose time is not to come."""
+    return value.version == 7 and value.int >> 80 <= new_id().int >> 80
+
+
 def show(prefix: str, value: UUID) -> str:
     """An id as clients see it."""
     return f"{prefix}_{value.hex}"

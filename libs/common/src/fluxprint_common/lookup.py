@@ -24,7 +24,7 @@ _DIALECT: Dialect = dialect()  # type: ignore[no-untyped-call]
 class Lookup:
     """A SELECT of at most one row, whose values are `bindparam`s: `row` takes them by name."""
 
-    def __init__(self, statement: Select[Any]) -> None:
+    def __init__(self, statement: Select[*tuple[Any, ...]]) -> None:
         compiled = statement.compile(dialect=_DIALECT)
         self.sql = str(compiled)
         self._names = tuple(compiled.positiontup or ())

@@ -5,6 +5,7 @@ Counted in Redis, and in this process while Redis is away; when even that fails 
 
 import asyncio
 import time
+from ipaddress import IPv6Address, ip_address, ip_network
 from typing import Annotated, Any
 
 from fastapi import Depends, Request
@@ -95,7 +96,7 @@ def limit_by_address(scope: str, setting: str) -> Any:
     """A dependency that limits by the client's address; the figure is the service setting of that name."""
 
     async def check(request: Request) -> None:
-        await _limiter(request).hit(_figure(request, setting), scope, get_remote_address(request))
+        await _limiter(request).hit(_figure(request, setting), scope, network(get_remote_address(request)))
 
     return Depends(check)
 
@@ -107,6 +108,17 @@ def limit_by_subject(scope: str, setting: str) -> Any:
         await _limiter(request).hit(_figure(request, setting), scope, who.subject.hex)
 
     return Depends(check)
+
+
+def network(address: str) -> str:
+    """What one client can't leave: its address, or of IPv6 the /64 that a provider gives to each customer."""
+    try:
+        parsed = ip_address(address)
+    except ValueError:
+        return address
+    if isinstance(parsed, IPv6Address) and parsed.ipv4_mapped is None:
+        return str(ip_network((parsed, 64), strict=False))
+    return address
 
 
 def _limiter(request: Request) -> RateLimiter:

@@ -3,12 +3,15 @@
 import argparse
 import sys
 
-from fluxprint_auth import administrator
-from fluxprint_auth.app import create_app
-from fluxprint_auth.settings import AuthSettings
-from fluxprint_common import logs
-from fluxprint_common.service import run
-from fluxprint_common.settings import load_or_exit
+from fluxprint_common.startup import collection_paused
+
+with collection_paused():
+    from fluxprint_auth import administrator
+    from fluxprint_auth.app import create_app
+    from fluxprint_auth.settings import AuthSettings
+    from fluxprint_common import logs
+    from fluxprint_common.service import run
+    from fluxprint_common.settings import load_or_exit
 
 
 def main() -> None:

@@ -2,7 +2,9 @@
 
 import asyncio
 import contextlib
+import random
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 from fluxprint_bridge.camera.source import CameraSource
 from fluxprint_bridge.camera.uplink import CameraUplink
@@ -11,6 +13,7 @@ from fluxprint_bridge.cloud.errors import CloudError
 from fluxprint_bridge.cloud.link import WebSocketLink
 from fluxprint_bridge.cloud.redis_link import RedisLink
 from fluxprint_bridge.cloud.telemetry import TelemetrySlots
+from fluxprint_bridge.foreign_print import ForeignPrints
 from fluxprint_bridge.journal import Journal
 from fluxprint_bridge.octoprint.client import OctoPrintClient
 from fluxprint_bridge.octoprint.monitor import Monitor
@@ -19,10 +22,12 @@ from fluxprint_bridge.printer.desk import Desk
 from fluxprint_bridge.printer.foreign import watch_foreign
 from fluxprint_bridge.printer.outbox import Outbox
 from fluxprint_bridge.printer.probe import keep_connected, keep_probing
+from fluxprint_bridge.printer.staging import Stager
 from fluxprint_bridge.printer.telemetry import send_telemetry
 from fluxprint_bridge.printer.transfer import tidy
 from fluxprint_bridge.printer.worker import Worker
 from fluxprint_bridge.settings import BridgeSettings, PrinterSettings
+from fluxprint_bridge.staged import Shelf
 from fluxprint_common.background import Supervisor, backoff_s
 from fluxprint_common.logs import get_logger
 from fluxprint_common.settings import SettingsError
@@ -31,6 +36,9 @@ log = get_logger(__name__)
 
 SPOOL = "spool"
 MAX_BACKOFF_S = 30.0
+#: Threads for names to be resolved and files: a name that does not resolve holds one for seconds, and a printer that is
+#: switched off asks in several places again and again. The others must always find a free one.
+THREADS_A_PRINTER, THREADS = 4, 8
 #: At the end: for a start request that is on its way, and for the last reports.
 FINISH_START_S = 10.0
 FINISH_REPORTS_S = 3.0
@@ -50,6 +58,8 @@ class Bridge:
     async def run(self) -> None:
         """Work for ever. Raises `SettingsError` and `journal.JournalInUse`."""
         settings = self._settings
+        threads = THREADS_A_PRINTER * len(self._printers) + THREADS
+        asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(threads))
         async with contextlib.AsyncExitStack() as stack:
             journal = await stack.enter_async_context(Journal(settings.data_dir))
             await tidy(settings.data_dir / SPOOL, journal)
@@ -117,8 +127,10 @@ class Bridge:
             journal=journal,
             api=api,
             outbox=Outbox(journal, api, printer_id),
+            shelf=Shelf(journal, printer_id),
+            foreign=ForeignPrints(journal, printer_id),
             spool=settings.data_dir / SPOOL,
-            poll_s=settings.poll_s,
+            poll_s=settings.poll_s * random.uniform(0.8, 1.0),  # noqa: S311  (printers must not ask all at once)
         )
         self._desks[printer_id] = desk
         loops = {
@@ -130,6 +142,7 @@ class Bridge:
             "commands": lambda: serve_commands(desk),
             "telemetry": lambda: send_telemetry(desk, self._slots),
             "work": Worker(desk).run,
+            "stage": Stager(desk, after_s=settings.stage_after_s, keep_files_days=settings.keep_files_days).run,
         }
         if settings.autoconnect:
             loops["connect"] = lambda: keep_connected(desk)

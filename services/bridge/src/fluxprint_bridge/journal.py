@@ -18,12 +18,14 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Self, TypeVar
 
+from fluxprint_bridge import foreign_print, staged
 from fluxprint_bridge.octoprint.outcome import Sightings
 from fluxprint_bridge.plain import plain, plain_text
 
 KEPT_DAYS = 30
+DAY_S = 86_400
 MAX_EVIDENCE_BYTES = 12 * 1024  # the queue takes 16 kB, in its own way of counting
-MAX_DETAIL_CHARS = 500
+MAX_DETAIL_CHARS = 900  #: the queue takes 1000
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
@@ -40,9 +42,6 @@ CREATE TABLE IF NOT EXISTS report (
     delivered INTEGER NOT NULL DEFAULT 0, created_at REAL NOT NULL
 ) STRICT;
 CREATE INDEX IF NOT EXISTS undelivered ON report (seq) WHERE delivered = 0;
-CREATE TABLE IF NOT EXISTS foreign_print (
-    printer_id TEXT PRIMARY KEY, file_name TEXT NOT NULL, run TEXT NOT NULL, delivered INTEGER NOT NULL DEFAULT 0
-) STRICT;
 """
 
 T = TypeVar("T")
@@ -88,6 +87,7 @@ class Attempt:
     shown: str
     cancel_asked: bool
     seen: Sightings
+    noted_at: float = 0.0  #: when its state was written, seconds since 1970
 
 
 @dataclass(frozen=True)
@@ -101,15 +101,6 @@ class Report:
     reason: str | None
     detail: str | None
     evidence: dict[str, object]
-
-
-@dataclass(frozen=True)
-class ForeignPrint:
-    """A print that is not ours. `run` tells one run of a file from the next."""
-
-    file_name: str
-    run: str
-    delivered: bool
 
 
 class Journal:
@@ -150,6 +141,8 @@ class Journal:
 
         def work(db: sqlite3.Connection) -> Attempt:
             now = time.time()
+            if abs(now - self._forgot_at) > DAY_S:
+                self._forget(db)
             db.execute(
                 "UPDATE attempt SET state = 'ended', updated_at = ?"
                 " WHERE printer_id = ? AND id <> ? AND state <> 'ended'",
@@ -165,7 +158,7 @@ class Journal:
             )
             return self._need(attempt_id)
 
-        return await self._write(work)
+        return await self.write(work)
 
     async def refence(self, attempt_id: str, fence: int) -> bool:
         """Give an attempt's undelivered reports a new fence. Returns whether there are any."""
@@ -178,7 +171,7 @@ class Journal:
             )
             return changed.rowcount > 0
 
-        return await self._write(work)
+        return await self.write(work)
 
     async def intend(self, attempt_id: str) -> Attempt:
         """Note that start will be pressed. Only after this may it be."""
@@ -200,7 +193,7 @@ class Journal:
             )
             return self._need(attempt_id)
 
-        return await self._write(work)
+        return await self.write(work)
 
     async def saw(self, attempt_id: str, seen: Sightings) -> Attempt:
         """Keep what push events told: OctoPrint itself may forget it in a crash."""
@@ -209,7 +202,7 @@ class Journal:
             db.execute("UPDATE attempt SET seen = ? WHERE id = ?", (json.dumps(seen.as_json()), attempt_id))
             return self._need(attempt_id)
 
-        return await self._write(work)
+        return await self.write(work)
 
     async def cancel_asked(self, attempt_id: str) -> Attempt:
         """Remember who wanted it before OctoPrint is told to cancel."""
@@ -218,7 +211,7 @@ class Journal:
             db.execute("UPDATE attempt SET cancel_asked = 1 WHERE id = ?", (attempt_id,))
             return self._need(attempt_id)
 
-        return await self._write(work)
+        return await self.write(work)
 
     # -- reports ---------------------------------------------------------------------------------------------------
 
@@ -248,7 +241,7 @@ class Journal:
             )
             return self._need(attempt_id)
 
-        return await self._write(work)
+        return await self.write(work)
 
     async def next_report(self, printer_id: str) -> Report | None:
         """The oldest report of a printer that was neither acknowledged nor refused."""
@@ -269,13 +262,13 @@ class Journal:
 
     async def delivered(self, report_id: str, *, refused: str | None = None) -> None:
         """End a report's journey: acknowledged, or refused by a queue that knows better."""
-        await self._write(
+        await self.write(
             lambda db: db.execute("UPDATE report SET delivered = 1, refused = ? WHERE id = ?", (refused, report_id))
         )
 
     async def drop_reports(self, printer_id: str, *, but_of: str | None) -> None:
         """End the journey of a printer's reports, but of one attempt: the queue says that all others have ended."""
-        await self._write(
+        await self.write(
             lambda db: db.execute(
                 "UPDATE report SET delivered = 1, refused = 'attempt_ended' WHERE delivered = 0 AND attempt_id IN"
                 " (SELECT id FROM attempt WHERE printer_id = ? AND id IS NOT ?)",
@@ -283,28 +276,10 @@ class Journal:
             )
         )
 
-    # -- prints that are not ours ------------------------------------------------------------------------------------
-
-    async def foreign(self, printer_id: str) -> ForeignPrint | None:
-        """The last print of this printer that was not ours."""
-
-        def work() -> ForeignPrint | None:
-            row = self._db.execute(
-                "SELECT file_name, run, delivered FROM foreign_print WHERE printer_id = ?", (printer_id,)
-            ).fetchone()
-            return ForeignPrint(row[0], row[1], bool(row[2])) if row else None
-
-        return await self._in_thread(work)
-
-    async def saw_foreign(self, printer_id: str, *, file_name: str, run: str, delivered: bool) -> None:
-        """Remember one: the queue has to hear of it before anything else starts on this printer."""
-        await self._write(
-            lambda db: db.execute(
-                "INSERT INTO foreign_print VALUES (?, ?, ?, ?) ON CONFLICT (printer_id) DO UPDATE SET"
-                " file_name = excluded.file_name, run = excluded.run, delivered = excluded.delivered",
-                (printer_id, file_name, run, int(delivered)),
-            )
-        )
+    async def drop_releases(self, attempt_id: str) -> None:
+        """End the journey of the word that nothing was started: it is another journal's to say now."""
+        sql = "UPDATE report SET delivered = 1, refused = 'journal_mismatch' WHERE delivered = 0 AND kind = 'released'"
+        await self.write(lambda db: db.execute(sql + " AND attempt_id = ?", (attempt_id,)))
 
     # -- in the thread -----------------------------------------------------------------------------------------------
 
@@ -320,7 +295,7 @@ class Journal:
         db.execute("PRAGMA journal_mode = WAL")
         db.execute("PRAGMA synchronous = FULL")
         db.execute("PRAGMA foreign_keys = ON")
-        db.executescript(_SCHEMA)
+        db.executescript(_SCHEMA + staged.SCHEMA + foreign_print.SCHEMA)
         db.execute("INSERT OR IGNORE INTO meta VALUES ('journal_id', ?)", (str(uuid.uuid4()),))
         self._forget(db)
         row = db.execute("SELECT value FROM meta WHERE key = 'journal_id'").fetchone()
@@ -330,26 +305,28 @@ class Journal:
         self._db.close()
         os.close(self._lock)
 
-    @staticmethod
-    def _forget(db: sqlite3.Connection) -> None:
-        before = time.time() - KEPT_DAYS * 86_400
+    def _forget(self, db: sqlite3.Connection) -> None:
+        self._forgot_at = time.time()
+        before = self._forgot_at - KEPT_DAYS * DAY_S
         old = (
             "(SELECT id FROM attempt WHERE state = 'ended' AND updated_at < ?"
             " AND id NOT IN (SELECT attempt_id FROM report WHERE delivered = 0))"
         )
-        db.execute("DELETE FROM report WHERE attempt_id IN " + old, (before,))  # noqa: S608  (a constant)
-        db.execute("DELETE FROM attempt WHERE id IN " + old, (before,))  # noqa: S608
+        # What was staged for one would look as if nobody had claimed it, so as if somebody printed it by hand.
+        for where in ("staged WHERE attempt_id", "report WHERE attempt_id", "attempt WHERE id"):
+            db.execute(f"DELETE FROM {where} IN {old}", (before,))  # noqa: S608  (constants)
 
     def _attempt(self, where: str, value: str) -> Attempt | None:
         row = self._db.execute(
-            "SELECT id, printer_id, fence, path, state, shown, cancel_asked, seen FROM attempt WHERE " + where,  # noqa: S608
+            "SELECT id, printer_id, fence, path, state, shown, cancel_asked, seen, updated_at FROM attempt WHERE "  # noqa: S608
+            + where,
             (value,),
         ).fetchone()
         if row is None:
             return None
-        attempt_id, printer_id, fence, path, state, shown, cancel_asked, seen = row
+        attempt_id, printer_id, fence, path, state, shown, cancel_asked, seen, noted_at = row
         sightings = Sightings(**json.loads(seen))
-        return Attempt(attempt_id, printer_id, fence, path, Step(state), shown, bool(cancel_asked), sightings)
+        return Attempt(attempt_id, printer_id, fence, path, Step(state), shown, bool(cancel_asked), sightings, noted_at)
 
     def _need(self, attempt_id: str) -> Attempt:
         found = self._attempt("id = ?", attempt_id)
@@ -357,7 +334,9 @@ class Journal:
             raise LookupError(f"the journal holds no {attempt_id}")
         return found
 
-    async def _write(self, work: Callable[[sqlite3.Connection], T]) -> T:
+    async def write(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """Change something, in one transaction."""
+
         def transaction() -> T:
             self._db.execute("BEGIN IMMEDIATE")
             try:
@@ -369,6 +348,10 @@ class Journal:
             return result
 
         return await self._in_thread(transaction)
+
+    async def read(self, query: Callable[[sqlite3.Connection], T]) -> T:
+        """Look something up."""
+        return await self._in_thread(lambda: query(self._db))
 
     async def _in_thread(self, work: Callable[[], T]) -> T:
         # Shielded: a cancelled caller must not leave a half-awaited write whose outcome nobody learns.

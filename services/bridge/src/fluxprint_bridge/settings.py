@@ -43,6 +43,8 @@ class BridgeSettings(Settings):
     config: Path | None = None
     data_dir: Path = Path("/var/lib/fluxprint-bridge")
     poll_s: float = Field(10.0, gt=0, le=300)
+    stage_after_s: float = Field(10.0, ge=0, le=3600)
+    keep_files_days: float = Field(7.0, ge=0, le=3650)
     redis_url: SecretStr | None = None
     autoconnect: bool = False
     allow_http: bool = False

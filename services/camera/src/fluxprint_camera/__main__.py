@@ -1,10 +1,14 @@
 """`python -m fluxprint_camera`: serve until SIGTERM."""
 
-from fluxprint_camera.app import create_app
-from fluxprint_camera.settings import CameraSettings
-from fluxprint_common.service import run
-from fluxprint_common.settings import load_or_exit
+from fluxprint_common.startup import collection_paused
 
-if __name__ == "__main__":
+with collection_paused():
+    from fluxprint_camera.app import create_app
+    from fluxprint_camera.settings import CameraSettings
+    from fluxprint_common.service import run
+    from fluxprint_common.settings import load_or_exit
+
     settings = load_or_exit(CameraSettings)
-    run(create_app(settings), settings, service="camera")
+    app = create_app(settings)
+
+run(app, settings, service="camera")

@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI
 
 from fluxprint_camera.cameras.routes import router as cameras
+from fluxprint_camera.ingest.printers import PrinterDirectory
 from fluxprint_camera.ingest.routes import router as ingest
 from fluxprint_camera.relay.hub import Hub
 from fluxprint_camera.relay.metrics import RelayCollector
@@ -35,6 +36,7 @@ async def _start(app: FastAPI) -> AsyncIterator[None]:
     settings: CameraSettings = app.state.settings
     hub = Hub(settings)
     app.state.hub = hub
+    app.state.printers = PrinterDirectory(app.state.http, settings.queue_url)
     app.state.view_tokens = ViewTokens(
         settings.view_token_secret.get_secret_value(), issuer=settings.token_issuer, lifetime_s=settings.view_token_s
     )

@@ -12,6 +12,7 @@ class CameraSettings(ServiceSettings):
     model_config = SettingsConfigDict(env_prefix="CAMERA_")
 
     port: int = Field(8003, ge=0, le=65535)
+    queue_url: str = Field(description="Where the queue service answers inside the network", pattern="^https?://[^/]+$")
     view_token_secret: SecretStr = Field(min_length=32)
     view_token_s: int = Field(300, ge=10, le=3600)
     limit_view_tokens: str = Field("120/minute", pattern=r"^\d+/(second|minute|hour|day)$")

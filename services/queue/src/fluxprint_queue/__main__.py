@@ -1,10 +1,14 @@
-"""`python -m fluxprint_queue`: serve."""
+"""`python -m fluxprint_queue`: serve until SIGTERM."""
 
-from fluxprint_common.service import run
-from fluxprint_common.settings import load_or_exit
-from fluxprint_queue.app import create_app
-from fluxprint_queue.settings import QueueSettings
+from fluxprint_common.startup import collection_paused
 
-if __name__ == "__main__":
+with collection_paused():
+    from fluxprint_common.service import run
+    from fluxprint_common.settings import load_or_exit
+    from fluxprint_queue.app import create_app
+    from fluxprint_queue.settings import QueueSettings
+
     settings = load_or_exit(QueueSettings)
-    run(create_app(settings), settings, service="queue")
+    app = create_app(settings)
+
+run(app, settings, service="queue")

@@ -60,7 +60,7 @@ def create_app(settings: QueueSettings) -> FastAPI:
 async def _start(app: FastAPI) -> AsyncIterator[None]:
     state = app.state
     settings: QueueSettings = state.settings
-    state.storage = LocalStorage(settings.storage_dir)
+    state.storage = LocalStorage(settings.storage_dir, reserve_bytes=settings.storage_reserve_bytes)
     state.bridge_directory = BridgeDirectory(state.http, settings.auth_url)
     state.feed = Feed(
         state.database,
@@ -69,7 +69,7 @@ async def _start(app: FastAPI) -> AsyncIterator[None]:
         streams_per_organisation=settings.streams_per_organisation,
     )
     state.database.sessions.configure(info={RING: state.feed.ring})
-    state.telemetry = TelemetryHub(state.database, state.publisher, state.feed)
+    state.telemetry = TelemetryHub(state.database, state.publisher, state.feed, state.metrics.registry)
     state.links = LinkHub(state.database, state.publisher, state.telemetry)
     state.feed.on_events.append(state.links.on_events)
     state.before_stop += [state.feed.stop, state.links.stop]

@@ -15,7 +15,7 @@ from fluxprint_queue.settings import QueueSettings
 
 BATCH = 100
 KEEP_EVENTS_DAYS = 90
-PRUNE_BATCH = 10_000
+PRUNE_BATCH = 1_000
 
 
 class Chores:

@@ -29,6 +29,7 @@ class QueueSettings(ServiceSettings):
     command_deadline_s: int = Field(60, ge=5, le=3600)
     poll_s: float = Field(1.0, ge=0.1, le=30, description="How often the event table is read without a doorbell")
     storage_bytes: int = Field(10 * 1024**3, ge=1024, description="What one organisation may keep in files")
+    storage_reserve_bytes: int = Field(1024**3, ge=0, description="What uploads leave free on the disk of the files")
     streams_per_organisation: int = Field(100, ge=1, le=10_000)
     limit_jobs: str = Field("10/hour", pattern=_LIMIT)
     limit_operations: str = Field("10/minute", pattern=_LIMIT)

@@ -5,7 +5,7 @@ not accepted is replaced here, because such a call had no effect.
 """
 
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Self, TypeVar
 
 import httpx
@@ -19,17 +19,20 @@ from fluxprint_bridge.cloud.schemas import (
     Command,
     Commands,
     Lease,
+    NextFile,
     Permit,
     PrinterInfo,
     Printers,
 )
 from fluxprint_bridge.cloud.token import AccessToken
 from fluxprint_bridge.journal import Report
+from fluxprint_bridge.staged import StagedFile
 
 CONNECT_TIMEOUT_S = 5.0
 READ_TIMEOUT_S = 20.0
 KEEP_ALIVE_S = 55.0
 
+Download = AbstractAsyncContextManager[httpx.Response]
 A = TypeVar("A", bound=BaseModel)
 
 
@@ -57,10 +60,23 @@ class CloudApi:
         """The printers that belong to this bridge."""
         return (await self._get("bridge/printers", Printers)).items
 
-    async def claim(self, printer_id: str, *, journal_id: str) -> Assignment | None:
-        """The printer's live attempt with a new fence, else new work, else None."""
-        response = await self._post(f"bridge/printers/{printer_id}/claim", {"journal_id": journal_id})
+    async def claim(
+        self, printer_id: str, *, journal_id: str, staged: StagedFile | None, adopt_only: bool
+    ) -> Assignment | None:
+        """The printer's live attempt with a new fence, else new work (not with `adopt_only`), else None.
+
+        New work gets the id of what is staged where it needs that very file.
+        """
+        body: dict[str, object] = {"journal_id": journal_id, "adopt_only": adopt_only}
+        if staged is not None:
+            body["staged"] = {"attempt_id": staged.attempt_id, "sha256": staged.sha256}
+        response = await self._post(f"bridge/printers/{printer_id}/claim", body)
         return None if response.status_code == 204 else _parsed(response, Assignment)
+
+    async def next_file(self, printer_id: str) -> NextFile | None:
+        """What the printer would claim if it were free, with an id for it."""
+        response = await self._call("GET", f"bridge/printers/{printer_id}/next")
+        return None if response.status_code == 204 else _parsed(response, NextFile)
 
     async def renew(self, attempt_id: str, *, fence: int) -> float:
         """Renew the lease; it now lasts so many seconds from the moment of asking."""
@@ -98,12 +114,19 @@ class CloudApi:
         body = {"state": "succeeded" if succeeded else "failed", "detail": detail}
         await self._post(f"bridge/commands/{command_id}/result", body)
 
-    @asynccontextmanager
-    async def download(self, attempt_id: str, *, offset: int) -> AsyncIterator[httpx.Response]:
+    def download(self, attempt_id: str, offset: int) -> Download:
         """The bytes of an attempt's file from `offset` on, as a streamed response (RFC 9110, 14.2)."""
+        return self._download(f"bridge/attempts/{attempt_id}/file", offset)
+
+    def download_ahead(self, printer_id: str, sha256: str, offset: int) -> Download:
+        """The same of a file that no attempt has claimed yet."""
+        return self._download(f"bridge/printers/{printer_id}/files/{sha256}", offset)
+
+    @asynccontextmanager
+    async def _download(self, path: str, offset: int) -> AsyncIterator[httpx.Response]:
         # Unencoded, because ranges and sizes count the file's own bytes.
         headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={offset}-"} if offset else {})
-        request = await self._request("GET", f"bridge/attempts/{attempt_id}/file", headers=headers)
+        request = await self._request("GET", path, headers=headers)
         try:
             response = await self._http.send(request, stream=True)
             try:

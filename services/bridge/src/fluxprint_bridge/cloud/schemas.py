@@ -43,6 +43,11 @@ class Assignment(_Answer):
     file: AssignedFile
 
 
+class NextFile(_Answer):
+    attempt_id: Id
+    file: AssignedFile
+
+
 class Lease(_Answer):
     lease_expires_in_s: float
 

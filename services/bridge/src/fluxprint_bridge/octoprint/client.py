@@ -1,6 +1,14 @@
-"""OctoPrint's REST API. Every call has a time-out, and every way to fail has its class in `errors`."""
+"""OctoPrint's REST API. Calls have a time-out, answers a size, and each way to fail its class in `errors`."""
 
+import asyncio
+import contextlib
+import json
+import ssl
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import cache
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 from pathlib import Path
 from typing import Self
 from urllib.parse import quote
@@ -13,17 +21,22 @@ from fluxprint_bridge.octoprint.errors import (
     KeyRefused,
     Missing,
     NotSent,
+    OctoPrintError,
     Refused,
     Unavailable,
 )
-from fluxprint_bridge.octoprint.state import Job, StoredFile, read_job
+from fluxprint_bridge.octoprint.log import LogTooLong, LogTrace, trace_of
+from fluxprint_bridge.octoprint.state import Entry, Folder, Job, StoredFile, path_of, read_job, text_of
 
 CONNECT_TIMEOUT_S = 5.0
-READ_TIMEOUT_S = 30.0  # a Raspberry Pi under load takes its time
+READ_TIMEOUT_S = 30.0  # a Raspberry Pi under load takes its time; for a whole answer, however it comes
 LOOK_TIMEOUT_S = 10.0
-UPLOAD_TIMEOUT_S = 300.0
+UPLOAD_TIMEOUT_S = 300.0  # without anything moving
+UPLOAD_TOTAL_S = 3600.0
+LOG_TIMEOUT_S = 30.0
+MAX_ANSWER_BYTES = 1024 * 1024
+MAX_LIST_BYTES = 8 * 1024 * 1024  # some thousand files
 KEEP_ALIVE_S = 300.0  # OctoPrint keeps idle connections for an hour; a warm one saves the start some milliseconds
-MAX_MESSAGE_CHARS = 300
 
 
 @dataclass(frozen=True)
@@ -42,6 +55,21 @@ class Account:
     permissions: frozenset[str]
 
 
+@dataclass(frozen=True)
+class _Answer:
+    what: str  #: was asked
+    status: int
+    is_json: bool
+    body: bytes
+
+    def json(self) -> object:
+        """Raises `ValueError`."""
+        try:
+            return json.loads(self.body)
+        except RecursionError:
+            raise ValueError("nested too deeply") from None
+
+
 class OctoPrintClient:
     """One OctoPrint. Raises `Unavailable` or `Refused` (see `errors`), never a transport's exception.
 
@@ -52,10 +80,13 @@ class OctoPrintClient:
         self.url = url.rstrip("/")
         self._http = httpx.AsyncClient(
             base_url=self.url,
-            headers={"X-Api-Key": api_key.get_secret_value()},
+            # What it sends is counted: a few kilobytes that unpack to gigabytes would not be noticed in time.
+            headers={"X-Api-Key": api_key.get_secret_value(), "Accept-Encoding": "identity"},
+            cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),  # none: they would be kept for ever
             timeout=httpx.Timeout(READ_TIMEOUT_S, connect=CONNECT_TIMEOUT_S),
             limits=httpx.Limits(max_connections=8, keepalive_expiry=KEEP_ALIVE_S),
             trust_env=False,  # the printer's network is closed: its key goes through no proxy
+            verify=_authorities(),
         )
 
     async def __aenter__(self) -> Self:
@@ -68,7 +99,7 @@ class OctoPrintClient:
 
     async def job(self) -> Job:
         """What the printer does right now."""
-        answer = await self._json("GET", "/api/job", timeout=LOOK_TIMEOUT_S)
+        answer = await self._json("GET", "/api/job", within_s=LOOK_TIMEOUT_S)
         try:
             return read_job(answer)
         except ValidationError as error:
@@ -84,13 +115,38 @@ class OctoPrintClient:
         except ValidationError as error:
             raise Unavailable(f"the description of {path} differs in {error.error_count()} fields") from None
 
+    async def folder(self, path: str) -> list[Entry] | None:
+        """What OctoPrint lists in a folder, or None when it says that there is none. It does not look below that."""
+        try:
+            answer = await self._json("GET", _file_url(path), max_bytes=MAX_LIST_BYTES)
+            return Folder.model_validate(answer).children
+        except Missing:
+            return None
+        except ValidationError as error:
+            raise Unavailable(f"the list of {path} differs in {error.error_count()} fields") from None
+
+    async def log_trace(self, path: str) -> LogTrace | None:
+        """What OctoPrint's log of today tells of a print; None where it can't be read: that takes a permission.
+
+        It never raises: the log only helps.
+        """
+        try:
+            async with asyncio.timeout(LOG_TIMEOUT_S), self._asked("GET", "/downloads/logs/octoprint.log") as response:
+                if not response.is_success or not response.headers.get("Content-Type", "").startswith("text/plain"):
+                    return None
+                return await trace_of(path, response.aiter_raw())
+        except (OctoPrintError, httpx.HTTPError, TimeoutError, LogTooLong):
+            return None
+
     async def account(self) -> Account:
         """Whose key we hold and what it may: OctoPrint answers this for any key."""
         answer = await self._json("GET", "/api/currentuser")
         name, permissions = answer.get("name"), answer.get("permissions")
         return Account(
-            user=name if isinstance(name, str) else None,
-            permissions=frozenset(map(str, permissions)) if isinstance(permissions, list) else frozenset(),
+            user=text_of(name),
+            permissions=frozenset(name for name in permissions if isinstance(name, str))
+            if isinstance(permissions, list)
+            else frozenset(),
         )
 
     async def login(self) -> Session:
@@ -111,13 +167,21 @@ class OctoPrintClient:
                 "/api/files/local",
                 data={"path": folder, "noOverwrite": "true"},
                 files={"file": (name, content, "application/octet-stream")},
+                within_s=UPLOAD_TOTAL_S,
                 timeout=httpx.Timeout(UPLOAD_TIMEOUT_S, connect=CONNECT_TIMEOUT_S),
             )
         try:
-            stored = answer["files"]["local"]["path"]  # type: ignore[index]
+            stored = path_of(answer["files"]["local"]["path"])  # type: ignore[index]
         except (KeyError, TypeError):
-            raise Unavailable("the upload was answered without a path") from None
-        return str(stored)
+            stored = None
+        if stored is None:
+            raise Unavailable("the upload was answered without a path")
+        return stored
+
+    async def remove(self, path: str) -> None:
+        """Delete a file, or a folder with all that is in it; what is gone already is fine."""
+        with contextlib.suppress(Missing):
+            await self._send("DELETE", _file_url(path))
 
     async def select_and_print(self, path: str) -> None:
         """Press start: exactly one request. Anything but `NotSent` or `Refused` may mean that it prints."""
@@ -138,35 +202,71 @@ class OctoPrintClient:
 
     # -- how -------------------------------------------------------------------------------------------------------
 
-    async def _json(self, method: str, url: str, **request: object) -> dict[str, object]:
-        response = await self._send(method, url, **request)
+    async def _json(
+        self,
+        method: str,
+        url: str,
+        *,
+        within_s: float = READ_TIMEOUT_S,
+        max_bytes: int = MAX_ANSWER_BYTES,
+        **request: object,
+    ) -> dict[str, object]:
+        reply = await self._send(method, url, within_s=within_s, max_bytes=max_bytes, **request)
         try:
-            answer = response.json()
+            answer = reply.json()
         except ValueError:
             raise Unavailable(f"{method} {url} was answered with broken JSON") from None
         if not isinstance(answer, dict):
             raise Unavailable(f"{method} {url} was answered with something else")
         return answer
 
-    async def _send(self, method: str, url: str, **request: object) -> httpx.Response:
+    async def _send(
+        self,
+        method: str,
+        url: str,
+        *,
+        within_s: float = READ_TIMEOUT_S,
+        max_bytes: int = MAX_ANSWER_BYTES,
+        **request: object,
+    ) -> _Answer:
+        """Ask and read the answer. One that is too large or not there `within_s` is none: it may have been heard."""
+        what = f"{method} {url}"
+        body = bytearray()
         try:
-            response = await self._http.request(method, url, **request)  # type: ignore[arg-type]
+            async with asyncio.timeout(within_s), self._asked(method, url, **request) as response:
+                async for chunk in response.aiter_raw():
+                    body += chunk
+                    if len(body) > max_bytes:
+                        raise Unavailable(f"OctoPrint answered {what} with more than {max_bytes} bytes")
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
             raise NotSent(f"OctoPrint is not reachable ({type(error).__name__})") from None
-        except httpx.HTTPError as error:
-            raise Unavailable(f"OctoPrint did not answer {method} {url} ({type(error).__name__})") from None
-        return _checked(response)
+        except (httpx.HTTPError, TimeoutError) as error:
+            raise Unavailable(f"OctoPrint did not answer {what} ({type(error).__name__})") from None
+        is_json = response.headers.get("Content-Type", "").startswith("application/json")
+        return _checked(_Answer(what, response.status_code, is_json, bytes(body)))
+
+    @asynccontextmanager
+    async def _asked(self, method: str, url: str, **request: object) -> AsyncIterator[httpx.Response]:
+        """The head of an answer, its body unread and not packed. Raises `Unavailable` and what httpx raises."""
+        async with self._http.stream(method, url, **request) as response:  # type: ignore[arg-type]
+            if response.headers.get("Content-Encoding", "identity") != "identity":
+                raise Unavailable(f"OctoPrint answered {method} {url} in an encoding that it was not asked for")
+            yield response
 
 
-def _checked(response: httpx.Response) -> httpx.Response:
+@cache
+def _authorities() -> ssl.SSLContext:
+    """One for all printers: loading them anew takes half a megabyte and a good part of a client's start."""
+    return httpx.create_ssl_context(trust_env=False)
+
+
+def _checked(answer: _Answer) -> _Answer:
     """Sort answers. While it boots, a stand-in owns OctoPrint's port: its 404 and 501 in HTML mean nothing."""
-    status = response.status_code
-    is_json = response.headers.get("Content-Type", "").startswith("application/json")
-    if status == 204 or (is_json and response.is_success):
-        return response
-    what = f"{response.request.method} {response.request.url.path}"
-    if is_json or (400 <= status < 500 and status != 404):
-        raise _refusal(status, what, _error_text(response))
+    status, what = answer.status, answer.what
+    if status == 204 or (answer.is_json and 200 <= status < 300):
+        return answer
+    if answer.is_json or (400 <= status < 500 and status != 404):
+        raise _refusal(status, what, _error_text(answer))
     if status == 501:
         raise NotSent(f"OctoPrint is still starting ({what} was answered by its stand-in)")
     raise Unavailable(f"{what} was answered with {status} and no JSON: OctoPrint is still starting")
@@ -180,13 +280,12 @@ def _refusal(status: int, what: str, message: str) -> Refused | Unavailable:
     return {409: Conflict, 404: Missing}.get(status, Refused)(status, f"{what} was refused with {status}: {message}")
 
 
-def _error_text(response: httpx.Response) -> str:
+def _error_text(answer: _Answer) -> str:
     try:
-        body = response.json()
+        body = answer.json()
     except ValueError:
-        return "no reason given"
-    text = body.get("error") if isinstance(body, dict) else None
-    return str(text or "no reason given")[:MAX_MESSAGE_CHARS]
+        body = None
+    return (text_of(body.get("error")) if isinstance(body, dict) else None) or "no reason given"
 
 
 def _file_url(path: str) -> str:

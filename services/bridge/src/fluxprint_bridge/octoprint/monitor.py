@@ -20,6 +20,7 @@ log = get_logger(__name__)
 
 POLL_S = 5.0  # while the push socket is open, to notice what it kept back
 POLL_WITHOUT_PUSH_S = 1.0
+BURST_S = 0.1  # events come in bursts, and just when OctoPrint is busiest: one look after them
 MAX_RECONNECT_S = 10.0
 KEPT_EVENTS = 200
 
@@ -42,6 +43,8 @@ class Monitor:
         self._heard = 0
         self._hearing = False
         self._poll_now = asyncio.Event()
+        self._asking = asyncio.Lock()
+        self._next_answer: asyncio.Task[Job] | None = None
         self.snapshot = Snapshot()
         #: Set, and replaced by a new one, at each change: take it before you look, then wait for it.
         self.changed = asyncio.Event()
@@ -66,15 +69,27 @@ class Monitor:
             pass
 
     async def look(self) -> Job:
-        """Ask OctoPrint now. Raises `Unavailable` or `Refused`, and then the snapshot says so."""
-        try:
-            job = await self._client.job()
-        except OctoPrintError as error:
-            self._show(Snapshot(problem=str(error)))
-            raise
-        # REST tells no temperatures; those of a socket that closed are old.
-        self._show(Snapshot(job, None, self.snapshot.temperatures if self._hearing else {}))
-        return job
+        """Ask OctoPrint now. Raises `Unavailable` or `Refused`, and then the snapshot says so.
+
+        One question is on its way at a time; all who ask meanwhile share the next one, whose answer is newer than
+        their asking.
+        """
+        if self._next_answer is None:
+            self._next_answer = asyncio.create_task(self._ask())
+            self._next_answer.add_done_callback(_forget_error)
+        return await asyncio.shield(self._next_answer)
+
+    async def _ask(self) -> Job:
+        async with self._asking:
+            self._next_answer = None
+            try:
+                job = await self._client.job()
+            except OctoPrintError as error:
+                self._show(Snapshot(problem=str(error)))
+                raise
+            # REST tells no temperatures; those of a socket that closed are old.
+            self._show(Snapshot(job, None, self.snapshot.temperatures if self._hearing else {}))
+            return job
 
     # -- loops -----------------------------------------------------------------------------------------------------
 
@@ -87,6 +102,7 @@ class Monitor:
             except OctoPrintError as error:
                 log.debug("octoprint_does_not_answer", error=str(error))
             await self.wait(self._poll_now, POLL_S if self._hearing else POLL_WITHOUT_PUSH_S)
+            await asyncio.sleep(BURST_S)
 
     async def hear(self) -> None:
         """Keep the push socket open."""
@@ -133,3 +149,9 @@ class Monitor:
     def _wake(self) -> None:
         changed, self.changed = self.changed, asyncio.Event()
         changed.set()
+
+
+def _forget_error(answer: asyncio.Task[Job]) -> None:
+    """Whoever asked may be gone; an error that nobody fetches would be logged as one of the loop's."""
+    if not answer.cancelled():
+        answer.exception()

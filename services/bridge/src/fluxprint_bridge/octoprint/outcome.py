@@ -8,6 +8,7 @@ forgets a print that a crash of its own interrupted, so "no trace" proves nothin
 from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 
+from fluxprint_bridge.octoprint.log import LogTrace
 from fluxprint_bridge.octoprint.push import Event
 from fluxprint_bridge.octoprint.state import ACTIVE, Job, PrinterState, Prints, StoredFile
 
@@ -15,12 +16,15 @@ from fluxprint_bridge.octoprint.state import ACTIVE, Job, PrinterState, Prints, 
 ABSENCE_SETTLES_S = 5.0
 #: A history without its event: the event, which says more, is about to come if we were listening.
 HISTORY_SETTLES_S = 1.0
+#: A printer that is offline after a success is mostly on its way back, and an operational one stood still.
+OFFLINE_SETTLES_S = 60.0
 PRINTER_DISCONNECTED = "printer_disconnected"
+NOT_DECIDABLE = "not_decidable"
+LOST_WHILE_FINISHING = "lost_while_finishing"
 
 
 class Verdict(StrEnum):
     RUNNING = "running"
-    WAIT = "wait"  #: not final yet, and more will be known
     COMPLETED = "completed"
     FAILED = "failed"
     CANCELLED = "cancelled"
@@ -39,7 +43,7 @@ class Finding:
     @property
     def is_proof(self) -> bool:
         """Whether it holds for an outcome that was unknown: a lost connection is then of another day."""
-        return self.verdict not in {Verdict.WAIT, Verdict.UNKNOWN} and self.reason != PRINTER_DISCONNECTED
+        return self.verdict is not Verdict.UNKNOWN and self.reason != PRINTER_DISCONNECTED
 
 
 @dataclass(frozen=True)
@@ -70,8 +74,9 @@ class Sightings:
                 return replace(self, disconnected=True)
             case "Error":
                 return replace(self, error=event.text("error") or self.error)
-            case "PrinterStateChanged" if self.done and event.text("state_id") == "OPERATIONAL":
-                return replace(self, settled=True)
+            case "PrinterStateChanged" if event.text("state_id") == "OPERATIONAL" and self.done:
+                # After a lost connection it only says that the printer is connected again.
+                return self if self.disconnected else replace(self, settled=True)
         return self
 
     def _with_print_event(self, event: Event) -> "Sightings":
@@ -93,15 +98,21 @@ class Sightings:
         return asdict(self)
 
 
-def judge(path: str, *, job: Job, file: StoredFile | None, seen: Sightings, cancel_asked: bool) -> Finding:
-    """What became of the print of `path`, for which start was or may have been pressed."""
+def judge(
+    path: str, *, job: Job, file: StoredFile | None, seen: Sightings, was_printing: bool, cancel_asked: bool
+) -> Finding:
+    """What became of the print of `path`, for which start was or may have been pressed.
+
+    Args:
+        was_printing: it was seen printing, now or by a process before this one.
+    """
     if job.prints(path):
         return Finding(Verdict.RUNNING)
     return (
         _by_events(job, seen, cancel_asked)
         or _by_history(path, job, file.prints if file else Prints(), cancel_asked)
         or _by_selection(path, job)
-        or _without_trace(path, job, file, seen)
+        or _without_trace(path, job, file, seen, was_printing)
     )
 
 
@@ -117,15 +128,19 @@ def _by_events(job: Job, seen: Sightings, cancel_asked: bool) -> Finding | None:
 def _by_done(job: Job, seen: Sightings) -> Finding:
     if seen.done_time_s is None:
         return _torn()
-    if seen.settled or job.state is PrinterState.IDLE or job.state in ACTIVE:
+    if seen.settled:
         return Finding(Verdict.COMPLETED)
     if seen.disconnected:
+        # That the printer is connected again, or that the history counts a success since then, proves no more.
+        what = f" ({seen.error})" if seen.error else ""
         return Finding(
             Verdict.UNKNOWN,
-            "lost_while_finishing",
-            "The whole file had been sent, then the connection to the printer was lost before it stood still.",
+            LOST_WHILE_FINISHING,
+            f"The whole file had been sent, then the connection to the printer was lost{what} before it stood still.",
         )
-    return Finding(Verdict.WAIT)
+    if job.state is PrinterState.IDLE or job.state in ACTIVE:
+        return Finding(Verdict.COMPLETED)
+    return _success_of_an_offline_printer(job)
 
 
 def _by_history(path: str, job: Job, prints: Prints, cancel_asked: bool) -> Finding | None:
@@ -141,7 +156,17 @@ def _by_history(path: str, job: Job, prints: Prints, cancel_asked: bool) -> Find
         return _torn()
     if job.state is PrinterState.IDLE or job.state in ACTIVE:
         return Finding(Verdict.COMPLETED)
-    return Finding(Verdict.WAIT)
+    return _success_of_an_offline_printer(job)
+
+
+def _success_of_an_offline_printer(job: Job) -> Finding:
+    return Finding(
+        Verdict.UNKNOWN,
+        LOST_WHILE_FINISHING,
+        "OctoPrint counts a success, which it does when the last line is sent, but the printer is not connected"
+        f" ({job.error or job.text}): whether it stood still by itself can't be told before it is.",
+        settle_s=OFFLINE_SETTLES_S,
+    )
 
 
 def _by_selection(path: str, job: Job) -> Finding | None:
@@ -149,8 +174,28 @@ def _by_selection(path: str, job: Job) -> Finding | None:
     return Finding(Verdict.COMPLETED) if finished else None
 
 
-def _without_trace(path: str, job: Job, file: StoredFile | None, seen: Sightings) -> Finding:
-    if seen.disconnected:
+def by_log(trace: LogTrace, *, cancel_asked: bool) -> Finding | None:
+    """What OctoPrint's log proves where nothing else does. A line that is missing in it proves nothing.
+
+    Its "done" is of the moment when the last line was sent: a print that is cut off while it finishes has one, too.
+    """
+    match trace.end:
+        case "done" if trace.stood_still:
+            return Finding(Verdict.COMPLETED)
+        case "done":
+            return Finding(
+                Verdict.UNKNOWN,
+                LOST_WHILE_FINISHING,
+                "octoprint.log says that the whole file was sent, but not that the printer stood still after it: the"
+                " print may have been cut off while it finished.",
+            )
+        case "cancelled":
+            return _cancelled(cancel_asked, trace.cancelled_by)
+    return None
+
+
+def _without_trace(path: str, job: Job, file: StoredFile | None, seen: Sightings, was_printing: bool) -> Finding:
+    if seen.disconnected and was_printing:
         return Finding(
             Verdict.FAILED,
             PRINTER_DISCONNECTED,
@@ -167,8 +212,8 @@ def _without_trace(path: str, job: Job, file: StoredFile | None, seen: Sightings
         why = "nothing is selected and OctoPrint remembers no print, as after a restart of OctoPrint"
     return Finding(
         Verdict.UNKNOWN,
-        "not_decidable",
-        f"It can't be told whether this was printed: {why}. Look at the bed.",
+        NOT_DECIDABLE,
+        f"It can't be told whether this was printed: {why}.",
         settle_s=ABSENCE_SETTLES_S,
     )
 
@@ -184,5 +229,5 @@ def _torn() -> Finding:
     return Finding(
         Verdict.UNKNOWN,
         "print_time_missing",
-        "OctoPrint counts a success without a print time: it may have printed only the first lines. Look at the bed.",
+        "OctoPrint counts a success without a print time: it may have printed only the first lines.",
     )

@@ -14,16 +14,20 @@ from websockets.exceptions import InvalidHandshake, WebSocketException
 
 from fluxprint_bridge.octoprint.client import OctoPrintClient
 from fluxprint_bridge.octoprint.errors import Unavailable
+from fluxprint_bridge.octoprint.state import path_of, text_of
 
 OPEN_TIMEOUT_S = 10
 PING_S = 15  # the server itself sends no heartbeat
-MAX_MESSAGE_BYTES = 4 * 1024 * 1024
+MAX_MESSAGE_BYTES = 1024 * 1024  # the largest is the history of its temperatures: some 50 kB
+MAX_TIME_S = 10**8
 
 #: All events would be up to 190 a second while printing.
 EVENTS = (
     "PrintStarted", "PrintDone", "PrintFailed", "PrintCancelling", "PrintCancelled", "PrintPaused", "PrintResumed",
     "PrinterStateChanged", "Connected", "Disconnected", "Error", "PrinterReset",
 )  # fmt: skip
+#: Of what they tell only this is kept: an event may be as large as a message.
+_TEXTS = ("origin", "user", "reason", "error", "state_id")
 _SUBSCRIBE = json.dumps(
     {"subscribe": {"state": {"logs": False, "messages": False}, "events": list(EVENTS), "plugins": False}}
 )
@@ -43,7 +47,7 @@ class Current:
 
 @dataclass(frozen=True)
 class Event:
-    """Something happened. `payload` is OctoPrint's own."""
+    """Something happened. `payload` is what is used of OctoPrint's own: short texts, and `time` in seconds."""
 
     kind: str
     payload: Mapping[str, object] = field(default_factory=lambda: MappingProxyType({}))
@@ -56,12 +60,18 @@ class Event:
 Message = Connected | Current | Event
 
 
+class _Connection(connect):
+    def process_redirect(self, exc: Exception) -> Exception | str:
+        """OctoPrint does not send us anywhere else in its network."""
+        return exc
+
+
 async def listen(client: OctoPrintClient) -> AsyncIterator[Message]:
     """Log in and hear everything until the socket ends. Raises `Unavailable` or `Refused`."""
     login = await client.login()
     url = "ws" + client.url.removeprefix("http") + "/sockjs/websocket"
     try:
-        async with connect(
+        async with _Connection(
             url,
             open_timeout=OPEN_TIMEOUT_S,
             ping_interval=PING_S,
@@ -89,18 +99,30 @@ async def _messages(socket: ClientConnection) -> AsyncIterator[Message]:
         message = await _receive(socket)
         if isinstance(current := message.get("current"), dict):
             yield Current(current)
-        elif isinstance(event := message.get("event"), dict):
-            payload = event.get("payload")
-            yield Event(str(event.get("type")), payload if isinstance(payload, dict) else {})
+        elif (event := _event(message.get("event"))) is not None:
+            yield event
+
+
+def _event(told: object) -> Event | None:
+    if not isinstance(told, dict) or (kind := told.get("type")) not in EVENTS:
+        return None
+    payload = told.get("payload")
+    if not isinstance(payload, dict):
+        return Event(kind)
+    kept: dict[str, object] = {name: text_of(payload.get(name)) for name in _TEXTS}
+    kept["path"] = path_of(payload.get("path"))
+    time = payload.get("time")
+    kept["time"] = time if isinstance(time, int | float) and 0 <= time <= MAX_TIME_S else None
+    return Event(kind, kept)
 
 
 async def _receive(socket: ClientConnection) -> dict[str, object]:
     try:
         message = json.loads(await socket.recv())
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     if not isinstance(message, dict):
         return {}
     if "reauthRequired" in message:
-        raise Unavailable(f"OctoPrint asks for a new login: {message['reauthRequired']}")
+        raise Unavailable(f"OctoPrint asks for a new login: {text_of(message['reauthRequired'])}")
     return message

@@ -1,10 +1,38 @@
 """What OctoPrint says about its printer and its job, classified. No input or output here."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import islice
+from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from fluxprint_bridge.plain import plain_text
+
+MAX_TEXT_CHARS = 300
+MAX_PATH_CHARS = 1000
+MAX_HEATERS = 20
+
+
+def text_of(value: object) -> str | None:
+    """A text of OctoPrint's for a person, a journal, a log; None for anything else. What is too long is cut."""
+    return plain_text(value[:MAX_TEXT_CHARS]) if isinstance(value, str) else None
+
+
+def path_of(value: object) -> str | None:
+    """A path of OctoPrint's, None for anything else. One that no storage takes is changed, and so is nobody's."""
+    return plain_text(value[:MAX_PATH_CHARS]) if isinstance(value, str) else None
+
+
+def _finite(value: float | None) -> float | None:
+    return value if value is not None and math.isfinite(value) else None
+
+
+Text = Annotated[str | None, BeforeValidator(text_of)]
+StoredPath = Annotated[str | None, BeforeValidator(path_of)]
+Figure = Annotated[float | None, AfterValidator(_finite)]
 
 
 class PrinterState(StrEnum):
@@ -80,27 +108,27 @@ class Job:
 
 
 class _File(BaseModel):
-    path: str | None = None
-    origin: str | None = None
+    path: StoredPath = None
+    origin: Text = None
 
 
 class _JobInfo(BaseModel):
     file: _File = _File()
-    user: str | None = None
-    last_print_time: float | None = Field(None, alias="lastPrintTime")
+    user: Text = None
+    last_print_time: Figure = Field(None, alias="lastPrintTime")
 
 
 class _Progress(BaseModel):
-    completion: float | None = None
-    print_time: float | None = Field(None, alias="printTime")
-    print_time_left: float | None = Field(None, alias="printTimeLeft")
+    completion: Figure = None
+    print_time: Figure = Field(None, alias="printTime")
+    print_time_left: Figure = Field(None, alias="printTimeLeft")
 
 
 class _JobAnswer(BaseModel):
     job: _JobInfo
     progress: _Progress
-    state: str
-    error: str | None = None
+    state: Annotated[str, BeforeValidator(text_of)]
+    error: Text = None
 
 
 def read_job(answer: object) -> Job:
@@ -132,8 +160,8 @@ class Temperature(BaseModel):
     """Degrees Celsius; null while the printer has not told."""
 
     model_config = ConfigDict(frozen=True)
-    actual: float | None = None
-    target: float | None = None
+    actual: Figure = None
+    target: Figure = None
 
 
 def read_temperatures(current: Mapping[str, object]) -> dict[str, Temperature] | None:
@@ -141,14 +169,21 @@ def read_temperatures(current: Mapping[str, object]) -> dict[str, Temperature] |
     samples = current.get("temps")
     if not isinstance(samples, list) or not samples or not isinstance(samples[-1], dict):
         return None
-    heaters = {name: Temperature.model_validate(v) for name, v in samples[-1].items() if isinstance(v, dict)}
+    heaters = {name: _temperature(sample) for name, sample in islice(samples[-1].items(), MAX_HEATERS)}
     # OctoPrint lists a chamber that the printer does not have.
-    return {name: heater for name, heater in heaters.items() if heater.actual is not None}
+    return {plain_text(name[:20]): heater for name, heater in heaters.items() if heater.actual is not None}
+
+
+def _temperature(sample: object) -> Temperature:
+    try:
+        return Temperature.model_validate(sample)
+    except ValidationError:
+        return Temperature()  # "time", or an odd one
 
 
 class LastPrint(BaseModel):
     success: bool
-    print_time_s: float | None = Field(None, alias="printTime")
+    print_time_s: Figure = Field(None, alias="printTime")
 
 
 class Prints(BaseModel):
@@ -158,6 +193,10 @@ class Prints(BaseModel):
     failure: int = 0
     last: LastPrint | None = None
 
+    @property
+    def any(self) -> bool:
+        return self.success + self.failure > 0
+
 
 class StoredFile(BaseModel):
     """`GET /api/files/local/<path>`; `sha1` is null for a file whose copying was cut off."""
@@ -166,3 +205,17 @@ class StoredFile(BaseModel):
     size_bytes: int = Field(alias="size")
     sha1: str | None = Field(None, alias="hash")
     prints: Prints = Prints()
+
+
+class Entry(BaseModel):
+    """One line of a folder's list."""
+
+    name: str
+    type: str  #: "machinecode", "folder", "model"
+    uploaded_at: float = Field(0, alias="date")  #: seconds since 1970 by OctoPrint's clock
+
+
+class Folder(BaseModel):
+    """`GET /api/files/local/<folder>`: folders in it are always listed without their own children."""
+
+    children: list[Entry]

@@ -1,17 +1,22 @@
 """What the loops of one printer share."""
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
 from fluxprint_bridge.cloud.api import CloudApi
+from fluxprint_bridge.foreign_print import ForeignPrints
 from fluxprint_bridge.journal import Attempt, Journal
 from fluxprint_bridge.octoprint.client import OctoPrintClient
 from fluxprint_bridge.octoprint.errors import KeyRefused
 from fluxprint_bridge.octoprint.monitor import Monitor
 from fluxprint_bridge.printer.lease import Lease
+from fluxprint_bridge.printer.notes import Notes
 from fluxprint_bridge.printer.outbox import Outbox
+from fluxprint_bridge.staged import Shelf
 
 
 class Phase(StrEnum):
@@ -29,6 +34,7 @@ class Work:
     permit_asked: bool = False  #: from then on only the queue knows whether the attempt can be given back
     foreign_prints: int = 0  #: the desk's count then: one more, and the bed may not be clear any more
     cancel_wanted: bool = False  #: before the start: then it is never pressed
+    notes: Notes = field(default_factory=Notes)
     changed: asyncio.Event = field(default_factory=asyncio.Event)
 
     def to(self, phase: Phase) -> None:
@@ -50,16 +56,30 @@ class Desk:
     journal: Journal
     api: CloudApi
     outbox: Outbox
+    shelf: Shelf
+    foreign: ForeignPrints
     spool: Path
     poll_s: float
     #: One control request at a time: OctoPrint has no lock of its own, and two starts tear a print apart.
     control: asyncio.Lock = field(default_factory=asyncio.Lock)
+    #: One transfer or removal at a time; and claimed work, which breaks off a download ahead of time.
+    storing: asyncio.Lock = field(default_factory=asyncio.Lock)
+    hurry: asyncio.Event = field(default_factory=asyncio.Event)
     work: Work | None = None  #: set by `take_in_hand`
     bell: asyncio.Event = field(default_factory=asyncio.Event)
     command_bell: asyncio.Event = field(default_factory=asyncio.Event)
+    stage_bell: asyncio.Event = field(default_factory=asyncio.Event)
+    #: A claim of this process was answered, so the journal knows the printer's live attempt; and the last brought none.
+    asked: bool = False
+    nothing_to_claim: bool = False
     #: Set while no print that is not ours waits to be told to the queue; and how many were seen.
     foreign_told: asyncio.Event = field(default_factory=asyncio.Event)
     foreign_prints: int = 0
+    #: One is told at a time, and not before this moment (`clock.now`): an OctoPrint may tell of many a second.
+    telling: asyncio.Lock = field(default_factory=asyncio.Lock)
+    tell_at: float = 0.0
+    #: What of the printer's state was looked at for prints that are not ours (`foreign.gist`).
+    handled: tuple[object, ...] | None = None
     #: Paths shaped like ours whose attempt the queue does not give us: somebody prints them by hand.
     disowned: set[str] = field(default_factory=set)
     #: Another process works with this bridge's token: nothing new is taken on.
@@ -67,11 +87,23 @@ class Desk:
     #: What a person has to put right about OctoPrint before anything is claimed.
     problem: str | None = "OctoPrint was not asked yet."
     probe_now: asyncio.Event = field(default_factory=asyncio.Event)
+    may_delete: bool = False  #: OctoPrint lets us remove files
 
-    def take_in_hand(self, work: Work) -> None:
-        """Commands for it may wait already."""
+    def take_in_hand(self, work: Work, *, new: bool = False) -> None:
+        """Commands for it may wait already, unless it was just claimed."""
         self.work = work
-        self.command_bell.set()
+        if not new:
+            self.command_bell.set()
+
+    @asynccontextmanager
+    async def files_first(self) -> AsyncIterator[None]:
+        """The files are for claimed work: a download ahead of time is broken off, an upload or a removal ends first."""
+        self.hurry.set()
+        try:
+            async with self.storing:
+                yield
+        finally:
+            self.hurry.clear()
 
     def ring(self, reason: str) -> None:
         """A doorbell for this printer: look now."""
@@ -81,6 +113,7 @@ class Desk:
                 self.work.lease.check_soon()
         if reason != "command":
             self.bell.set()
+            self.stage_bell.set()
 
     def doubt_key(self, refused: KeyRefused) -> None:
         """OctoPrint refused the key: claim nothing more until it was probed again."""

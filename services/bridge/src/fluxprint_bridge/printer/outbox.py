@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from fluxprint_bridge.cloud.api import CloudApi
 from fluxprint_bridge.cloud.errors import CloudRefused, CloudUnavailable
+from fluxprint_bridge.foreign_print import OVER, ForeignPrints
 from fluxprint_bridge.journal import Journal, Report
 from fluxprint_common.background import backoff_s
 from fluxprint_common.logs import get_logger
@@ -17,6 +18,7 @@ log = get_logger(__name__)
 MAX_BACKOFF_S = 30.0
 CONTENT_REFUSED = frozenset({413, 422})
 FENCE_STALE = "fence_stale"
+ATTEMPT_ENDED = "attempt_ended"
 
 
 class Outbox:
@@ -86,5 +88,8 @@ class Outbox:
                     self._empty.set()
                     await self._filled.wait()
                     continue
+                if code == ATTEMPT_ENDED and report.kind != "released":
+                    # A person decided before it ended: since then its part may lie on a bed that was confirmed clear.
+                    await ForeignPrints(self._journal, self._printer_id).saw(file_name=report.attempt_id, run=OVER)
             failures = 0
             await self._journal.delivered(report.id, refused=code)

@@ -26,11 +26,14 @@ NEEDED = MappingProxyType(
         "PRINT": ("Print", "prints can't be started, paused or cancelled"),
     }
 )
+#: Prints work without it.
+FILES_STAY = "without the permission 'File Delete' old files stay in OctoPrint, which slows down with their number"
 AUTOCONNECT_NEEDS = ("Connection", "the printer can't be connected (BRIDGE_AUTOCONNECT)")
 
 
 async def keep_probing(desk: Desk, *, autoconnect: bool) -> None:
     """Check the key for ever; `desk.problem` says what a person has to do."""
+    told_that_files_stay = False
     needed = {**NEEDED, "CONNECTION": AUTOCONNECT_NEEDS} if autoconnect else NEEDED
     while True:
         desk.probe_now.clear()
@@ -43,6 +46,11 @@ async def keep_probing(desk: Desk, *, autoconnect: bool) -> None:
             continue
         else:
             problem = _problem(account.user, account.permissions, needed)
+            may_delete = "FILES_DELETE" in account.permissions
+            if not may_delete and (desk.may_delete or not told_that_files_stay):
+                told_that_files_stay = True
+                log.warning("octoprint_files_stay", hint=FILES_STAY)
+            desk.may_delete = may_delete
         if problem != desk.problem:
             if problem is not None:
                 log.error("octoprint_not_usable", problem=problem)

@@ -2,12 +2,14 @@
 
 import asyncio
 import contextlib
+from dataclasses import dataclass
 
 from fluxprint_bridge import clock
 from fluxprint_bridge.cloud.errors import CloudUnavailable
 from fluxprint_bridge.octoprint.errors import Conflict, KeyRefused, NotSent, OctoPrintError, Refused, Unavailable
 from fluxprint_bridge.octoprint.state import ACTIVE, Job, PrinterState
 from fluxprint_bridge.printer.desk import Desk, Phase, Work
+from fluxprint_bridge.printer.foreign import gist
 from fluxprint_bridge.tasks import until_first
 from fluxprint_common.background import backoff_s
 from fluxprint_common.logs import get_logger
@@ -15,6 +17,7 @@ from fluxprint_common.logs import get_logger
 log = get_logger(__name__)
 
 LOOK_AGAIN_S = 5.0
+LOOK_BACK_S = 0.05
 MAX_BACKOFF_S = 5.0
 MAX_REFUSED_STARTS = 3
 
@@ -27,32 +30,57 @@ class NotReady(Exception):
         self.reason = reason
 
 
-async def until_idle(desk: Desk, work: Work, *, timeout_s: float | None) -> None:
-    """Wait until OctoPrint says right now that its printer is ready. Raises `NotReady` and `KeyRefused`."""
+@dataclass(frozen=True)
+class Look:
+    """What the printer did at a moment (`clock.now`), or later."""
+
+    at: float
+    job: Job
+
+
+async def look(desk: Desk) -> Look:
+    """Ask OctoPrint. Raises `OctoPrintError`."""
+    at = clock.now()
+    return Look(at, await desk.monitor.look())
+
+
+async def until_idle(desk: Desk, work: Work, *, timeout_s: float | None, early: Look | None = None) -> float:
+    """Wait until OctoPrint says right now that its printer is ready, and nothing that was printed is to be told.
+
+    `early` is a look that was made while the queue was asked. Returns the moment of the look (`clock.now`). Raises
+    `NotReady` and `KeyRefused`.
+    """
     deadline = None if timeout_s is None else clock.now() + timeout_s
     while not work.cancel_wanted:
         changed, work_changed = desk.monitor.changed, work.changed
-        reason, problem = "printer_offline", "OctoPrint does not answer."
+        reason, problem, pause_s = "printer_offline", "OctoPrint does not answer.", LOOK_AGAIN_S
         try:
-            job = await desk.monitor.look()
+            seen, early = early or await look(desk), None
         except KeyRefused:
             raise
         except OctoPrintError:
             pass
         else:
-            if job.state is PrinterState.IDLE and desk.foreign_told.is_set():
-                return
+            job = seen.job
+            told = desk.foreign_told.is_set() and gist(job) == desk.handled
+            if job.state is PrinterState.IDLE and told:
+                return seen.at
             if job.state in ACTIVE:
                 raise NotReady("printer_busy", f"The printer prints something else: {(job.path or 'unknown')[:100]}")
             if job.state is PrinterState.IDLE:
-                reason, problem, changed = "printer_busy", "The cloud was not told of another print.", desk.foreign_told
+                reason, problem = "printer_busy", "The cloud was not told of another print."
+                if desk.foreign_told.is_set():
+                    pause_s = LOOK_BACK_S  # something may have been printed while nobody looked: it is looked into
+                else:
+                    changed = desk.foreign_told
             else:
                 problem = f"The printer is not connected to OctoPrint ({job.error or job.text})."
         if deadline is not None and clock.now() >= deadline:
             raise NotReady(reason, problem)
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(LOOK_AGAIN_S):
+            async with asyncio.timeout(pause_s):
                 await until_first(changed.wait(), work_changed.wait())
+    return clock.now()
 
 
 async def never_started(desk: Desk, path: str) -> bool:
@@ -66,13 +94,16 @@ async def never_started(desk: Desk, path: str) -> bool:
                 desk.doubt_key(error)
             await asyncio.sleep(LOOK_AGAIN_S)
             continue
-        printed = file is not None and file.prints.success + file.prints.failure > 0
-        return not printed and job.path != path
+        if job.path == path or (file is not None and file.prints.any):
+            return False
+        trace = await desk.octoprint.log_trace(path)
+        return trace is None or trace.started_at is None
 
 
-async def permitted_until(desk: Desk, work: Work) -> float:
+async def permitted_until(desk: Desk, work: Work, *, looked_at: float) -> float:
     """Get the permit; returns the moment (`clock.now`) until which start may be pressed.
 
+    It is counted from the look at the printer: nothing can have been printed since that is shorter than a permit.
     Asks again while the cloud does not answer: the grant is the same. Raises `CloudRefused`.
     """
     failures = 0
@@ -80,7 +111,6 @@ async def permitted_until(desk: Desk, work: Work) -> float:
         work.permit_asked, work.foreign_prints = True, desk.foreign_prints
     attempt = work.attempt
     while True:
-        asked_at = clock.now()
         try:
             valid_s = await desk.api.permit(attempt.id, fence=attempt.fence, journal_id=desk.journal.journal_id)
         except CloudUnavailable as error:
@@ -88,7 +118,7 @@ async def permitted_until(desk: Desk, work: Work) -> float:
             log.warning("permit_not_answered", attempt=attempt.id, error=str(error)[:300])
             await asyncio.sleep(backoff_s(failures, cap_s=MAX_BACKOFF_S))
         else:
-            return asked_at + valid_s
+            return looked_at + valid_s
 
 
 async def start(desk: Desk, work: Work, permit_ends_at: float) -> bool:
@@ -103,6 +133,8 @@ async def start(desk: Desk, work: Work, permit_ends_at: float) -> bool:
         if work.cancel_wanted:
             await cancelled_before_start(desk, work)
             return False
+        if desk.foreign_prints != work.foreign_prints:
+            raise NotReady("printer_busy", "Something else was printed meanwhile; the bed may not be clear.")
         if clock.now() < permit_ends_at:
             try:
                 if await _press(desk, work, permit_ends_at):
@@ -115,11 +147,9 @@ async def start(desk: Desk, work: Work, permit_ends_at: float) -> bool:
                 raise
             except Refused as refused:
                 raise NotReady("start_refused", str(refused)) from None
-        await until_idle(desk, work, timeout_s=None)
-        if desk.foreign_prints != work.foreign_prints:
-            raise NotReady("printer_busy", "Something else was printed meanwhile; the bed may not be clear.")
-        if not work.cancel_wanted:
-            permit_ends_at = await permitted_until(desk, work)
+        looked_at = await until_idle(desk, work, timeout_s=None)
+        if not work.cancel_wanted and desk.foreign_prints == work.foreign_prints:
+            permit_ends_at = await permitted_until(desk, work, looked_at=looked_at)
 
 
 async def cancelled_before_start(desk: Desk, work: Work) -> None:

@@ -2,26 +2,34 @@
 
 import asyncio
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
-from fluxprint_bridge.cloud.api import CloudApi
+from fluxprint_bridge import clock
+from fluxprint_bridge.cloud.api import CloudApi, Download
 from fluxprint_bridge.cloud.errors import CloudUnavailable
 from fluxprint_bridge.cloud.schemas import AssignedFile, Assignment
 from fluxprint_bridge.journal import Journal, Step
 from fluxprint_bridge.octoprint.client import OctoPrintClient
 from fluxprint_bridge.octoprint.errors import Conflict, KeyRefused, Refused, Unavailable
+from fluxprint_bridge.tasks import in_thread_to_its_end
 from fluxprint_common.background import backoff_s
 from fluxprint_common.logs import get_logger
 
 log = get_logger(__name__)
 
 CHUNK_BYTES = 1024 * 1024  #: written and hashed at a time, in a thread
-READ_BACK_S = 30.0  # OctoPrint copies, and not atomically, where its spool is on another file system
+#: OctoPrint copies, and not atomically, where its spool is on another file system. What has not grown for so long was
+#: cut short.
+STILL_S = 5.0
+READ_BACK_S = 120.0
 MAX_BACKOFF_S = 5.0
 MAX_TRIES = 6  # in a row and without progress: about 10 s
 PARTIAL_CONTENT = 206
+PRINTED_BY_HAND = "printed_by_hand"
 
 
 class TransferFailed(Exception):
@@ -49,8 +57,8 @@ async def transfer(api: CloudApi, octoprint: OctoPrintClient, assignment: Assign
     """
     part = spool / f"{assignment.attempt.id}.part"
     try:
-        local = await _download(api, assignment, part)
-        await _store(octoprint, local, to)
+        local = await fetch(partial(api.download, assignment.attempt.id), assignment.file, part)
+        await store(octoprint, local, to)
     except OSError as error:
         raise TransferFailed("bridge_storage_failed", f"The bridge can't keep the file: {error}") from None
     finally:
@@ -65,38 +73,42 @@ async def tidy(spool: Path, journal: Journal) -> None:
             part.unlink()
 
 
-async def _download(api: CloudApi, assignment: Assignment, part: Path) -> LocalFile:
-    copy = await asyncio.to_thread(_Copy.open, part, assignment.file)
+async def fetch(download: Callable[[int], Download], wanted: AssignedFile, part: Path) -> LocalFile:
+    """Download to `part`, going on where an earlier try stopped, and verify.
+
+    Raises `TransferFailed`, `CloudRefused` when the queue does not give the file, and `OSError`.
+    """
+    copy = await in_thread_to_its_end(_Copy.open, part, wanted)
     failures = 0
     try:
         while not copy.complete:
             before = copy.size_bytes
             try:
-                await _append(api, assignment.attempt.id, copy)
+                await _append(download, copy)
             except CloudUnavailable as error:
                 failures = failures + 1 if copy.size_bytes == before else 1
-                log.warning("download_interrupted", attempt=assignment.attempt.id, error=str(error)[:300])
+                log.warning("download_interrupted", part=part.stem, error=str(error)[:300])
                 if failures == MAX_TRIES:
                     raise TransferFailed("transfer_failed", f"The file can't be downloaded: {error}") from None
                 await asyncio.sleep(backoff_s(failures, cap_s=MAX_BACKOFF_S))
-        return await asyncio.to_thread(copy.verified)
+        return await in_thread_to_its_end(copy.verified)
     finally:
         copy.close()
 
 
-async def _append(api: CloudApi, attempt_id: str, copy: "_Copy") -> None:
-    async with api.download(attempt_id, offset=copy.size_bytes) as response:
+async def _append(download: Callable[[int], Download], copy: "_Copy") -> None:
+    async with download(copy.size_bytes) as response:
         if copy.size_bytes and response.status_code != PARTIAL_CONTENT:
-            await asyncio.to_thread(copy.restart)
+            await in_thread_to_its_end(copy.restart)
         pending = bytearray()
         try:
             async for piece in response.aiter_bytes():
                 pending += piece
                 if len(pending) >= CHUNK_BYTES:
-                    await asyncio.to_thread(copy.add, bytes(pending))
-                    pending.clear()
+                    chunk, pending = pending, bytearray()  # first: it is written once, also if this is cancelled
+                    await in_thread_to_its_end(copy.add, chunk)
         finally:
-            await asyncio.to_thread(copy.add, bytes(pending))
+            await in_thread_to_its_end(copy.add, pending)
     if not copy.complete:
         raise CloudUnavailable("the download ended early")
 
@@ -130,7 +142,7 @@ class _Copy:
         self._content.truncate()
         self._count_from_zero()
 
-    def add(self, chunk: bytes) -> None:
+    def add(self, chunk: bytearray) -> None:
         if self.size_bytes + len(chunk) > self._wanted.size_bytes:
             raise TransferFailed("transfer_failed", "The cloud sent more bytes than it had announced.")
         self._content.write(chunk)
@@ -141,7 +153,7 @@ class _Copy:
         self._sha1 = hashlib.sha1(usedforsecurity=False)
         self.size_bytes = 0
 
-    def _count(self, chunk: bytes) -> None:
+    def _count(self, chunk: bytes | bytearray) -> None:
         self.size_bytes += len(chunk)
         self._sha256.update(chunk)
         self._sha1.update(chunk)
@@ -157,7 +169,13 @@ class _Copy:
         self._content.close()
 
 
-async def _store(octoprint: OctoPrintClient, local: LocalFile, to: str) -> None:
+async def store(
+    octoprint: OctoPrintClient, local: LocalFile, to: str, *, called_off: Callable[[], bool] = lambda: False
+) -> None:
+    """Put a file into OctoPrint and read back what arrived. Raises `TransferFailed` and `KeyRefused`.
+
+    `called_off` is asked after a try that failed; when it says so, there is no other. Raises `Unavailable` then.
+    """
     folder, _, name = to.rpartition("/")
     failures = 0
     while True:
@@ -177,20 +195,31 @@ async def _store(octoprint: OctoPrintClient, local: LocalFile, to: str) -> None:
         except Unavailable as error:
             failures += 1
             log.warning("upload_interrupted", path=to, error=str(error)[:300])
+            if called_off():
+                raise
             if failures == MAX_TRIES:
                 raise TransferFailed("transfer_failed", f"The file can't be stored in OctoPrint: {error}") from None
             await asyncio.sleep(backoff_s(failures, cap_s=MAX_BACKOFF_S))
 
 
 async def _read_back(octoprint: OctoPrintClient, local: LocalFile, to: str) -> None:
-    try:
-        async with asyncio.timeout(READ_BACK_S):
-            while True:
-                found = await octoprint.file(to)
-                if found is not None and found.sha1 == local.sha1 and found.size_bytes == local.size_bytes:
-                    return
-                await asyncio.sleep(0.25)
-    except TimeoutError:
-        raise TransferFailed(
-            "transfer_failed", f"OctoPrint's copy at {to} is not what was sent; its disk may be full."
-        ) from None
+    """Wait until OctoPrint holds what was sent, by its size and hash. Raises `TransferFailed` when it won't."""
+    began_at = changed_at = clock.now()
+    size_bytes: int | None = None
+    while True:
+        found = await octoprint.file(to)
+        if found is not None and found.prints.any:
+            raise TransferFailed(PRINTED_BY_HAND, f"Somebody printed {to} in OctoPrint by hand.")
+        if found is not None and (found.size_bytes, found.sha1) == (local.size_bytes, local.sha1):
+            return
+        before, size_bytes = size_bytes, found.size_bytes if found is not None else None
+        now = clock.now()
+        if size_bytes != before:
+            changed_at = now
+        is_still = size_bytes != local.size_bytes and now - changed_at > STILL_S
+        if is_still or now - began_at > READ_BACK_S:
+            what = f"{size_bytes} of {local.size_bytes} bytes" if size_bytes is not None else "nothing"
+            raise TransferFailed(
+                "transfer_failed", f"OctoPrint's copy at {to} is not what was sent ({what}); its disk may be full."
+            )
+        await asyncio.sleep(0.25)

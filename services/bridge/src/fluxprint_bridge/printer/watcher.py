@@ -1,10 +1,9 @@
 """Watches a print that was, or may have been, started, and reports what becomes of it."""
 
-from dataclasses import asdict
-
 from fluxprint_bridge import clock
-from fluxprint_bridge.octoprint.errors import OctoPrintError
-from fluxprint_bridge.octoprint.outcome import Finding, Verdict, judge
+from fluxprint_bridge.journal import Step
+from fluxprint_bridge.octoprint.errors import KeyRefused, OctoPrintError
+from fluxprint_bridge.octoprint.outcome import NOT_DECIDABLE, Finding, Verdict, by_log, judge
 from fluxprint_bridge.octoprint.state import Job, PrinterState, StoredFile
 from fluxprint_bridge.printer.desk import Desk, Work
 from fluxprint_common.logs import get_logger
@@ -32,20 +31,21 @@ async def watch(desk: Desk, work: Work, *, mark: int) -> None:
             job, file = await _facts(desk, work)
         except OctoPrintError as error:
             log.debug("octoprint_does_not_answer", error=str(error))
+            if isinstance(error, KeyRefused):
+                desk.doubt_key(error)
+            work.notes.silent()
             doubtful_since = None
             await desk.monitor.wait(changed, WATCH_AGAIN_S)
             continue
-        finding = judge(
-            work.attempt.path, job=job, file=file, seen=work.attempt.seen, cancel_asked=work.attempt.cancel_asked
-        )
+        work.notes.answered()
+        finding = _judged(work, job, file)
         match finding.verdict:
             case Verdict.RUNNING:
                 doubtful_since = None
+                work.notes.saw(job)
                 await _show(desk, work, job.state)
             case _ if work.attempt.shown == "unknown" and not finding.is_proof:
                 return  # the queue knows that already
-            case Verdict.WAIT:
-                doubtful_since = None
             case _ if clock.now() - (doubtful_since or clock.now()) < finding.settle_s:
                 doubtful_since = doubtful_since or clock.now()
             case _:
@@ -105,14 +105,27 @@ async def _show(desk: Desk, work: Work, state: PrinterState) -> None:
         work.tell()
 
 
+def _judged(work: Work, job: Job, file: StoredFile | None) -> Finding:
+    attempt = work.attempt
+    was_printing = attempt.seen.started or attempt.state is Step.PRINTING or attempt.shown in {"printing", "paused"}
+    return judge(
+        attempt.path,
+        job=job,
+        file=file,
+        seen=attempt.seen,
+        was_printing=was_printing,
+        cancel_asked=attempt.cancel_asked,
+    )
+
+
 async def _conclude(desk: Desk, work: Work, finding: Finding, job: Job, file: StoredFile | None) -> None:
+    trace = None
+    if finding.reason == NOT_DECIDABLE:
+        trace = await desk.octoprint.log_trace(work.attempt.path)
+        finding = (trace and by_log(trace, cancel_asked=work.attempt.cancel_asked)) or finding
     kind = _OUTCOMES.get(finding.verdict, "unknown")
-    evidence: dict[str, object] = {
-        "job": asdict(job),
-        "file": file.model_dump() if file else None,
-        "events": work.attempt.seen.as_json(),
-    }
+    evidence = work.notes.evidence(work.attempt, job=job, file=file, trace=trace)
     work.attempt = await desk.report(
-        work.attempt, kind, reason=finding.reason, detail=finding.detail, evidence=evidence
+        work.attempt, kind, reason=finding.reason, detail=work.notes.detail(finding, trace), evidence=evidence
     )
     log.info("print_ended", attempt=work.attempt.id, outcome=kind, reason=finding.reason)

@@ -6,14 +6,17 @@ import contextlib
 from fluxprint_bridge import clock
 from fluxprint_bridge.cloud.errors import CloudRefused, CloudUnavailable
 from fluxprint_bridge.cloud.schemas import Assignment
+from fluxprint_bridge.foreign_print import OVER, RUNNING
 from fluxprint_bridge.journal import Attempt, Step
 from fluxprint_bridge.octoprint.errors import KeyRefused, OctoPrintError
 from fluxprint_bridge.octoprint.state import ACTIVE, Job, PrinterState
 from fluxprint_bridge.printer.desk import Desk, Phase, Work
 from fluxprint_bridge.printer.foreign import notice
 from fluxprint_bridge.printer.lease import Lease, LeaseLost
-from fluxprint_bridge.printer.outbox import FENCE_STALE
+from fluxprint_bridge.printer.notes import Notes
+from fluxprint_bridge.printer.outbox import ATTEMPT_ENDED, FENCE_STALE
 from fluxprint_bridge.printer.recovery import Next, attempt_of, next_step, print_path
+from fluxprint_bridge.printer.staging import Glance, bring, glance_at
 from fluxprint_bridge.printer.starter import (
     NotReady,
     cancelled_before_start,
@@ -22,8 +25,9 @@ from fluxprint_bridge.printer.starter import (
     start,
     until_idle,
 )
-from fluxprint_bridge.printer.transfer import TransferFailed, transfer
+from fluxprint_bridge.printer.transfer import PRINTED_BY_HAND, TransferFailed
 from fluxprint_bridge.printer.watcher import watch
+from fluxprint_bridge.staged import StagedFile
 from fluxprint_bridge.tasks import until_first
 from fluxprint_common.background import backoff_s
 from fluxprint_common.logs import get_logger
@@ -32,13 +36,14 @@ log = get_logger(__name__)
 
 IDLE_WAIT_S = 60.0  #: for a printer that goes offline after the claim; then another printer may have the job
 MAX_BACKOFF_S = 30.0
-MAX_FAULT_PAUSE_S = 60.0
+MAX_RELEASE_PAUSE_S = 60.0
 REFUSED_PAUSE_S = 1.0
 STAND_BACK_S = 30.0
 MAX_STAND_BACK_S = 900.0
 #: Refusals of a first permit after which another printer may have the job.
 _GIVE_BACK = frozenset({"printing_disabled", "printer_disabled", "bed_occupied", "job_cancelled"})
-#: Reasons of a release that lie in this printer or its file: the next claim is made later and later.
+#: Reasons of a release that lie in this printer or its file. After any the next claim is made later and later; after
+#: these it is at once some time away.
 _FAULTS = frozenset({"transfer_failed", "file_rejected", "start_refused", "octoprint_refused", "bridge_storage_failed"})
 
 
@@ -49,8 +54,8 @@ class Worker:
         self._desk = desk
         self._failures = 0
         self._taken_over = 0
-        self._faults = 0
-        self._faulty_until = 0.0
+        self._releases = 0  #: in a row, without a start in between
+        self._not_before = 0.0
         self._claimed_at = 0.0
 
     async def run(self) -> None:
@@ -60,7 +65,7 @@ class Worker:
             started = record is not None and record.state in {Step.STARTING, Step.PRINTING}
             if record is not None and started and not self._desk.outbox.stale:
                 # The journal alone knows enough: watching goes on even without the cloud.
-                await self._watch(Work(record, Phase.STARTED), mark=0)
+                await self._watch(Work(record, Phase.STARTED, notes=Notes(record)), mark=0)
             else:
                 await self._ask(record)
 
@@ -74,14 +79,15 @@ class Worker:
         if desk.outbox.stale:
             await self._stand_back()
         # No doorbell shortens this: each release rings one.
-        await asyncio.sleep(max(0.0, self._faulty_until - clock.now()))
+        await asyncio.sleep(max(0.0, self._not_before - clock.now()))
         job = desk.monitor.snapshot.job
         if not self._may_ask(record, job):
             await self._rest(desk.poll_s)
             return
         self._claimed_at = clock.now()
         try:
-            assignment = await desk.api.claim(desk.printer_id, journal_id=desk.journal.journal_id)
+            adopt_only = job is None or job.state is not PrinterState.IDLE
+            assignment, glance = await self._claim(record, adopt_only=adopt_only)
         except CloudUnavailable as error:
             self._failures += 1
             log.warning("claim_failed", error=str(error)[:300])
@@ -92,8 +98,13 @@ class Worker:
             await self._rest(MAX_BACKOFF_S)
             return
         self._failures = 0
+        if glance is not None and attempt_of(glance.path) != _id_of(assignment) and glance.printed_by_hand:
+            await notice(desk, glance.path, run=OVER)  # first: the permit is refused then
+        desk.asked, desk.nothing_to_claim = True, assignment is None
         busy = await self._disown(job, _id_of(assignment))
         await desk.journal.drop_reports(desk.printer_id, but_of=_id_of(assignment))
+        if assignment is not None and not assignment.attempt.same_journal and assignment.attempt.state != "claimed":
+            await desk.journal.drop_releases(assignment.attempt.id)  # another bridge has had the permit since
         to_tell = assignment and await desk.journal.refence(assignment.attempt.id, assignment.attempt.fence)
         desk.outbox.claimed()
         if to_tell:
@@ -103,17 +114,41 @@ class Worker:
                 await desk.journal.end(record.id)
             await self._rest(desk.poll_s)
             return
-        await self._take(assignment, busy=busy)
+        await self._take(assignment, busy=busy, glance=glance)
+
+    async def _claim(self, record: Attempt | None, *, adopt_only: bool) -> tuple[Assignment | None, Glance | None]:
+        """Ask the queue, and meanwhile look at what is staged, which new work may need."""
+        desk = self._desk
+        staged = await desk.shelf.file()
+        glancing = asyncio.create_task(glance_at(desk, staged))
+        try:
+            assignment = await desk.api.claim(
+                desk.printer_id,
+                journal_id=desk.journal.journal_id,
+                staged=staged,
+                adopt_only=adopt_only,
+            )
+            if staged is not None and record is None and _refuses(assignment, staged):
+                await desk.shelf.discard(staged.attempt_id)
+            return assignment, await glancing
+        finally:
+            glancing.cancel()
 
     def _may_ask(self, record: Attempt | None, job: Job | None) -> bool:
-        """Nothing is claimed for a printer that can't print; an attempt that lives already is always asked for."""
-        if self._desk.standing_back or self._desk.problem is not None or job is None:
+        """Nothing new is claimed for a printer that can't print; an attempt that lives already is always asked for.
+
+        One may live that only a lost journal knew of: that is asked once, and when something of ours seems to print.
+        """
+        desk = self._desk
+        if desk.standing_back or desk.problem is not None or job is None:
             return False
-        if record is not None or self._desk.outbox.stale:
+        if record is not None or desk.outbox.stale:
             return True
-        if job.state in ACTIVE:  # perhaps ours, of a journal that was lost
-            return attempt_of(job.path) is not None and job.path not in self._desk.disowned
-        return job.state is PrinterState.IDLE and self._desk.foreign_told.is_set()
+        if job.state is PrinterState.IDLE:
+            return desk.foreign_told.is_set()
+        if not desk.asked:
+            return True
+        return job.state in ACTIVE and attempt_of(job.path) is not None and job.path not in desk.disowned
 
     async def _disown(self, job: Job | None, given: str | None) -> bool:
         """Whether it prints a file that looks like ours, but of an attempt that the queue did not give us."""
@@ -148,7 +183,7 @@ class Worker:
 
     # -- doing it ----------------------------------------------------------------------------------------------------
 
-    async def _take(self, assignment: Assignment, *, busy: bool) -> None:
+    async def _take(self, assignment: Assignment, *, busy: bool, glance: Glance | None) -> None:
         """Go on with an assignment wherever it stands."""
         desk, given = self._desk, assignment.attempt
         known = await desk.journal.attempt(given.id)
@@ -168,7 +203,7 @@ class Worker:
         if step is Next.PERMIT and not await never_started(desk, attempt.path):
             log.error("journal_is_older_than_octoprint", attempt=given.id)
             step, attempt = Next.LOOK, await desk.journal.intend(given.id)
-        work = Work(attempt)
+        work = Work(attempt, notes=Notes(known))
         if known is not None and known.state is Step.ENDED:  # the queue refused its end: no haste, it may do so again
             await asyncio.sleep(REFUSED_PAUSE_S)
         match step:
@@ -183,18 +218,19 @@ class Worker:
                 if work.attempt.state is Step.UNKNOWN:
                     await self._rest(desk.poll_s)
             case _:
-                await self._print(work, assignment, permitted=step is Next.PERMIT)
+                await self._print(work, assignment, permitted=step is Next.PERMIT, glance=glance)
 
-    async def _print(self, work: Work, assignment: Assignment, *, permitted: bool) -> None:
+    async def _print(self, work: Work, assignment: Assignment, *, permitted: bool, glance: Glance | None) -> None:
         desk = self._desk
-        desk.take_in_hand(work)
+        desk.take_in_hand(work, new=not permitted)
         mark = desk.monitor.mark
         try:
             permit_ends_at = 0.0
             if permitted:
-                work.permit_asked = True  # by the process that was here before
+                # By the process that was here before; the queue knows of the prints since.
+                work.permit_asked, work.foreign_prints = True, desk.foreign_prints
             else:
-                permit_ends_at = await self._prepare(work, assignment)
+                permit_ends_at = await self._prepare(work, assignment, glance)
             pressed = await start(desk, work, permit_ends_at)
         except (NotReady, TransferFailed) as failed:
             await self._release(work, failed.reason, str(failed))
@@ -212,13 +248,13 @@ class Worker:
                 await self._release(work, "bridge_stopping", "The bridge was stopped before the start.")
             raise
         else:
-            self._faults = 0
             if pressed:
+                self._releases = 0
                 await self._watch(work, mark=mark)
         finally:
             self._put_down(work)
 
-    async def _prepare(self, work: Work, assignment: Assignment) -> float:
+    async def _prepare(self, work: Work, assignment: Assignment, glance: Glance | None) -> float:
         """Transfer the file and get the permit while the lease is kept. Returns when the permit ends."""
         desk, given = self._desk, assignment.attempt
         work.lease = Lease(
@@ -230,9 +266,10 @@ class Worker:
         )
 
         async def prepared() -> float:
-            await transfer(desk.api, desk.octoprint, assignment, spool=desk.spool, to=work.attempt.path)
-            await until_idle(desk, work, timeout_s=IDLE_WAIT_S)
-            return await permitted_until(desk, work)
+            was_there = await bring(desk, work, assignment, glance)
+            early = glance.look if was_there and glance is not None else None
+            looked_at = await until_idle(desk, work, timeout_s=IDLE_WAIT_S, early=early)
+            return await permitted_until(desk, work, looked_at=looked_at)
 
         try:
             return await until_first(prepared(), work.lease.keep())
@@ -245,7 +282,7 @@ class Worker:
         if permitted and refused.code == "job_cancelled":
             await cancelled_before_start(self._desk, work)
             return
-        if not permitted and refused.code in _GIVE_BACK:
+        if refused.code in _GIVE_BACK and (not permitted or refused.code == "bed_occupied"):
             await self._release(work, refused.code, f"The permit was refused: {refused}")
             return
         log.warning("attempt_refused", attempt=work.attempt.id, code=refused.code)
@@ -256,21 +293,30 @@ class Worker:
 
     async def _release(self, work: Work, reason: str, detail: str) -> None:
         log.warning("attempt_released", attempt=work.attempt.id, reason=reason, detail=detail)
+        if reason == PRINTED_BY_HAND:
+            await notice(self._desk, work.attempt.path, run=OVER)  # first: the bed is not clear
         await self._desk.report(work.attempt, "released", reason=reason, detail=detail)
-        if reason in _FAULTS:
-            self._faults += 1
-            self._faulty_until = clock.now() + backoff_s(self._faults + 2, cap_s=MAX_FAULT_PAUSE_S)
+        self._releases += 1
+        failures = self._releases + (2 if reason in _FAULTS else 0)
+        self._not_before = clock.now() + backoff_s(failures, cap_s=MAX_RELEASE_PAUSE_S)
 
     async def _watch(self, work: Work, *, mark: int) -> None:
-        self._desk.take_in_hand(work)
+        desk = self._desk
+        desk.take_in_hand(work)
         try:
-            await watch(self._desk, work, mark=mark)
+            await watch(desk, work, mark=mark)
         finally:
             self._put_down(work)
-        if not self._desk.outbox.stale:
-            self._taken_over = 0
-            if self._desk.outbox.refused is not None:
-                await self._rest(REFUSED_PAUSE_S)
+        await desk.outbox.emptied()
+        if desk.outbox.stale:
+            return
+        self._taken_over = 0
+        if desk.outbox.refused is not None:
+            if desk.outbox.refused[1] == ATTEMPT_ENDED:  # a person decided before its end: the bed is not clear
+                job = desk.monitor.snapshot.job
+                on = job is not None and job.prints(work.attempt.path)
+                await notice(desk, work.attempt.path, run=RUNNING if on else OVER)
+            await self._rest(REFUSED_PAUSE_S)
 
     def _put_down(self, work: Work) -> None:
         self._desk.work = None
@@ -279,6 +325,13 @@ class Worker:
 
 def _id_of(assignment: Assignment | None) -> str | None:
     return assignment.attempt.id if assignment is not None else None
+
+
+def _refuses(assignment: Assignment | None, staged: StagedFile) -> bool:
+    """Whether new work needs what is staged, and not under its id: an attempt had it, in a journal newer than this."""
+    if assignment is None or assignment.attempt.state != "claimed" or assignment.attempt.id == staged.attempt_id:
+        return False
+    return assignment.file.sha256 == staged.sha256
 
 
 def _state_of(desk: Desk) -> tuple[PrinterState, str | None] | None:

@@ -32,6 +32,12 @@ async def get(session: ReadSession, *, organisation_id: UUID, camera_id: UUID) -
     return camera
 
 
+async def is_of_bridge(session: ReadSession, *, organisation_id: UUID, bridge_id: UUID, printer_id: UUID) -> bool:
+    """Whether a printer's camera exists and belongs to this bridge."""
+    camera = await repository.of_printer(session, organisation_id=organisation_id, printer_id=printer_id)
+    return camera is not None and camera.bridge_id == bridge_id
+
+
 async def ensure(
     session: AsyncSession, *, organisation_id: UUID, bridge_id: UUID, printer_id: UUID, limit: int
 ) -> UUID:

@@ -1,5 +1,7 @@
 """The uplink's handshake."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Annotated
 from uuid import UUID
@@ -19,7 +21,15 @@ from fluxprint_common.ids import PrinterId, show
 from fluxprint_common.logs import get_logger
 from fluxprint_common.permissions import Permission
 from fluxprint_common.principal import Principal, authenticate
-from fluxprint_common.problems import BadRequest, Forbidden, ServiceError, Unauthenticated, from_database, render
+from fluxprint_common.problems import (
+    BadRequest,
+    Forbidden,
+    ServiceError,
+    Unauthenticated,
+    Unavailable,
+    from_database,
+    render,
+)
 
 log = get_logger(__name__)
 
@@ -37,6 +47,11 @@ async def ingest_camera(websocket: WebSocket, printer_id: Annotated[PrinterId, Q
     database: Database = state.database
     try:
         bridge = await _bridge(websocket)
+        try:
+            await state.printers.check(printer_id, websocket.headers["Authorization"])
+        except Unavailable:
+            if not await _is_its_camera(database, bridge, printer_id):
+                raise
         camera_id = await _camera_of(database, bridge, printer_id, limit=settings.max_cameras_per_organisation)
     except ServiceError as error:
         await _refuse(websocket, error)
@@ -69,8 +84,17 @@ async def _bridge(websocket: WebSocket) -> Principal:
     return principal
 
 
+async def _is_its_camera(database: Database, bridge: Principal, printer_id: UUID) -> bool:
+    """Whether this bridge was the last that the printer's camera belonged to: enough while nobody can be asked."""
+    with _translated():
+        async with database.reading() as session:
+            return await cameras.is_of_bridge(
+                session, organisation_id=bridge.organisation_id, bridge_id=bridge.subject, printer_id=printer_id
+            )
+
+
 async def _camera_of(database: Database, bridge: Principal, printer_id: UUID, *, limit: int) -> UUID:
-    try:
+    with _translated():
         async with database.unit_of_work() as session:
             return await cameras.ensure(
                 session,
@@ -79,6 +103,13 @@ async def _camera_of(database: Database, bridge: Principal, printer_id: UUID, *,
                 printer_id=printer_id,
                 limit=limit,
             )
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    """Errors of the database as problems. (FastAPI's error handlers answer requests only.)"""
+    try:
+        yield
     except _DATABASE_ERRORS as error:
         translated = from_database(error, {})
         if translated is None:

@@ -8,7 +8,7 @@ from fastapi.security import APIKeyQuery, HTTPAuthorizationCredentials, Security
 from fluxprint_camera.viewers.tokens import ViewTokens, Watcher
 from fluxprint_common.logs import get_logger
 from fluxprint_common.permissions import Permission
-from fluxprint_common.principal import bearer, current_principal
+from fluxprint_common.principal import authorise, bearer
 from fluxprint_common.problems import Unauthenticated
 from fluxprint_common.tokens import TokenError
 
@@ -34,7 +34,7 @@ async def current_watcher(
         Unauthenticated: neither token is there and valid. Forbidden: the role may not watch.
     """
     if credentials is not None or token is None:
-        principal = await current_principal(request, needed, credentials)
+        principal = await authorise(request, needed, credentials.credentials if credentials else None)
         return Watcher(
             organisation_id=principal.organisation_id,
             session_id=principal.session_id,

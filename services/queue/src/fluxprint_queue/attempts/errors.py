@@ -27,6 +27,12 @@ class AttemptEnded(Conflict):
     code = "attempt_ended"
 
 
+class AttemptResolved(Conflict):
+    """Somebody decided otherwise about this attempt already; the detail says who and what"""
+
+    code = "attempt_resolved"
+
+
 class TransitionRefused(Conflict):
     """The attempt is in a state from which this does not follow"""
 

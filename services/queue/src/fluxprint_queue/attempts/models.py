@@ -1,13 +1,26 @@
 """Tables of attempts."""
 
+from collections.abc import Collection
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import BigInteger, CheckConstraint, DateTime, ForeignKey, Index, Sequence, Text, func, text
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    ColumnElement,
+    DateTime,
+    ForeignKey,
+    Index,
+    Sequence,
+    Text,
+    bindparam,
+    func,
+    text,
+)
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
-from fluxprint_queue.attempts.states import LIVE, AttemptState, ReportKind
+from fluxprint_queue.attempts.states import FAULTS, LIVE, AttemptState, ReportKind
 from fluxprint_queue.database import SCHEMA, Base, created_at, moment
 
 #: Fences grow with each claim and adoption, over all printers.
@@ -17,6 +30,9 @@ FENCE = Sequence("fence", schema=SCHEMA, metadata=Base.metadata)
 def states_sql(states: frozenset[AttemptState]) -> str:
     """A SQL list of states, for partial indexes."""
     return "({})".format(", ".join(sorted(repr(str(state)) for state in states)))
+
+
+FAULT_SQL = "state = 'released' AND reason IN ({})".format(", ".join(sorted(repr(fault) for fault in FAULTS)))
 
 
 class Attempt(Base):
@@ -35,6 +51,8 @@ class Attempt(Base):
             postgresql_where=text(f"state IN {states_sql(LIVE | {AttemptState.COMPLETED})}"),
         ),
         Index("ix_attempt_leased", "lease_expires_at", postgresql_where=text("state = 'claimed'")),
+        # What a claim asks of each job it comes across: a job may have been given back a thousand times.
+        Index("ix_attempt_fault", "job_id", "printer_id", postgresql_where=text(FAULT_SQL)),
         Index(None, "job_id", "id"),
         Index(None, "organisation_id", "id"),
     )  # fmt: skip
@@ -57,6 +75,15 @@ class Attempt(Base):
     started_at: Mapped[datetime | None] = moment()
     ended_at: Mapped[datetime | None] = moment()
     resolved_by: Mapped[UUID | None]
+    unknown_at: Mapped[datetime | None] = moment()
+
+
+def in_states(states: Collection[AttemptState]) -> ColumnElement[bool]:
+    """Whether an attempt is in one of these states.
+
+    They are written into the statement: a plan that is kept for any parameters could not use the partial indexes.
+    """
+    return Attempt.state.in_(bindparam("states", sorted(states), expanding=True, literal_execute=True, unique=True))
 
 
 class AttemptReport(Base):

@@ -11,60 +11,97 @@ from uuid import UUID
 from sqlalchemy import Select, exists, func, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import defer
 
 from fluxprint_common.ids import new_id
 from fluxprint_common.principal import Principal
-from fluxprint_queue.attempts.models import FENCE, Attempt, AttemptReport, states_sql
-from fluxprint_queue.attempts.states import FAULTS, LIVE, AttemptState, ReportKind
+from fluxprint_queue.attempts.models import FAULT_SQL, FENCE, Attempt, AttemptReport, in_states, states_sql
+from fluxprint_queue.attempts.states import DROPPED, LIVE, PERMITTED, AttemptState, ReportKind
 from fluxprint_queue.files.models import File
 from fluxprint_queue.jobs.models import CLAIMABLE_SQL, Job
 
-_FAULTS_SQL = "({})".format(", ".join(sorted(repr(fault) for fault in FAULTS)))
+# The jobs j that a printer may take, best first. The organisation is given, not joined: so they are read in the order
+# of their index, and reading ends with the first that fits.
+_MAY_TAKE = f"""
+    j.organisation_id = :organisation_id
+          AND {CLAIMABLE_SQL.replace("state", "j.state").replace("copies_open", "j.copies_open")}
+          AND (j.printer_id IS NULL OR j.printer_id = :printer_id)
+          -- What just failed on this printer is another printer's for a while: a sick one must not drain the queue.
+          AND NOT EXISTS (SELECT FROM queue.attempt a
+                           WHERE a.job_id = j.id AND a.printer_id = :printer_id
+                             AND {FAULT_SQL.replace("state", "a.state").replace("reason", "a.reason")}
+                             AND a.ended_at > now() - make_interval(secs => :rest_s))
+"""
+_BEST_FIRST = "ORDER BY j.priority DESC, j.id"
 
 # One statement picks the best job for a printer and opens the attempt. The printer's row is locked, so claims for one
 # printer queue up; jobs that another printer is taking at this moment are skipped, not waited for.
 _CLAIM = text(
     f"""
     WITH chosen_printer AS MATERIALIZED (
-        SELECT id, organisation_id FROM queue.printer p
+        SELECT FROM queue.printer p
         WHERE p.id = :printer_id AND p.bridge_id = :bridge_id AND p.organisation_id = :organisation_id
           AND p.deleted_at IS NULL AND p.enabled AND p.bed_state = 'clear'
           AND NOT EXISTS (SELECT FROM queue.attempt a WHERE a.printer_id = p.id AND a.state IN {states_sql(LIVE)})
         FOR NO KEY UPDATE
     ), chosen_job AS MATERIALIZED (
-        SELECT j.id FROM queue.job j JOIN chosen_printer p ON p.organisation_id = j.organisation_id
-        WHERE {CLAIMABLE_SQL.replace("state", "j.state").replace("copies_open", "j.copies_open")}
-          AND (j.printer_id IS NULL OR j.printer_id = p.id)
-          -- What just failed on this printer is another printer's for a while: a sick one must not drain the queue.
-          AND NOT EXISTS (SELECT FROM queue.attempt a
-                           WHERE a.job_id = j.id AND a.printer_id = p.id AND a.state = 'released'
-                             AND a.reason IN {_FAULTS_SQL} AND a.ended_at > now() - make_interval(secs => :rest_s))
-        ORDER BY j.priority DESC, j.id
+        SELECT j.id FROM queue.job j
+        WHERE EXISTS (SELECT FROM chosen_printer) AND {_MAY_TAKE}
+        {_BEST_FIRST}
         LIMIT 1
         FOR NO KEY UPDATE OF j SKIP LOCKED
     ), taken AS (
         UPDATE queue.job j SET copies_open = j.copies_open - 1 FROM chosen_job c WHERE j.id = c.id
-        RETURNING j.id, j.organisation_id, j.copies
+        RETURNING j.id, j.organisation_id, j.copies, j.file_id
     )
     INSERT INTO queue.attempt (id, organisation_id, job_id, printer_id, bridge_id, journal_id,
                                copy_number, state, lease_expires_at)
-    SELECT :attempt_id, taken.organisation_id, taken.id, :printer_id, :bridge_id, :journal_id,
+    SELECT CASE WHEN (SELECT f.sha256 FROM queue.file f WHERE f.id = taken.file_id) = CAST(:staged_sha256 AS text)
+                 AND NOT EXISTS (SELECT FROM queue.attempt a WHERE a.id = :staged_id)
+                THEN CAST(:staged_id AS uuid) ELSE CAST(:attempt_id AS uuid) END,
+           taken.organisation_id, taken.id, :printer_id, :bridge_id, :journal_id,
            (SELECT min(n) FROM generate_series(1, taken.copies) n
              WHERE NOT EXISTS (SELECT FROM queue.attempt a WHERE a.job_id = taken.id AND a.copy_number = n
-                                AND a.state IN {states_sql(LIVE | {AttemptState.COMPLETED})})),
+                                AND (a.state IN {states_sql(LIVE | {AttemptState.COMPLETED})}
+                                     OR a.reason = '{DROPPED}'))),
            'claimed', clock_timestamp() + make_interval(secs => :lease_s)
     FROM taken
     RETURNING id
     """  # noqa: S608  (only our own state names are put together)
 )
 
+# The file of the job that a claim would take if the printer were free: the same choice, without locks, and whatever
+# lies on the bed. With :sha256, of the best such job that prints this content.
+_NEXT = text(
+    f"""
+    SELECT file.* FROM queue.job j
+      JOIN queue.file ON file.id = j.file_id
+     WHERE EXISTS (SELECT FROM queue.printer p
+                    WHERE p.id = :printer_id AND p.bridge_id = :bridge_id AND p.organisation_id = :organisation_id
+                      AND p.deleted_at IS NULL AND p.enabled)
+       AND {_MAY_TAKE}
+       AND (CAST(:sha256 AS text) IS NULL OR file.sha256 = :sha256)
+    {_BEST_FIRST}
+    LIMIT 1
+    """  # noqa: S608
+)
+
+
+@dataclass(frozen=True)
+class Staged:
+    """Content that a bridge brought to a printer ahead of time, under the id that an attempt may get."""
+
+    attempt_id: UUID
+    sha256: str
+
 
 @dataclass(frozen=True)
 class Held:
-    """An attempt, the seconds that are left of its lease by the database's clock, and its file."""
+    """An attempt, the seconds that are left of its lease by the database's clock, its job and its file."""
 
     attempt: Attempt
     lease_left_s: float
+    job: Job
     file: File
 
 
@@ -79,9 +116,19 @@ def of_bridge(principal: Principal) -> Select[Attempt]:
 
 
 async def claim(
-    session: AsyncSession, principal: Principal, printer_id: UUID, *, journal_id: UUID, lease_s: int, rest_s: int
+    session: AsyncSession,
+    principal: Principal,
+    printer_id: UUID,
+    *,
+    journal_id: UUID,
+    staged: Staged | None,
+    lease_s: int,
+    rest_s: int,
 ) -> UUID | None:
-    """Open an attempt of the best job for an idle printer; None where there is nothing to do."""
+    """Open an attempt of the best job for an idle printer; None where there is nothing to do.
+
+    It gets the id of what is staged where that is the job's file and the id is new; what is staged chooses no job.
+    """
     claimed: UUID | None = await session.scalar(
         _CLAIM,
         {
@@ -90,11 +137,30 @@ async def claim(
             "organisation_id": principal.organisation_id,
             "attempt_id": new_id(),
             "journal_id": journal_id,
+            "staged_id": staged.attempt_id if staged else None,
+            "staged_sha256": staged.sha256 if staged else None,
             "lease_s": lease_s,
             "rest_s": rest_s,
         },
     )
     return claimed
+
+
+async def next_file(
+    session: AsyncSession, principal: Principal, printer_id: UUID, *, rest_s: int, sha256: str | None = None
+) -> File | None:
+    """The file that a claim would bring if the printer were free; with `sha256`, whether any claim could bring it."""
+    found: File | None = await session.scalar(
+        select(File).from_statement(_NEXT),
+        {
+            "printer_id": printer_id,
+            "bridge_id": principal.subject,
+            "organisation_id": principal.organisation_id,
+            "rest_s": rest_s,
+            "sha256": sha256,
+        },
+    )
+    return found
 
 
 async def adopt(session: AsyncSession, principal: Principal, printer_id: UUID, *, lease_s: int) -> UUID | None:
@@ -106,7 +172,7 @@ async def adopt(session: AsyncSession, principal: Principal, printer_id: UUID, *
             Attempt.printer_id == printer_id,
             Attempt.bridge_id == principal.subject,
             Attempt.organisation_id == principal.organisation_id,
-            Attempt.state.in_(sorted(LIVE)),
+            in_states(LIVE),
         )
         .values(fence=FENCE.next_value(), lease_expires_at=lease)
         .returning(Attempt.id)
@@ -114,11 +180,11 @@ async def adopt(session: AsyncSession, principal: Principal, printer_id: UUID, *
 
 
 async def held(session: AsyncSession, principal: Principal, attempt_id: UUID, *, lock: bool = False) -> Held | None:
-    """A bridge's attempt with its lease and file."""
+    """A bridge's attempt with its lease, job and file; `lock` locks the attempt alone."""
     left = func.extract("epoch", Attempt.lease_expires_at - func.clock_timestamp())
     statement = (
         of_bridge(principal)
-        .add_columns(left, File)
+        .add_columns(left, Job, File)
         .join(Job, Job.id == Attempt.job_id)
         .join(File, File.id == Job.file_id)
         .where(Attempt.id == attempt_id)
@@ -127,7 +193,7 @@ async def held(session: AsyncSession, principal: Principal, attempt_id: UUID, *,
     row = (
         await session.execute(statement.with_for_update(of=Attempt, key_share=True) if lock else statement)
     ).one_or_none()
-    return Held(row[0], float(row[1]), row[2]) if row else None
+    return Held(row[0], float(row[1]), row[2], row[3]) if row else None
 
 
 async def find_of_bridge(session: AsyncSession, principal: Principal, attempt_id: UUID) -> Attempt | None:
@@ -146,15 +212,13 @@ async def locked(session: AsyncSession, attempt_id: UUID) -> Attempt:
 
 async def of_job(session: AsyncSession, job_id: UUID, states: Collection[AttemptState]) -> Sequence[Attempt]:
     """A job's attempts in some states, locked."""
-    statement = select(Attempt).where(Attempt.job_id == job_id, Attempt.state.in_(sorted(states)))
+    statement = select(Attempt).where(Attempt.job_id == job_id, in_states(states))
     return (await session.scalars(statement.order_by(Attempt.id).with_for_update(key_share=True))).all()
 
 
 async def states_of_job(session: AsyncSession, job_id: UUID) -> set[AttemptState]:
     """The states of a job's live attempts."""
-    rows = await session.scalars(
-        select(Attempt.state).where(Attempt.job_id == job_id, Attempt.state.in_(sorted(LIVE))).distinct()
-    )
+    rows = await session.scalars(select(Attempt.state).where(Attempt.job_id == job_id, in_states(LIVE)).distinct())
     return {AttemptState(state) for state in rows}
 
 
@@ -168,11 +232,13 @@ async def list_of_job(
 
 async def live_on_printer(session: AsyncSession, printer_id: UUID, states: Collection[AttemptState]) -> bool:
     """Whether the printer has an attempt in one of these states."""
-    return bool(
-        await session.scalar(
-            select(exists().where(Attempt.printer_id == printer_id, Attempt.state.in_(sorted(states))))
-        )
-    )
+    return bool(await session.scalar(select(exists().where(Attempt.printer_id == printer_id, in_states(states)))))
+
+
+async def permitted_on_printers(session: AsyncSession, printer_ids: Collection[UUID]) -> Sequence[Attempt]:
+    """The attempts of some printers that only a report or a person ends, without their evidence."""
+    statement = select(Attempt).where(Attempt.printer_id.in_(printer_ids), in_states(PERMITTED))
+    return (await session.scalars(statement.options(defer(Attempt.evidence, raiseload=True)))).all()
 
 
 async def renew_lease(session: AsyncSession, attempt_id: UUID, *, lease_s: int) -> None:
@@ -190,7 +256,7 @@ async def expired_leases(session: AsyncSession, *, limit: int) -> Sequence[tuple
     """Attempt and job ids of claims whose lease ran out."""
     rows = await session.execute(
         select(Attempt.id, Attempt.job_id)
-        .where(Attempt.state == AttemptState.CLAIMED, Attempt.lease_expires_at < func.clock_timestamp())
+        .where(in_states({AttemptState.CLAIMED}), Attempt.lease_expires_at < func.clock_timestamp())
         .limit(limit)
     )
     return [(row.id, row.job_id) for row in rows]

@@ -8,7 +8,7 @@ from fluxprint_common.database import Reading, Session
 from fluxprint_common.openapi import problems
 from fluxprint_common.permissions import Permission
 from fluxprint_common.principal import Principal, require
-from fluxprint_queue.attempts import repository, service
+from fluxprint_queue.attempts import repository, resolution
 from fluxprint_queue.attempts.errors import AttemptNotFound
 from fluxprint_queue.attempts.schemas import Attempt, AttemptResolve
 from fluxprint_queue.ids import AttemptId
@@ -37,10 +37,10 @@ async def get_attempt(session: Reading, principal: Reader, attempt_id: AttemptId
 async def resolve_attempt(
     request: Request, session: Session, principal: Operator, attempt_id: AttemptId, body: AttemptResolve
 ) -> Attempt:
-    """Say what became of a print whose outcome is unknown, or whose bridge is gone for good.
+    """Say what became of a print whose outcome is unknown or whose bridge is gone, and whether the bed is clear.
 
-    The bed is confirmed separately.
+    The first decision counts: the same one again changes nothing, and another one is refused.
     """
     return Attempt.model_validate(
-        await service.resolve(session, request.app.state.settings, principal, attempt_id, body.outcome)
+        await resolution.resolve(session, request.app.state.settings, principal, attempt_id, body)
     )

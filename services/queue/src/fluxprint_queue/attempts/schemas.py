@@ -4,7 +4,7 @@ from enum import StrEnum
 
 from pydantic import Field
 
-from fluxprint_common.ids import PrinterId
+from fluxprint_common.ids import PrinterId, UserId
 from fluxprint_common.schemas import Input, Output, Timestamp
 from fluxprint_queue.attempts.states import AttemptState
 from fluxprint_queue.ids import AttemptId, JobId
@@ -29,7 +29,9 @@ class Attempt(Output):
     created_at: Timestamp
     permitted_at: Timestamp | None
     started_at: Timestamp | None
+    unknown_at: Timestamp | None = Field(description="Since when nobody can tell what became of it.")
     ended_at: Timestamp | None
+    resolved_by: UserId | None = Field(description="Who said what became of it, where no machine could.")
 
 
 class Resolution(StrEnum):
@@ -44,5 +46,9 @@ class AttemptResolve(Input):
     """A person's decision about an attempt whose outcome is unknown."""
 
     outcome: Resolution = Field(
-        description="`printed`: the copy is done; `failed_requeue`: print it again; `failed_drop`: the job has failed."
+        description="`printed`: the copy is done. `failed_requeue`: print it again, before jobs that came later."
+        " `failed_drop`: this copy is given up; the job's other copies go on, and the job ends as failed."
+    )
+    bed_is_clear: bool = Field(
+        False, description="Say true when the part is off and you have looked: the next print may start."
     )

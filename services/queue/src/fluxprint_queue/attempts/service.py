@@ -1,11 +1,11 @@
-"""Rules of attempts: claim, lease, permit, report, release, resolve. docs/protocol.md tells them as a story."""
+"""Rules of attempts: claim, lease, permit, report, release. docs/protocol.md tells them as a story."""
 
 from dataclasses import dataclass
 from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from fluxprint_common.ids import show
+from fluxprint_common.ids import show, was_made
 from fluxprint_common.principal import Principal
 from fluxprint_queue.attempts import repository
 from fluxprint_queue.attempts.errors import (
@@ -21,12 +21,10 @@ from fluxprint_queue.attempts.errors import (
     TransitionRefused,
 )
 from fluxprint_queue.attempts.models import Attempt
-from fluxprint_queue.attempts.repository import Held
-from fluxprint_queue.attempts.schemas import Resolution
+from fluxprint_queue.attempts.repository import Held, Staged
 from fluxprint_queue.attempts.states import (
     ENDED,
     FAULTS,
-    PERMITTED,
     REPORTED_STATE,
     TRANSITIONS,
     AttemptState,
@@ -39,8 +37,7 @@ from fluxprint_queue.jobs import repository as jobs
 from fluxprint_queue.jobs import settlement
 from fluxprint_queue.jobs.models import Job
 from fluxprint_queue.printers import repository as printers
-from fluxprint_queue.printers.models import Printer
-from fluxprint_queue.printers.states import BedState, Connection
+from fluxprint_queue.printers.states import BedState
 from fluxprint_queue.settings import QueueSettings
 
 LEASE_LOST = "lease_expired"
@@ -68,6 +65,8 @@ def move(session: AsyncSession, attempt: Attempt, to: AttemptState, *, reason: s
         attempt.ended_at = utc_now()
     if to is AttemptState.PRINTING and attempt.started_at is None:
         attempt.started_at = utc_now()
+    if to is AttemptState.UNKNOWN:
+        attempt.unknown_at = utc_now()
     note(session, attempt, str(to))
 
 
@@ -85,36 +84,48 @@ def note(session: AsyncSession, attempt: Attempt, what: str) -> None:
             "copy_number": attempt.copy_number,
             "reason": attempt.reason,
             "detail": attempt.detail,
+            **({"evidence": attempt.evidence} if attempt.state == AttemptState.UNKNOWN else {}),
         },
     )
 
 
+async def adopt(session: AsyncSession, settings: QueueSettings, principal: Principal, printer_id: UUID) -> Held | None:
+    """The printer's live attempt with a new fence, if there is one."""
+    attempt_id = await repository.adopt(session, principal, printer_id, lease_s=settings.lease_s)
+    return await repository.held(session, principal, attempt_id) if attempt_id is not None else None
+
+
 async def claim(
-    session: AsyncSession, settings: QueueSettings, principal: Principal, printer_id: UUID, journal_id: UUID
+    session: AsyncSession,
+    settings: QueueSettings,
+    principal: Principal,
+    printer_id: UUID,
+    *,
+    journal_id: UUID,
+    staged: Staged | None,
 ) -> Held | None:
     """The printer's live attempt with a new fence, or a new attempt of the best job, or None.
 
     Raises:
         sqlalchemy.exc.IntegrityError: two claims at once; the caller may simply ask again.
     """
-    attempt_id = await repository.adopt(session, principal, printer_id, lease_s=settings.lease_s)
-    if attempt_id is None:
-        if not settings.enabled:
-            return None
-        attempt_id = await repository.claim(
-            session,
-            principal,
-            printer_id,
-            journal_id=journal_id,
-            lease_s=settings.lease_s,
-            rest_s=settings.fault_rest_s,
-        )
-        if attempt_id is None:
-            return None
-        attempt = await repository.locked(session, attempt_id)
-        note(session, attempt, "claimed")
-        await settlement.settle(session, await jobs.locked(session, attempt.job_id))
-    return await repository.held(session, principal, attempt_id)
+    adopted = await adopt(session, settings, principal, printer_id)
+    if adopted is not None or not settings.enabled:
+        return adopted
+    attempt_id = await repository.claim(
+        session,
+        principal,
+        printer_id,
+        journal_id=journal_id,
+        staged=staged if staged and was_made(staged.attempt_id) else None,
+        lease_s=settings.lease_s,
+        rest_s=settings.fault_rest_s,
+    )
+    held = await repository.held(session, principal, attempt_id) if attempt_id is not None else None
+    if held is not None:  # what the claim wrote is locked
+        note(session, held.attempt, "claimed")
+        await settlement.settle(session, held.job)
+    return held
 
 
 async def renew_lease(
@@ -166,6 +177,9 @@ async def permit(
     if job.cancel_requested_at is not None or job.failed_at is not None:
         raise JobCancelled
     if attempt.state == AttemptState.STARTING:
+        if printer.bed_attempt_id != attempt.id:
+            raise BedOccupied("Something else was printed since the permit was given.")
+        attempt.permitted_at = utc_now()
         return attempt  # the journal that holds the permit knows that start was never pressed
     if not settings.enabled:
         raise PrintingDisabled
@@ -203,45 +217,11 @@ async def report(
         raise FenceStale
     if AttemptState(attempt.state) in ENDED:
         raise AttemptEnded(f"The attempt is {attempt.state}.")
-    move(session, attempt, target, reason=report.reason, detail=report.detail)
+    settlement.forget_unknown(job, attempt)
     if report.evidence:
         attempt.evidence = report.evidence
+    move(session, attempt, target, reason=report.reason, detail=report.detail)
     await _after_move(session, settings, job, attempt)
-    return attempt
-
-
-async def resolve(
-    session: AsyncSession, settings: QueueSettings, principal: Principal, attempt_id: UUID, outcome: Resolution
-) -> Attempt:
-    """A person says what became of an attempt: its outcome is unknown, or its bridge is gone.
-
-    Raises:
-        AttemptNotFound. TransitionRefused: the attempt's outcome is known, or its bridge will tell.
-    """
-    found = await repository.find(session, principal, attempt_id)
-    if found is None:
-        raise AttemptNotFound
-    printer = await printers.find(session, principal, found.printer_id, lock=True)
-    job = await jobs.locked(session, found.job_id)
-    attempt = await repository.locked(session, attempt_id)
-    if attempt.state != AttemptState.UNKNOWN and not _is_abandoned(attempt, printer, settings):
-        raise TransitionRefused(
-            f"The attempt is {attempt.state}. A person resolves one whose outcome is unknown, or whose printer has "
-            "been offline for longer than a permit is valid."
-        )
-    by = show("user", principal.subject)
-    match outcome:
-        case Resolution.PRINTED:
-            move(session, attempt, AttemptState.COMPLETED, reason="resolved", detail=f"Found printed by {by}.")
-        case Resolution.FAILED_REQUEUE:
-            move(session, attempt, AttemptState.FAILED, reason="resolved_requeue", detail=f"To be printed again: {by}.")
-        case Resolution.FAILED_DROP:
-            move(session, attempt, AttemptState.FAILED, reason="resolved_drop", detail=f"Dropped by {by}.")
-    attempt.resolved_by = principal.subject
-    settlement.count(job, attempt, requeue=outcome is Resolution.FAILED_REQUEUE)
-    await commands.end_of_attempt(session, attempt.id, cancelled=False)
-    await cancel_claims(session, job)
-    await settlement.settle(session, job)
     return attempt
 
 
@@ -259,7 +239,7 @@ async def _after_move(session: AsyncSession, settings: QueueSettings, job: Job, 
     """What an attempt's new state means for its commands and its job."""
     if AttemptState(attempt.state) in ENDED:
         await commands.end_of_attempt(session, attempt.id, cancelled=attempt.state == AttemptState.CANCELLED)
-    settlement.count(job, attempt, requeue=False)
+    settlement.count(job, attempt)
     if attempt.state == AttemptState.RELEASED and attempt.reason in FAULTS:
         job.releases += 1
         if job.releases >= settings.max_releases:
@@ -274,17 +254,6 @@ async def cancel_claims(session: AsyncSession, job: Job) -> None:
         return
     for attempt in await repository.of_job(session, job.id, {AttemptState.CLAIMED}):
         move(session, attempt, AttemptState.CANCELLED, reason="job_ended", detail=None)
-
-
-def _is_abandoned(attempt: Attempt, printer: Printer | None, settings: QueueSettings) -> bool:
-    """Whether a permitted attempt's bridge has been silent for so long that it can't press start any more."""
-    if AttemptState(attempt.state) not in PERMITTED:
-        return False
-    if printer is None:  # deleted, or of a bridge that is gone
-        return True
-    heard_at = max(moment for moment in (attempt.permitted_at, printer.last_seen_at) if moment is not None)
-    silent_s = (utc_now() - heard_at).total_seconds()
-    return printer.connection == Connection.OFFLINE and silent_s > 2 * settings.permit_valid_s
 
 
 def _check_holder(held: Held, fence: int) -> None:

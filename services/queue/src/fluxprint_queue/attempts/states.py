@@ -54,6 +54,8 @@ PERMITTED = LIVE - {AttemptState.CLAIMED}
 
 #: Reasons of a release that lie in the printer or the file: after some of them the job is given up.
 FAULTS = frozenset({"transfer_failed", "file_rejected", "start_refused", "octoprint_refused", "bridge_storage_failed"})
+#: Reason of an attempt whose copy a person gave up: that one is not printed again.
+DROPPED = "resolved_drop"
 
 REPORTED_STATE: MappingProxyType[ReportKind, AttemptState] = MappingProxyType(
     {

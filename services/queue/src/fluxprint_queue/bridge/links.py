@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from uuid import UUID
 
@@ -14,8 +14,8 @@ from fluxprint_common.doorbell import Publisher
 from fluxprint_common.ids import show
 from fluxprint_common.logs import get_logger
 from fluxprint_common.principal import Principal
+from fluxprint_queue.bridge import repository
 from fluxprint_queue.events.repository import FeedEvent
-from fluxprint_queue.printers import repository as printers
 from fluxprint_queue.telemetry.hub import TelemetryHub
 
 log = get_logger(__name__)
@@ -42,7 +42,10 @@ _REASONS = {
     "command.created": "command",
 }
 
-Ring = tuple[UUID | None, str]
+#: After these a printer may be another bridge's.
+_OF_OWNERS = frozenset({"printer.created", "printer.updated", "printer.deleted"})
+
+Ring = tuple[UUID, str]
 
 
 class Link:
@@ -55,7 +58,7 @@ class Link:
         self._wake = asyncio.Event()
         self.stopping = asyncio.Event()
 
-    def ring(self, printer_id: UUID | None, reason: str) -> None:
+    def ring(self, printer_id: UUID, reason: str) -> None:
         self._rings.add((printer_id, reason))
         self._wake.set()
 
@@ -70,12 +73,9 @@ class Link:
                     await self.socket.send_text(json.dumps(doorbell_message(printer_id, reason)))
 
 
-def doorbell_message(printer_id: UUID | None, reason: str) -> dict[str, object]:
+def doorbell_message(printer_id: UUID, reason: str) -> dict[str, object]:
     """A doorbell as docs/protocol.md gives it."""
-    message: dict[str, object] = {"type": "doorbell", "reason": reason}
-    if printer_id is not None:
-        message["printer_id"] = show("printer", printer_id)
-    return message
+    return {"type": "doorbell", "reason": reason, "printer_id": show("printer", printer_id)}
 
 
 class LinkHub:
@@ -138,24 +138,32 @@ class LinkHub:
         rings = [(item, _REASONS[item.event.type]) for item in events if item.event.type in _REASONS]
         if not rings:
             return
-        if any(reason == "printers" for _item, reason in rings):
+        if any(item.event.type in _OF_OWNERS for item, _reason in rings):
             self._telemetry.forget_owners()
+        named = {(item.printer_id, reason) for item, reason in rings if item.printer_id is not None}
         async with self._database.reading() as session:
-            bridges = await printers.bridges_of(session, list({item.event.organisation_id for item, _reason in rings}))
-        for item, reason in rings:
-            self._ring(bridges.get(item.event.organisation_id, ()), item.printer_id, reason)
+            bridges = await repository.bridges_of(session, {printer_id for printer_id, _reason in named})
+            # A job for any printer does not wake them all: hundreds would ask at once for what one of them gets.
+            lots = {
+                item.event.organisation_id: item.event.sequence for item, _reason in rings if item.printer_id is None
+            }
+            for organisation_id, lot in lots.items():
+                for printer_id, bridge_id in await repository.printers_for_work(session, organisation_id, lot=lot):
+                    self._ring(bridge_id, printer_id, "work")
+        for printer_id, reason in named:
+            if printer_id in bridges:
+                self._ring(bridges[printer_id], printer_id, reason)
 
-    def _ring(self, bridge_ids: Iterable[UUID], printer_id: UUID | None, reason: str) -> None:
-        for bridge_id in bridge_ids:
-            link = self._links.get(bridge_id)
-            if link is not None:
-                link.ring(printer_id, reason)
-            self._publisher.publish(f"{CHANNEL}{show('bridge', bridge_id)}", doorbell_message(printer_id, reason))
+    def _ring(self, bridge_id: UUID, printer_id: UUID, reason: str) -> None:
+        link = self._links.get(bridge_id)
+        if link is not None:
+            link.ring(printer_id, reason)
+        self._publisher.publish(f"{CHANNEL}{show('bridge', bridge_id)}", doorbell_message(printer_id, reason))
 
 
 async def _close(socket: WebSocket, code: int, reason: str) -> None:
     try:
         async with asyncio.timeout(SEND_TIMEOUT_S):
             await socket.close(code, reason)
-    except (RuntimeError, TimeoutError, OSError):
+    except (RuntimeError, TimeoutError, OSError, WebSocketDisconnect):
         pass  # it is gone already

@@ -1,20 +1,23 @@
 """HTTP of bridges: the calls of docs/protocol.md. A bridge sees its own printers and attempts, and nothing else."""
 
 from typing import Annotated
+from uuid import UUID
 
 from fastapi import APIRouter, Request, Response
 from sqlalchemy.exc import IntegrityError
 
 from fluxprint_common.database import Database, Reading, Session
-from fluxprint_common.ids import PrinterId
+from fluxprint_common.ids import PrinterId, new_id
 from fluxprint_common.openapi import binary, problems
 from fluxprint_common.permissions import Permission
 from fluxprint_common.principal import Principal, require
 from fluxprint_queue.attempts import repository as attempts
 from fluxprint_queue.attempts import service as attempt_rules
 from fluxprint_queue.attempts.errors import AttemptNotFound
-from fluxprint_queue.attempts.repository import Held
+from fluxprint_queue.attempts.repository import Held, Staged
 from fluxprint_queue.attempts.service import Report
+from fluxprint_queue.bridge import repository as doorbells
+from fluxprint_queue.bridge.repository import Waiting
 from fluxprint_queue.bridge.schemas import (
     AssignedAttempt,
     AssignedFile,
@@ -29,6 +32,7 @@ from fluxprint_queue.bridge.schemas import (
     ForeignPrint,
     Lease,
     LeaseRenewal,
+    NextFile,
     Permit,
     PermitRequest,
     ReportedAttempt,
@@ -37,6 +41,8 @@ from fluxprint_queue.commands import repository as commands
 from fluxprint_queue.commands import service as command_rules
 from fluxprint_queue.commands.states import CommandState
 from fluxprint_queue.files.routes import content_response
+from fluxprint_queue.files.schemas import Sha256
+from fluxprint_queue.files.service import FileNotFound
 from fluxprint_queue.ids import AttemptId, CommandId
 from fluxprint_queue.printers import repository as printers
 from fluxprint_queue.printers import service as printer_rules
@@ -66,14 +72,66 @@ async def claim_work(request: Request, principal: Bridge, printer_id: PrinterId,
     """Take the best job for an idle printer, or take over the attempt that the printer has already."""
     settings: QueueSettings = request.app.state.settings
     database: Database = request.app.state.database
-    try:
+    staged = Staged(body.staged.attempt_id, body.staged.sha256) if body.staged else None
+    waiting = await _waiting(request, principal, printer_id)
+    if not (waiting.attempt or (waiting.job and waiting.free)):
+        return Response(status_code=204)
+
+    async def claim() -> Held | None:
         async with database.unit_of_work() as session:
-            held = await attempt_rules.claim(session, settings, principal, printer_id, body.journal_id)
+            if body.adopt_only:
+                return await attempt_rules.adopt(session, settings, principal, printer_id)
+            return await attempt_rules.claim(
+                session, settings, principal, printer_id, journal_id=body.journal_id, staged=staged
+            )
+
+    try:
+        held = await claim()
     except IntegrityError:
         # Two claims for one printer at once: the index let one through, and this one takes over what that one opened.
-        async with database.unit_of_work() as session:
-            held = await attempt_rules.claim(session, settings, principal, printer_id, body.journal_id)
+        held = await claim()
     return _assignment(held, body) if held else Response(status_code=204)
+
+
+@router.get(
+    "/printers/{printer_id}/next",
+    summary="Look at the next file",
+    response_model=NextFile,
+    responses=problems(401, 403, 404) | {204: {"description": "Nothing waits that this printer may print."}},
+)
+async def get_next_file(
+    request: Request, session: Reading, principal: Bridge, printer_id: PrinterId
+) -> NextFile | Response:
+    """What the printer would claim if it were free, so that its file can be brought there ahead of time."""
+    settings: QueueSettings = request.app.state.settings
+    waiting = await _waiting(request, principal, printer_id)
+    file = None
+    if settings.enabled and waiting.job:
+        file = await attempts.next_file(session, principal, printer_id, rest_s=settings.fault_rest_s)
+    if file is None:
+        return Response(status_code=204)
+    return NextFile(attempt_id=new_id(), file=AssignedFile.model_validate(file))
+
+
+@router.get(
+    "/printers/{printer_id}/files/{sha256}",
+    summary="Download a file ahead of time",
+    response_class=Response,
+    responses=problems(401, 403, 404, 416)
+    | {200: binary("text/x-gcode", "The file.", ETag="Its SHA-256."), 206: binary("text/x-gcode", "A range.")},
+)
+async def download_next_file(
+    request: Request, session: Reading, principal: Bridge, printer_id: PrinterId, sha256: Sha256
+) -> Response:
+    """The file of a job that waits and that the printer may take, with ranges."""
+    await _waiting(request, principal, printer_id)
+    settings: QueueSettings = request.app.state.settings
+    file = None
+    if settings.enabled:
+        file = await attempts.next_file(session, principal, printer_id, rest_s=settings.fault_rest_s, sha256=sha256)
+    if file is None:
+        raise FileNotFound
+    return content_response(request.app.state.storage, file)
 
 
 @router.get(
@@ -161,10 +219,12 @@ async def report_foreign_print(
     response_model=BridgeCommandList,
     responses=problems(401, 403, 404),
 )
-async def list_pending_commands(session: Reading, principal: Bridge, printer_id: PrinterId) -> BridgeCommandList:
+async def list_pending_commands(
+    request: Request, session: Reading, principal: Bridge, printer_id: PrinterId
+) -> BridgeCommandList:
     """The orders that wait for a printer, oldest first."""
-    if await printers.find_of_bridge(session, principal, printer_id) is None:
-        raise printer_rules.PrinterNotFound
+    if not (await _waiting(request, principal, printer_id)).command:
+        return BridgeCommandList(items=[])
     waiting = await commands.pending_of_printer(session, principal, printer_id)
     return BridgeCommandList(
         items=[
@@ -185,6 +245,13 @@ async def report_command(session: Session, principal: Bridge, command_id: Comman
     """Tell what became of an order; repeating it changes nothing."""
     await command_rules.finish(session, principal, command_id, CommandState(body.state), body.detail)
     return Response(status_code=204)
+
+
+async def _waiting(request: Request, principal: Principal, printer_id: UUID) -> Waiting:
+    waiting = await doorbells.waiting(request.app.state.database.lookups, principal, printer_id)
+    if waiting is None:
+        raise printer_rules.PrinterNotFound
+    return waiting
 
 
 def _assignment(held: Held, claim: Claim) -> Assignment:

@@ -31,10 +31,19 @@ class BridgePrinterList(Output):
     items: list[BridgePrinter] = Field(max_length=500)
 
 
+class StagedFile(Input):
+    """A file that stands in OctoPrint already, under an attempt id that `next` gave."""
+
+    attempt_id: AttemptId
+    sha256: Sha256
+
+
 class Claim(Input):
     """Asking for work; the journal is the bridge's durable memory."""
 
     journal_id: UUID
+    staged: StagedFile | None = None
+    adopt_only: bool = Field(False, description="Take over the attempt that lives; open no new one.")
 
 
 class AssignedAttempt(Output):
@@ -62,6 +71,13 @@ class Assignment(Output):
     """Work for a printer."""
 
     attempt: AssignedAttempt
+    file: AssignedFile
+
+
+class NextFile(Output):
+    """What to bring to the printer ahead of time, and the id that its attempt may get."""
+
+    attempt_id: AttemptId
     file: AssignedFile
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from uuid import UUID
 
-from sqlalchemy import Select, func, select, update
+from sqlalchemy import Select, func, literal, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from fluxprint_common.principal import Principal
@@ -11,7 +11,8 @@ from fluxprint_queue.attempts.models import Attempt
 from fluxprint_queue.commands.models import Command
 from fluxprint_queue.commands.states import CommandKind, CommandState
 
-_PENDING = Command.state == CommandState.PENDING
+# Written into the statement: a plan that is kept for any parameters could not use the partial indexes.
+_PENDING = Command.state == literal(CommandState.PENDING, literal_execute=True)
 
 
 def readable(principal: Principal) -> Select[Command]:

@@ -8,7 +8,7 @@ import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
-from uuid import UUID
+from uuid import UUID, uuid4
 
 from redis.asyncio import Redis
 
@@ -19,13 +19,13 @@ from fluxprint_common.events import Event
 from fluxprint_common.problems import RateLimited
 from fluxprint_queue.events import repository
 from fluxprint_queue.events.repository import FeedEvent
+from fluxprint_queue.telemetry.schemas import Telemetry
 
 WAKE_CHANNEL = "fluxprint:events"
 BATCH = 500
 SUBSCRIBER_BUFFER = 1000
 
 OnEvents = Callable[[Sequence[FeedEvent]], Awaitable[None]]
-Telemetry = dict[str, object]
 
 
 class TooManyStreams(RateLimited):
@@ -92,12 +92,13 @@ class Feed:
         self._subscribers: dict[UUID, set[Subscriber]] = {}
         self._wake = asyncio.Event()
         self._last: int | None = None
+        self._name = str(uuid4())  # so that this process is not woken a second time by its own ring
         self.on_events: list[OnEvents] = []
 
     def ring(self) -> None:
         """Look now; and tell the other processes."""
         self._wake.set()
-        self._publisher.publish(WAKE_CHANNEL, {})
+        self._publisher.publish(WAKE_CHANNEL, {"by": self._name})
 
     async def run(self) -> None:
         """Read and hand on, for ever."""
@@ -117,8 +118,9 @@ class Feed:
     async def run_wake(self, redis: Redis) -> None:
         """Be woken by other processes through Redis, until Redis goes away."""
 
-        async def wake(_channel: str, _message: Message) -> None:
-            self._wake.set()
+        async def wake(_channel: str, message: Message) -> None:
+            if message.get("by") != self._name:
+                self._wake.set()
 
         async def catch_up() -> None:
             self._wake.set()

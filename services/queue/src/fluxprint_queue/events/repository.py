@@ -63,7 +63,7 @@ def _write_pending(session: SyncSession) -> None:
     if rows:
         session.flush()
         session.execute(select(func.pg_advisory_xact_lock(_LOCK)))
-        session.execute(insert(EventRow), rows)
+        session.execute(insert(EventRow).execution_options(render_nulls=True), rows)  # in one statement
 
 
 @sqlalchemy_event.listens_for(SyncSession, "after_rollback")
@@ -103,10 +103,13 @@ async def oldest_sequence(session: ReadSession) -> int:
 
 
 async def prune(session: AsyncSession, *, keep_days: int, limit: int) -> int:
-    """Delete up to `limit` of the events that are older than the retention; how many there were."""
+    """Delete those of the oldest `limit` events that are older than the retention; how many there were."""
+    # Only the oldest are looked at, so that a table without old ones is not read to its end; and they are deleted by
+    # their keys, as an array, so that no plan reads it either.
     old = text(
-        "DELETE FROM queue.event WHERE sequence IN (SELECT sequence FROM queue.event"
-        " WHERE created_at < now() - make_interval(days => :days) ORDER BY sequence LIMIT :limit)"
+        "DELETE FROM queue.event WHERE sequence = ANY (ARRAY("
+        "SELECT sequence FROM (SELECT sequence, created_at FROM queue.event ORDER BY sequence LIMIT :limit) oldest"
+        " WHERE created_at < now() - make_interval(days => :days)))"
     )
     return rows_affected(await session.execute(old, {"days": keep_days, "limit": limit}))
 

@@ -11,7 +11,8 @@ from fluxprint_common.events import Event
 from fluxprint_common.ids import show
 from fluxprint_common.principal import Principal
 from fluxprint_queue.events import repository
-from fluxprint_queue.events.feed import Feed, Subscriber, Telemetry
+from fluxprint_queue.events.feed import Feed, Subscriber
+from fluxprint_queue.telemetry.schemas import Telemetry
 
 HEARTBEAT_S = 15.0
 RETRY_MS = 2000
@@ -96,7 +97,8 @@ def _event(event: Event) -> str:
 
 def _telemetry(printer_id: UUID, data: Telemetry) -> str:
     """Telemetry has no id: a stream that resumes gets the newest, not what it missed."""
-    return f"event: telemetry\ndata: {json.dumps({'printer_id': show('printer', printer_id), 'data': data})}\n\n"
+    shown = {"printer_id": show("printer", printer_id), "data": data.model_dump(mode="json")}
+    return f"event: telemetry\ndata: {json.dumps(shown)}\n\n"
 
 
 def _reset(newest: int) -> str:

@@ -10,8 +10,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from fluxprint_common.principal import Principal
 from fluxprint_queue.files.models import Blob, File, Thumbnail
 from fluxprint_queue.files.slicing import Picture
-from fluxprint_queue.jobs.models import Job
-from fluxprint_queue.jobs.states import ENDED
+from fluxprint_queue.jobs.models import Job, in_states
+from fluxprint_queue.jobs.states import OPEN
 
 
 def readable(principal: Principal) -> Select[File]:
@@ -72,7 +72,8 @@ async def add(session: AsyncSession, file: File, pictures: Sequence[Picture]) ->
 
 
 async def bytes_kept(session: AsyncSession, organisation_id: UUID) -> int:
-    """How much an organisation's files hold, each counted whole."""
+    """How much an organisation's files hold, each counted whole. Until the transaction ends no other may add one."""
+    await session.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(organisation_id.hex, 0))))
     kept = select(func.coalesce(func.sum(File.size_bytes), 0))
     return int(
         await session.scalar(kept.where(File.organisation_id == organisation_id, File.deleted_at.is_(None))) or 0
@@ -81,8 +82,7 @@ async def bytes_kept(session: AsyncSession, organisation_id: UUID) -> int:
 
 async def has_open_jobs(session: AsyncSession, file_id: UUID) -> bool:
     """Whether a job that has not ended needs the file."""
-    ended = [str(state) for state in ENDED]
-    return bool(await session.scalar(select(exists().where(Job.file_id == file_id, Job.state.not_in(ended)))))
+    return bool(await session.scalar(select(exists().where(Job.file_id == file_id, in_states(OPEN)))))
 
 
 async def mark_deleted(session: AsyncSession, principal: Principal, file_id: UUID) -> File | None:

@@ -57,7 +57,7 @@ _UPLOAD_BODY = {
 class DownloadResponse(FileResponse):
     """A file with ranges (RFC 9110); larger pieces than the default, which costs a thread hop each."""
 
-    chunk_size = 256 * 1024
+    chunk_size = 1024 * 1024
 
 
 @router.post(

@@ -5,6 +5,7 @@ a name that exists is always complete, and an upload that fails leaves nothing b
 """
 
 import asyncio
+import errno
 import hashlib
 import os
 import tempfile
@@ -26,10 +27,15 @@ class StorageFull(ServiceError):
 
 
 class StagedFile:
-    """Bytes on their way in, hashed as they come; every disk access happens in a thread."""
+    """Bytes on their way in, hashed as they come; every disk access happens in a thread.
 
-    def __init__(self, path: Path, descriptor: int) -> None:
+    Args:
+        reserve_bytes: stays free on the disk, which others may need too: PostgreSQL, above all.
+    """
+
+    def __init__(self, path: Path, descriptor: int, *, reserve_bytes: int) -> None:
         self.path = path
+        self._reserve_bytes = reserve_bytes
         self._file = os.fdopen(descriptor, "wb")
         self._hash = hashlib.sha256()
         self._buffer = bytearray()
@@ -63,6 +69,9 @@ class StagedFile:
             raise StorageFull from error
 
     def _write(self, piece: bytes) -> None:
+        disk = os.fstatvfs(self._file.fileno())
+        if disk.f_bavail * disk.f_frsize < self._reserve_bytes + len(piece):
+            raise OSError(errno.ENOSPC, "what is left on the disk is kept free")
         self._file.write(piece)
         self._hash.update(piece)
 
@@ -80,7 +89,8 @@ class StagedFile:
 class LocalStorage:
     """Files below one folder: `blobs/ab/cd/<sha256>` and `staging/`."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, *, reserve_bytes: int) -> None:
+        self._reserve_bytes = reserve_bytes
         self._blobs = root / "blobs"
         self._staging = root / "staging"
         for folder in (self._blobs, self._staging):
@@ -94,7 +104,7 @@ class LocalStorage:
     async def staging(self) -> AsyncIterator[StagedFile]:
         """A file on its way in; gone at the end unless it was kept."""
         descriptor, name = await asyncio.to_thread(tempfile.mkstemp, prefix="upload-", dir=self._staging)
-        staged = StagedFile(Path(name), descriptor)
+        staged = StagedFile(Path(name), descriptor, reserve_bytes=self._reserve_bytes)
         try:
             yield staged
         finally:

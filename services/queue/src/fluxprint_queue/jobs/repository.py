@@ -9,8 +9,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from fluxprint_common.lookup import Lookup, Lookups
 from fluxprint_common.principal import Principal
 from fluxprint_queue.jobs import schemas
-from fluxprint_queue.jobs.models import Job
-from fluxprint_queue.jobs.states import ENDED, JobState
+from fluxprint_queue.jobs.models import Job, in_states
+from fluxprint_queue.jobs.states import OPEN, JobState
 
 _SHOWN = select(*(getattr(Job, name) for name in schemas.Job.model_fields)).where(
     Job.organisation_id == bindparam("organisation_id"), Job.id == bindparam("job_id")
@@ -50,8 +50,7 @@ async def locked(session: AsyncSession, job_id: UUID) -> Job:
 
 async def wait_for_printer(session: AsyncSession, printer_id: UUID) -> bool:
     """Whether a job that has not ended may print on this printer only."""
-    ended = [str(state) for state in ENDED]
-    return bool(await session.scalar(select(exists().where(Job.printer_id == printer_id, Job.state.not_in(ended)))))
+    return bool(await session.scalar(select(exists().where(Job.printer_id == printer_id, in_states(OPEN)))))
 
 
 async def list_page(
@@ -60,5 +59,5 @@ async def list_page(
     """Newest first; all states where `states` is empty."""
     statement = readable(principal).order_by(Job.id.desc()).limit(limit)
     if states:
-        statement = statement.where(Job.state.in_(sorted(states)))
+        statement = statement.where(in_states(states))
     return (await session.scalars(statement.where(Job.id < before) if before else statement)).all()

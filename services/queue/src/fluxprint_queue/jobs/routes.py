@@ -31,6 +31,14 @@ Writer = Annotated[Principal, require(Permission.JOBS_WRITE)]
 OPERATIONS = limit_by_subject("operations", "limit_operations")
 
 
+# Routes are tried in order, and this one is asked for most.
+@router.get("/{job_id}", summary="Get a job", response_model=Job, responses=problems(401, 403, 404))
+async def get_job(request: Request, principal: Reader, job_id: JobId) -> Mapping[str, object]:
+    """One job."""
+    database: Database = request.app.state.database
+    return await service.show(database.lookups, principal, job_id)
+
+
 @router.post(
     "",
     summary="Queue a job",
@@ -77,13 +85,6 @@ async def list_jobs(
         session, principal, states=state or [], before=paging.after_id, limit=paging.limit + 1
     )
     return page(rows, paging, id_of=lambda row: row.id, show=Job.model_validate)
-
-
-@router.get("/{job_id}", summary="Get a job", response_model=Job, responses=problems(401, 403, 404))
-async def get_job(request: Request, principal: Reader, job_id: JobId) -> Mapping[str, object]:
-    """One job."""
-    database: Database = request.app.state.database
-    return await service.show(database.lookups, principal, job_id)
 
 
 @router.get(

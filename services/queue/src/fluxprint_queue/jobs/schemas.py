@@ -36,10 +36,15 @@ class Job(Output):
     priority: int = Field(ge=0, le=100, json_schema_extra={"format": "int32"})
     copies: int = Field(ge=1, le=1000, json_schema_extra={"format": "int32"})
     copies_completed: int = Field(ge=0, le=1000, json_schema_extra={"format": "int32"})
+    copies_dropped: int = Field(
+        ge=0, le=1000, json_schema_extra={"format": "int32"}, description="Given up by a person."
+    )
     state: str = Field(
         max_length=20, examples=["active"], json_schema_extra={"x-extensible-enum": [str(s) for s in JobState]}
     )
-    reason: str | None = Field(max_length=100, description="Stable code for why it failed or was cancelled.")
+    reason: str | None = Field(
+        max_length=100, description="Stable code for why it failed, was cancelled, or is unknown."
+    )
     detail: str | None = Field(max_length=1000, description="The same for a person.")
     created_by: UserId
     created_at: Timestamp

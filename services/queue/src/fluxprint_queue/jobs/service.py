@@ -73,6 +73,7 @@ async def create(session: AsyncSession, settings: QueueSettings, principal: Prin
         copies=body.copies,
         copies_open=body.copies,
         copies_completed=0,
+        copies_dropped=0,
         state=JobState.QUEUED,
         created_by=principal.subject,
     )

@@ -12,19 +12,13 @@ from fluxprint_queue.jobs.models import Job
 from fluxprint_queue.jobs.states import ENDED, JobState, job_state
 
 
-def count(job: Job, attempt: Attempt, *, requeue: bool) -> None:
-    """Book an attempt's end on its job's copies.
-
-    Args:
-        requeue: a failed copy is to be printed again, by a person's decision.
-    """
+def count(job: Job, attempt: Attempt) -> None:
+    """Book an attempt's end on its job's copies."""
     match AttemptState(attempt.state):
         case AttemptState.COMPLETED:
             job.copies_completed += 1
             job.releases = 0
         case AttemptState.RELEASED:
-            reopen(job)
-        case AttemptState.FAILED if requeue:
             reopen(job)
         case AttemptState.FAILED:
             give_up(job, reason=attempt.reason or "print_failed", detail=attempt.detail)
@@ -38,8 +32,19 @@ def count(job: Job, attempt: Attempt, *, requeue: bool) -> None:
 
 def reopen(job: Job) -> None:
     """A copy may be tried again, unless the job is being ended."""
-    if job.cancel_requested_at is None and job.failed_at is None:
+    if may_print(job):
         job.copies_open += 1
+
+
+def may_print(job: Job) -> bool:
+    """Whether further copies may start."""
+    return job.cancel_requested_at is None and job.failed_at is None
+
+
+def forget_unknown(job: Job, attempt: Attempt) -> None:
+    """An attempt is about to leave `unknown`, if it is that: its reason is not its job's any more."""
+    if attempt.state == AttemptState.UNKNOWN and (job.reason, job.detail) == (attempt.reason, attempt.detail):
+        job.reason = job.detail = None
 
 
 def give_up(job: Job, *, reason: str, detail: str | None) -> None:
@@ -60,19 +65,26 @@ def request_cancel(job: Job) -> None:
 async def settle(session: AsyncSession, job: Job) -> None:
     """Bring a locked job's state up to date, and leave the event where it changed."""
     await session.flush()
+    copies_left = job.copies - job.copies_completed - job.copies_dropped
     state = job_state(
         copies=job.copies,
         completed=job.copies_completed,
         live=await attempts.states_of_job(session, job.id),
         cancel_requested=job.cancel_requested_at is not None,
-        failed=job.failed_at is not None,
+        failed=job.failed_at is not None or copies_left == 0,
     )
+    if state is JobState.UNKNOWN and job.reason is None:
+        unknown, *_others = await attempts.of_job(session, job.id, {AttemptState.UNKNOWN})
+        job.reason, job.detail = unknown.reason, unknown.detail
     if state == job.state:
         return
     job.state = state
     job.ended_at = utc_now() if state in ENDED else None
     if state is JobState.COMPLETED:
         job.reason = job.detail = None
+    if state is JobState.FAILED and job.reason is None:
+        job.reason = "copies_dropped"
+        job.detail = f"{job.copies_dropped} of {job.copies} copies were given up by a person."
     note(session, job, str(state))
 
 
@@ -88,6 +100,7 @@ def note(session: AsyncSession, job: Job, what: str) -> None:
             "name": job.name,
             "copies": job.copies,
             "copies_completed": job.copies_completed,
+            "copies_dropped": job.copies_dropped,
             "reason": job.reason,
             "detail": job.detail,
         },

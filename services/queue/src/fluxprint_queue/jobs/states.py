@@ -17,6 +17,7 @@ class JobState(StrEnum):
 
 
 ENDED = frozenset({JobState.COMPLETED, JobState.FAILED, JobState.CANCELLED})
+OPEN = frozenset(JobState) - ENDED
 CLAIMABLE = frozenset({JobState.QUEUED, JobState.ACTIVE})
 
 

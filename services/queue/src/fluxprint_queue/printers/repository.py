@@ -1,14 +1,21 @@
 """SQL of printers."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from uuid import UUID
 
-from sqlalchemy import Select, func, select, update
+from sqlalchemy import Select, bindparam, func, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import defer
 
 from fluxprint_common.principal import Principal
 from fluxprint_queue.printers.models import Printer
 from fluxprint_queue.printers.states import BedState, Connection
+
+_SAVE = (
+    update(Printer)
+    .where(Printer.id == bindparam("printer_id"))
+    .values(connection=bindparam("new_connection"), telemetry=bindparam("new_telemetry"), last_seen_at=func.now())
+)
 
 
 def readable(principal: Principal) -> Select[Printer]:
@@ -63,45 +70,36 @@ async def owners(session: AsyncSession, printer_ids: Sequence[UUID]) -> dict[UUI
     return {row.id: (row.bridge_id, row.organisation_id) for row in rows}
 
 
-async def bridges_of(session: AsyncSession, organisation_ids: Sequence[UUID]) -> dict[UUID, set[UUID]]:
-    """The bridges that have printers, by organisation."""
-    rows = await session.execute(
-        select(Printer.organisation_id, Printer.bridge_id)
-        .where(Printer.organisation_id.in_(organisation_ids), Printer.deleted_at.is_(None))
-        .distinct()
-    )
-    found: dict[UUID, set[UUID]] = {}
-    for row in rows:
-        found.setdefault(row.organisation_id, set()).add(row.bridge_id)
-    return found
-
-
 async def save_telemetry(
-    session: AsyncSession, printer_id: UUID, connection: Connection, telemetry: dict[str, object]
-) -> Printer | None:
-    """Keep the newest telemetry; the printer where its connection changed by it."""
-    before = await session.scalar(
-        select(Printer.connection)
-        .where(Printer.id == printer_id, Printer.deleted_at.is_(None))
+    session: AsyncSession, newest: Mapping[UUID, tuple[Connection, Mapping[str, object]]]
+) -> Sequence[Printer]:
+    """Keep some printers' newest connection and telemetry; the printers whose connection changed by it."""
+    found = await session.scalars(
+        select(Printer)
+        .options(defer(Printer.telemetry))
+        .where(Printer.id.in_(newest), Printer.deleted_at.is_(None))
+        .order_by(Printer.id)
         .with_for_update(key_share=True)
     )
-    if before is None:
-        return None
-    printer = await session.scalar(
-        update(Printer)
-        .where(Printer.id == printer_id)
-        .values(connection=connection, telemetry=telemetry, last_seen_at=func.now())
-        .returning(Printer)
-    )
-    return printer if before != connection else None
+    rows = found.all()
+    if rows:
+        connection = await session.connection()
+        new = [(row.id, *newest[row.id]) for row in rows]
+        await connection.execute(_SAVE, [{"printer_id": i, "new_connection": c, "new_telemetry": t} for i, c, t in new])
+    return [row for row in rows if row.connection != newest[row.id][0]]
 
 
 async def mark_silent_offline(session: AsyncSession, *, after_s: int) -> Sequence[Printer]:
     """The printers from which nothing was heard for so long; they are offline now."""
     silent = Printer.last_seen_at < func.now() - func.make_interval(0, 0, 0, 0, 0, 0, after_s)
-    statement = (
-        update(Printer).where(Printer.connection != Connection.OFFLINE, silent).values(connection=Connection.OFFLINE)
+    # One that is locked is being heard from, or looked at again soon; waiting for it in another order than
+    # `save_telemetry` locks would be a deadlock.
+    found = (
+        select(Printer.id)
+        .where(Printer.connection != Connection.OFFLINE, silent)
+        .with_for_update(key_share=True, skip_locked=True)
     )
+    statement = update(Printer).where(Printer.id.in_(found)).values(connection=Connection.OFFLINE)
     return (await session.scalars(statement.returning(Printer))).all()
 
 

@@ -10,10 +10,11 @@ from fluxprint_common.openapi import problems
 from fluxprint_common.pagination import Page, Paging, page
 from fluxprint_common.permissions import Permission
 from fluxprint_common.principal import Principal, require
+from fluxprint_queue.attempts import resolution
 from fluxprint_queue.printers import repository, service
 from fluxprint_queue.printers.bridges import BridgeDirectory
 from fluxprint_queue.printers.models import Printer as PrinterRow
-from fluxprint_queue.printers.schemas import Bed, BedCleared, Printer, PrinterCreate, PrinterUpdate
+from fluxprint_queue.printers.schemas import Bed, BedCleared, Hold, Printer, PrinterCreate, PrinterUpdate
 from fluxprint_queue.telemetry.hub import TelemetryHub
 
 router = APIRouter(prefix="/printers", tags=["printers"])
@@ -36,14 +37,15 @@ async def create_printer(
     await directory.check(body.bridge_id, request.headers["authorization"])
     printer = await service.create(session, principal, body)
     response.headers["Location"] = f"/api/v1/printers/{show('printer', printer.id)}"
-    return _shown(request, printer)
+    return await _shown(request, session, printer)
 
 
 @router.get("", summary="List printers", response_model=Page[Printer], responses=problems(401, 403))
 async def list_printers(request: Request, session: Reading, principal: Reader, paging: Paging) -> Page[Printer]:
     """The organisation's printers with their newest state."""
     rows = await repository.list_page(session, principal, before=paging.after_id, limit=paging.limit + 1)
-    return page(rows, paging, id_of=lambda row: row.id, show=lambda row: _shown(request, row))
+    held = await resolution.holds(session, request.app.state.settings, rows)
+    return page(rows, paging, id_of=lambda row: row.id, show=lambda row: _with_hold(request, row, held.get(row.id)))
 
 
 @router.get("/{printer_id}", summary="Get a printer", response_model=Printer, responses=problems(401, 403, 404) | _ETAG)
@@ -53,7 +55,7 @@ async def get_printer(
     """One printer with its newest state."""
     printer = await service.get(session, principal, printer_id)
     response.headers["ETag"] = service.etag(printer)
-    return _shown(request, printer)
+    return await _shown(request, session, printer)
 
 
 @router.patch(
@@ -77,7 +79,7 @@ async def update_printer(
         await directory.check(body.bridge_id, request.headers["authorization"])
     printer = await service.change(session, principal, printer_id, body, if_match=if_match)
     response.headers["ETag"] = service.etag(printer)
-    return _shown(request, printer)
+    return await _shown(request, session, printer)
 
 
 @router.delete(
@@ -104,18 +106,24 @@ async def confirm_bed_cleared(
 ) -> Printer:
     """Confirm that the part is off and the bed is clear: the next print may start."""
     printer = await service.bed_cleared(session, principal, printer_id, body)
-    return _shown(request, printer)
+    return await _shown(request, session, printer)
 
 
-def _shown(request: Request, row: PrinterRow) -> Printer:
+async def _shown(request: Request, session: Session, row: PrinterRow) -> Printer:
+    held = await resolution.holds(session, request.app.state.settings, [row])
+    return _with_hold(request, row, held.get(row.id))
+
+
+def _with_hold(request: Request, row: PrinterRow, held: Hold | None) -> Printer:
     hub: TelemetryHub = request.app.state.telemetry
     return Printer.model_validate(
         {
             **{name: getattr(row, name) for name in _COLUMNS},
             "bed": Bed(state=row.bed_state, attempt_id=row.bed_attempt_id, changed_at=row.bed_changed_at),
+            "held": held,
             "telemetry": hub.newest(row.id) or row.telemetry,
         }
     )
 
 
-_COLUMNS = tuple(name for name in Printer.model_fields if name not in {"bed", "telemetry"})
+_COLUMNS = tuple(name for name in Printer.model_fields if name not in {"bed", "held", "telemetry"})

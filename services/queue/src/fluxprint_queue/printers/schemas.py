@@ -6,7 +6,7 @@ from pydantic import Field
 
 from fluxprint_common.ids import BridgeId, PrinterId
 from fluxprint_common.schemas import Input, Name, Output, Timestamp
-from fluxprint_queue.ids import AttemptId
+from fluxprint_queue.ids import AttemptId, JobId
 from fluxprint_queue.telemetry.schemas import Telemetry
 
 Model = Annotated[str, Field(min_length=1, max_length=100, examples=["MK3S"])]
@@ -53,6 +53,21 @@ class Bed(Output):
     changed_at: Timestamp
 
 
+class Hold(Output):
+    """Why a printer takes no work before a person has said what became of a print, and how to say it."""
+
+    attempt_id: AttemptId
+    job_id: JobId
+    since: Timestamp
+    reason: str | None = Field(max_length=100, examples=["not_decidable"])
+    detail: str | None = Field(max_length=1000, description="The same for a person, with what was last seen.")
+    resolve_path: str = Field(
+        max_length=200,
+        description='Where to POST the decision: `{"outcome": "printed" | "failed_requeue" | "failed_drop",'
+        ' "bed_is_clear": true}`.',
+    )
+
+
 class Printer(Output):
     """A printer as its bridge shows it."""
 
@@ -68,5 +83,6 @@ class Printer(Output):
     )
     last_seen_at: Timestamp | None
     bed: Bed
+    held: Hold | None = Field(description="Set while a person has to say what became of a print.")
     telemetry: Telemetry | None = Field(description="The newest that the bridge sent; null before the first.")
     created_at: Timestamp

@@ -8,7 +8,7 @@ from fluxprint_common.ids import new_id, show
 from fluxprint_common.principal import Principal
 from fluxprint_common.problems import Conflict, NotFound, ServiceError
 from fluxprint_queue.attempts import repository as attempts
-from fluxprint_queue.attempts.states import LIVE, PERMITTED
+from fluxprint_queue.attempts.states import LIVE, PERMITTED, AttemptState
 from fluxprint_queue.events import repository as events
 from fluxprint_queue.jobs import repository as jobs
 from fluxprint_queue.printers import repository
@@ -155,10 +155,15 @@ async def bed_cleared(session: AsyncSession, principal: Principal, printer_id: U
     if await attempts.live_on_printer(session, printer.id, PERMITTED):
         raise PrinterBusy("A print on this printer has not ended; its outcome comes first.")
     if printer.bed_state != BedState.CLEAR:
-        await repository.set_bed(session, printer.id, BedState.CLEAR, None)
-        note(session, printer, "bed_cleared", by=show("user", principal.subject))
-        await session.refresh(printer)
+        await clear_bed(session, principal, printer)
     return printer
+
+
+async def clear_bed(session: AsyncSession, principal: Principal, printer: Printer) -> None:
+    """A person confirmed the bed of a locked printer."""
+    await repository.set_bed(session, printer.id, BedState.CLEAR, None)
+    note(session, printer, "bed_cleared", by=show("user", principal.subject))
+    await session.refresh(printer)
 
 
 async def foreign_print(session: AsyncSession, principal: Principal, printer_id: UUID, file_name: str) -> None:
@@ -166,7 +171,8 @@ async def foreign_print(session: AsyncSession, principal: Principal, printer_id:
     printer = await repository.find_of_bridge(session, principal, printer_id, lock=True)
     if printer is None:
         raise PrinterNotFound
-    if not await attempts.live_on_printer(session, printer.id, PERMITTED):
-        # Also on an occupied bed: a confirmation for what lay there before must not clear this.
+    if not await attempts.live_on_printer(session, printer.id, {AttemptState.PRINTING, AttemptState.PAUSED}):
+        # Also on an occupied bed: a confirmation for what lay there before must not clear this. Also for an attempt
+        # that was not seen to print: if it was not started yet, its permit holds no more.
         await repository.set_bed(session, printer.id, BedState.OCCUPIED, None)
         note(session, printer, "bed_occupied", file_name=file_name)

@@ -5,10 +5,11 @@ database says it belongs to.
 """
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Sequence
 from datetime import timedelta
 from uuid import UUID
 
+from prometheus_client import CollectorRegistry, Counter
 from pydantic import TypeAdapter, ValidationError
 from redis.asyncio import Redis
 from sqlalchemy.exc import DBAPIError
@@ -28,6 +29,8 @@ log = get_logger(__name__)
 
 CHANNEL = "fluxprint:telemetry:"
 SAVE_EVERY_S = 5.0
+SAVE_BATCH = 50
+TRY_EVERY_S = 2.0
 CLOCK_JUMP = timedelta(seconds=10)
 OWNERS_KEPT = 10_000
 _BRIDGE: TypeAdapter[UUID] = TypeAdapter(BridgeId)
@@ -36,14 +39,17 @@ _BRIDGE: TypeAdapter[UUID] = TypeAdapter(BridgeId)
 class TelemetryHub:
     """One per process."""
 
-    def __init__(self, database: Database, publisher: Publisher, feed: Feed) -> None:
+    def __init__(self, database: Database, publisher: Publisher, feed: Feed, registry: CollectorRegistry) -> None:
         self._database = database
         self._publisher = publisher
         self._feed = feed
         self._newest: dict[UUID, Telemetry] = {}
         self._owners: dict[UUID, tuple[UUID, UUID] | None] = {}
         self._unsaved: set[UUID] = set()
+        self._told_at: dict[str, float] = {}
+        self._changed: set[UUID] = set()  # those whose state changed
         self._urgent = asyncio.Event()
+        self._taken = Counter("telemetry_messages_total", "Taken in, of this process's printers", registry=registry)
 
     def newest(self, printer_id: UUID) -> Telemetry | None:
         return self._newest.get(printer_id)
@@ -51,6 +57,7 @@ class TelemetryHub:
     def forget_owners(self) -> None:
         """Printers were added, moved or removed: ask the database again."""
         self._owners.clear()
+        self._told_at.clear()
 
     async def take(self, bridge_id: UUID, message: Message, *, from_redis: bool = False) -> None:
         """Take a telemetry message of a bridge; a malformed or foreign one is dropped and logged."""
@@ -66,13 +73,23 @@ class TelemetryHub:
         before = self._newest.get(parsed.printer_id)
         if before is not None and timedelta(0) <= before.at - parsed.data.at < CLOCK_JUMP:
             return  # late or repeated; one that is much older is a clock that was set right
+        self._taken.inc()
         self._newest[parsed.printer_id] = parsed.data
         self._unsaved.add(parsed.printer_id)
         if before is None or (before.connection, before.state) != (parsed.data.connection, parsed.data.state):
+            self._changed.add(parsed.printer_id)
             self._urgent.set()
-        self._feed.hand_on_telemetry(owner[1], parsed.printer_id, parsed.data.model_dump(mode="json"))
+        self._feed.hand_on_telemetry(owner[1], parsed.printer_id, parsed.data)
         if not from_redis:
-            self._publisher.publish(f"{CHANNEL}{show('bridge', bridge_id)}", dict(message))
+            self._tell_others(f"{CHANNEL}{show('bridge', bridge_id)}", message)
+
+    def _tell_others(self, channel: str, message: Message) -> None:
+        """Pass on what came over a link to the other replicas; where there are none, only try now and then."""
+        now = asyncio.get_running_loop().time()
+        alone = self._publisher.heard_by.get(channel, 0) <= 1  # that is this process itself
+        if not alone or now - self._told_at.get(channel, -TRY_EVERY_S) >= TRY_EVERY_S:
+            self._told_at[channel] = now
+            self._publisher.publish(channel, dict(message))
 
     async def run_redis(self, redis: Redis) -> None:
         """Take telemetry that bridges, and other replicas, publish in Redis; until Redis goes away."""
@@ -87,36 +104,44 @@ class TelemetryHub:
         await doorbell.listen(redis, [f"{CHANNEL}*"], handle)
 
     async def run_saving(self) -> None:
-        """Copy to the database: at once where a state changed, else every few seconds; for ever."""
+        """Copy to the database: at once where a state changed, all of it every few seconds; for ever."""
+        clock = asyncio.get_running_loop().time
+        all_at = clock() + SAVE_EVERY_S
         while True:
             try:
-                async with asyncio.timeout(SAVE_EVERY_S):
+                async with asyncio.timeout_at(all_at):
                     await self._urgent.wait()
             except TimeoutError:
                 pass
             self._urgent.clear()
-            waiting, self._unsaved = self._unsaved, set()
+            changed, self._changed = self._changed, set()
+            if clock() >= all_at:
+                changed, all_at = set(self._unsaved), clock() + SAVE_EVERY_S
+            waiting = sorted(changed)
+            self._unsaved -= changed
             try:
-                await self._save(waiting)
+                while waiting:
+                    await self._save(waiting[:SAVE_BATCH])
+                    del waiting[:SAVE_BATCH]
             except BaseException:
-                self._unsaved |= waiting
+                self._unsaved.update(waiting)
                 raise
 
-    async def _save(self, printer_ids: Iterable[UUID]) -> None:
-        for printer_id in sorted(printer_ids):
-            try:
-                await self._save_one(printer_id, self._newest[printer_id])
-            except DBAPIError as error:
-                if from_database(error, {}) is not None:
-                    raise  # the database is away: all of them wait
-                log.exception("telemetry_not_saved", printer_id=show("printer", printer_id))
-
-    async def _save_one(self, printer_id: UUID, telemetry: Telemetry) -> None:
-        async with self._database.unit_of_work() as session:
-            data = telemetry.model_dump(mode="json")
-            changed = await printers.save_telemetry(session, printer_id, telemetry.connection, data)
-            if changed is not None:
-                printer_rules.note(session, changed, "connection_changed", connection=telemetry.connection)
+    async def _save(self, printer_ids: Sequence[UUID]) -> None:
+        try:
+            async with self._database.unit_of_work() as session:
+                newest = {printer_id: self._newest[printer_id] for printer_id in printer_ids}
+                rows = {key: (value.connection, value.model_dump(mode="json")) for key, value in newest.items()}
+                for printer in await printers.save_telemetry(session, rows):
+                    printer_rules.note(session, printer, "connection_changed", connection=newest[printer.id].connection)
+        except DBAPIError as error:
+            if from_database(error, {}) is not None:
+                raise  # the database is away: all of them wait
+            if len(printer_ids) == 1:
+                log.exception("telemetry_not_saved", printer_id=show("printer", printer_ids[0]))
+            else:  # one of them must not keep the others from being saved
+                for printer_id in printer_ids:
+                    await self._save([printer_id])
 
     async def _owner(self, printer_id: UUID) -> tuple[UUID, UUID] | None:
         if printer_id not in self._owners:
