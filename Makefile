@@ -1,7 +1,7 @@
 # Thin names for ./fluxprint, which works where make is missing. Arguments: make test ARGS="-k lease"
 .DEFAULT_GOAL := help
-export KEEP
-.PHONY: help setup up down demo test lint bench format lock openapi
+export KEEP RUNS SEED
+.PHONY: help setup up down demo test lint bench chaos format lock openapi
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -17,8 +17,10 @@ test: ## run all tests
 	@./fluxprint test $(ARGS)
 lint: ## check style, types, walls between rooms, migrations, the API document
 	@./fluxprint lint $(ARGS)
-bench: ## measure, and print the ratios
+bench: ## measure, and print the ratios (ARGS="claims farm" for parts of it)
 	@./fluxprint bench $(ARGS)
+chaos: ## kill and cut everything at random while jobs are printed, and judge it (RUNS=30 SEED=...)
+	@./fluxprint chaos $(ARGS)
 format: ## sort the imports and format the code
 	@./fluxprint format
 lock: ## write requirements/*.txt again (ARGS=--upgrade for newer versions)

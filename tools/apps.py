@@ -37,7 +37,11 @@ def create_apps() -> dict[str, FastAPI]:
         ),
         "camera": fluxprint_camera.app.create_app(
             CameraSettings(
-                environment=test, database_url=_DATABASE, jwks_url=_URL, view_token_secret=SecretStr("-" * 32)
+                environment=test,
+                database_url=_DATABASE,
+                jwks_url=_URL,
+                queue_url=_URL,
+                view_token_secret=SecretStr("-" * 32),
             )
         ),
     }

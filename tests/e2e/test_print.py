@@ -12,7 +12,7 @@ import pytest
 
 from fluxprint_local.camera_source import CameraSource
 from support.bridge import BridgeProcess
-from support.octoprint import slow_gcode
+from support.octoprint import copies_of, slow_gcode
 from support.queue import eventually
 from support.system import Workshop
 
@@ -58,6 +58,28 @@ class TestGoodDay:
             assert (await workshop.job_is(job, "completed"))["copies_completed"] == 2
             second = await workshop.attempt_is(job, "completed")
             assert [workshop.starts(attempt) for attempt in (first, second)] == [1, 1]
+
+    async def test_the_next_file_is_there_before_the_bed_is_clear(self, workshop: Workshop) -> None:
+        async with working_bridge(workshop, BRIDGE_STAGE_AFTER_S="0"):
+            first = await workshop.job(slow_gcode(40, seed="in its way"))
+            printing = await workshop.attempt_is(first, "printing")
+            content = slow_gcode(0.5, seed="staged")
+            second = await workshop.job(content)
+
+            async def staged() -> list[str]:
+                return await copies_of(workshop.octoprint, content)
+
+            [path] = await eventually(staged, within_s=60)
+            assert await workshop.octoprint.state() == "Printing"
+            assert (await workshop.send("GET", f"/jobs/{second}"))["state"] == "queued"
+            await workshop.send("POST", f"/jobs/{first}/cancel")
+            await workshop.job_is(first, "cancelled")
+            await workshop.clear_bed(printing)
+            await workshop.job_is(second, "completed")
+            attempt = await workshop.attempt_is(second, "completed")
+            assert attempt["id"] in path
+            assert await copies_of(workshop.octoprint, content) == [path]
+            assert (workshop.octoprint.starts(path), await workshop.history(attempt)) == (1, (1, 0))
 
     async def test_pause_resume_and_cancel_reach_the_printer(self, workshop: Workshop) -> None:
         async with working_bridge(workshop):
@@ -162,6 +184,21 @@ class TestBadDay:
             await eventually(back, within_s=60)
             assert (await workshop.job_is(job, "completed", "failed", "unknown"))["state"] == "completed"
             assert workshop.starts(attempt) == 1
+
+    async def test_an_unknown_outcome_is_ended_by_one_call_and_the_copy_printed_again(self, workshop: Workshop) -> None:
+        async with working_bridge(workshop):
+            job = await workshop.job(slow_gcode(8, seed="unknown"))
+            first = await workshop.attempt_is(job, "printing")
+            await workshop.octoprint.kill()
+            await workshop.octoprint.start()
+            assert (await workshop.job_is(job, "unknown"))["reason"] == "not_decidable"
+            held = (await workshop.send("GET", f"/printers/{workshop.printer}"))["held"]
+            assert held["attempt_id"] == first["id"]
+            decision = {"outcome": "failed_requeue", "bed_is_clear": True}
+            await workshop.send("POST", held["resolve_path"].removeprefix("/api/v1"), json=decision)
+            await workshop.job_is(job, "completed")
+            second = await workshop.attempt_is(job, "completed")
+            assert [workshop.starts(attempt) for attempt in (first, second)] == [1, 1]
 
     async def test_a_job_waits_while_octoprint_is_offline(self, workshop: Workshop) -> None:
         async with working_bridge(workshop):

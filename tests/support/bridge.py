@@ -1,12 +1,15 @@
 """A bridge as a process of its own, and a look into its journal."""
 
 import asyncio
+import json
 import os
 import sqlite3
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+
+import psutil
 
 from fluxprint_local.octoprint import OctoPrint
 from support.fake_cloud import BRIDGE_TOKEN
@@ -26,6 +29,7 @@ class BridgeProcess:
             "BRIDGE_AUTH_TOKEN": BRIDGE_TOKEN,
             "BRIDGE_DATA_DIR": str(folder / "data"),
             "BRIDGE_POLL_S": "1",
+            "BRIDGE_STAGE_AFTER_S": "0.1",
             **settings,
         }
         self._process: asyncio.subprocess.Process | None = None
@@ -68,14 +72,35 @@ class BridgeProcess:
 
     def journal_states(self) -> dict[str, str]:
         """Attempts and their states, read beside the running bridge."""
+        return dict(self._in_journal("SELECT id, state FROM attempt"))
+
+    def journal_sightings(self, attempt_id: str) -> dict[str, object]:
+        """What its journal says that it heard of a print."""
+        seen = dict(self._in_journal("SELECT id, seen FROM attempt")).get(attempt_id, "{}")
+        return dict(json.loads(seen))
+
+    def _in_journal(self, query: str) -> list[tuple[str, str]]:
         file = self.folder / "data/journal.sqlite3"
         if not file.exists():
-            return {}
+            return []
         database = sqlite3.connect(f"file:{file}?mode=ro", uri=True)
         try:
-            return dict(database.execute("SELECT id, state FROM attempt"))
+            return database.execute(query).fetchall()
         finally:
             database.close()
+
+    def has_sent_to(self, port: int) -> bool:
+        """Whether bytes of it wait at this port to be read, as at a frozen process."""
+        connections = psutil.Process(self._pid).net_connections("tcp")
+        ours = {c.laddr.port for c in connections if c.raddr and c.raddr.port == port}
+        lines = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+        ends = [(int(line[1][-4:], 16), int(line[2][-4:], 16), int(line[4][-8:], 16)) for line in lines]
+        return any(here == port and there in ours and unread > 0 for here, there, unread in ends)
+
+    @property
+    def _pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
 
     def logged(self, text: str) -> bool:
         """Whether it logged this since the last `forget_log`."""

@@ -21,6 +21,7 @@ def settings_of(**changed: object) -> CameraSettings:
             "port": 0,
             "database_url": SecretStr("postgresql+asyncpg://nobody:nothing@127.0.0.1:1/nowhere"),
             "jwks_url": "http://127.0.0.1:1/jwks.json",
+            "queue_url": "http://127.0.0.1:1",
             "view_token_secret": SecretStr(VIEW_TOKEN_SECRET),
             **changed,
         }

@@ -3,13 +3,15 @@
 import os
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from uuid import UUID
 
 import httpx
+from fastapi import FastAPI, HTTPException, Request
+from jose import jwt
 
 from fluxprint_common.ids import new_id, show
 from fluxprint_common.permissions import Role
@@ -18,24 +20,63 @@ from fluxprint_local.postgres import Cluster
 from fluxprint_local.process import Process, is_healthy
 from support import servers
 from support.camera import VIEW_TOKEN_SECRET
+from support.serving import serving
 from support.tokens import Issuer, bearer
 from support.uplink import Bridge, uplink
 
 
+class PrintersOfBridges:
+    """What the camera service asks of the queue service: the printers of the bridge whose token is sent."""
+
+    def __init__(self) -> None:
+        self.url = ""
+        self._away = False
+        self._printers: dict[str, set[str]] = {}
+        self.app = FastAPI()
+        self.app.get("/api/v1/bridge/printers")(self._answer)
+
+    def add(self, token: str, printer: str) -> None:
+        self._printers.setdefault(_subject(token), set()).add(printer)
+
+    def remove(self, token: str, printer: str) -> None:
+        self._printers[_subject(token)].remove(printer)
+
+    @contextmanager
+    def away(self) -> Iterator[None]:
+        """It answers as a service without its database does."""
+        self._away = True
+        try:
+            yield
+        finally:
+            self._away = False
+
+    async def _answer(self, request: Request) -> dict[str, object]:
+        if self._away:
+            raise HTTPException(503)
+        owned = self._printers.get(_subject(request.headers["Authorization"].removeprefix("Bearer ")), set())
+        return {"items": [{"id": printer, "name": "Printer", "enabled": True} for printer in owned]}
+
+
+def _subject(token: str) -> str:
+    return str(jwt.get_unverified_claims(token)["sub"])
+
+
 @dataclass(frozen=True)
 class Service:
-    """A running camera service."""
+    """A running camera service, and the queue service that it asks."""
 
     url: str
     log: Path
     process: subprocess.Popen[bytes]
+    printers: PrintersOfBridges
 
 
 @asynccontextmanager
 async def running(
     cluster: Cluster, folder: Path, issuer: Issuer, redis_url: str, settings: Mapping[str, str]
 ) -> AsyncIterator[Service]:
-    async with servers.new_database(cluster) as database:
+    printers = PrintersOfBridges()
+    async with servers.new_database(cluster) as database, serving(printers.app) as printers.url:
         port = free_port()
         process = Process(
             name="camera",
@@ -46,6 +87,7 @@ async def running(
                 "FLUXPRINT_JWKS_URL": issuer.jwks_url,
                 "FLUXPRINT_REDIS_URL": redis_url,
                 "CAMERA_PORT": str(port),
+                "CAMERA_QUEUE_URL": printers.url,
                 "CAMERA_DATABASE_URL": database.url_for("camera"),
                 "CAMERA_DATABASE_POOL_SIZE": "1",  # who holds a connection longer than a query stops everybody
                 "CAMERA_VIEW_TOKEN_SECRET": VIEW_TOKEN_SECRET,
@@ -56,7 +98,7 @@ async def running(
         )
         log = folder / "camera.log"
         async with servers.started(process, log) as started:
-            yield Service(f"http://127.0.0.1:{port}", log, started)
+            yield Service(f"http://127.0.0.1:{port}", log, started, printers)
         for trouble in ("Exception in ASGI application", "unhandled_error", "loop_failed", "never awaited"):
             assert trouble not in log.read_text()
 
@@ -83,7 +125,8 @@ class Organisation:
 
     @asynccontextmanager
     async def camera(self, printer: UUID | None = None, *, token: str | None = None) -> AsyncIterator[Bridge]:
-        """A camera with an uplink."""
-        name = show("printer", printer or new_id())
-        async with uplink(self.service.url, token or self.bridge_token, name) as bridge:
+        """A camera with an uplink, of a printer that is the bridge's."""
+        name, token = show("printer", printer or new_id()), token or self.bridge_token
+        self.service.printers.add(token, name)
+        async with uplink(self.service.url, token, name) as bridge:
             yield bridge

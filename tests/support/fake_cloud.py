@@ -12,6 +12,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 from fastapi import APIRouter, FastAPI, Request, Response, WebSocket, WebSocketDisconnect
 from fastapi.responses import JSONResponse, StreamingResponse
@@ -47,6 +48,17 @@ class Attempt:
     reports: list[str] = field(default_factory=list)
     report_ids: set[str] = field(default_factory=set)
     job_cancelled: bool = False
+    priority: int = 50
+
+    @property
+    def sha256(self) -> str:
+        return hashlib.sha256(self.content).hexdigest()
+
+    @property
+    def file(self) -> dict[str, object]:
+        """As an assignment describes it."""
+        size = len(self.content)
+        return {"sha256": self.sha256, "size_bytes": size, "name": "x.gcode", "extension": self.extension}
 
     @property
     def path(self) -> str:
@@ -81,6 +93,7 @@ class FakeCloud:
         self.bridge_id = show("bridge", new_id())
         self.url = ""
         self.attempts: dict[str, Attempt] = {}
+        self.used_ids: set[str] = set()
         self.telemetry: list[dict[str, object]] = []
         self.links: list[WebSocket] = []
         self.uplinks: list[WebSocket] = []
@@ -102,6 +115,8 @@ class FakeCloud:
         self.foreign_prints: list[str] = []
         self.frames: list[tuple[dict[str, object], bytes]] = []
         self.wanted_fps = 0.0
+        self.stall_at: asyncio.Event | None = None  #: waited for in the middle of each download that begins
+        self.stalled = False
         #: Awaited after a call took effect and before it is answered, by the call's name.
         self.before_answer: dict[str, Callable[[], Awaitable[object]]] = {}
 
@@ -113,11 +128,18 @@ class FakeCloud:
     # -- what people do ----------------------------------------------------------------------------------------------
 
     async def add_job(
-        self, content: bytes, *, printer_id: str | None = None, sent: bytes | None = None, cut_at: int | None = None
+        self,
+        content: bytes,
+        *,
+        printer_id: str | None = None,
+        sent: bytes | None = None,
+        cut_at: int | None = None,
+        priority: int = 50,
     ) -> Attempt:
         """Queue something to print and ring the doorbell."""
         printer_id = printer_id or self.printer_id
-        attempt = Attempt(show("attempt", new_id()), printer_id, content, sent=sent, cut_at=cut_at)
+        attempt_id = show("attempt", new_id())
+        attempt = Attempt(attempt_id, printer_id, content, sent=sent, cut_at=cut_at, priority=priority)
         self.attempts[attempt.id] = attempt
         await self.ring("work", printer_id)
         return attempt
@@ -186,17 +208,36 @@ class FakeCloud:
             raise Refusal(409, "attempt_ended")
         return attempt
 
-    def claim(self, printer_id: str, journal_id: str) -> Attempt | None:
+    def next(self, printer_id: str) -> Attempt | None:
+        """What a claim takes if the printer is free."""
+        waiting = (a for a in self.of(printer_id) if a.state == "queued") if self.enabled else iter(())
+        return min(waiting, key=lambda attempt: -attempt.priority, default=None)
+
+    def claim(self, printer_id: str, journal_id: str, staged: dict[str, str] | None = None) -> Attempt | None:
         attempt = self.live(printer_id)
-        if attempt is None and self.enabled and self.beds[printer_id] == "clear":
-            attempt = next((a for a in self.of(printer_id) if a.state == "queued"), None)
+        if attempt is None and self.beds[printer_id] == "clear":
+            attempt = self.next(printer_id)
             if attempt is not None:
                 assert attempt.journal_id is None
+                if (
+                    staged is not None
+                    and staged["sha256"] == attempt.sha256
+                    and staged["attempt_id"] not in self.used_ids
+                ):
+                    self._rename(attempt, staged["attempt_id"])
                 attempt.state, attempt.journal_id = "claimed", journal_id
+                self.used_ids.add(attempt.id)
         if attempt is not None:
             attempt.fence = next(self._fences)
             attempt.lease_ends_at = time.monotonic() + self.lease_s
         return attempt
+
+    def _rename(self, attempt: Attempt, attempt_id: str) -> None:
+        if attempt_id in self.used_ids:
+            return
+        del self.attempts[attempt.id]
+        attempt.id = attempt_id
+        self.attempts[attempt_id] = attempt
 
     def permit(self, attempt: Attempt, journal_id: str) -> None:
         if attempt.state not in {"claimed", "starting"}:
@@ -261,8 +302,9 @@ def _calls(cloud: FakeCloud) -> APIRouter:
         return {"items": [{"id": id, "name": "Test printer", "enabled": True} for id in cloud.printer_ids]}
 
     @router.post("/bridge/printers/{printer_id}/claim")
-    async def claim(printer_id: str, body: dict[str, str]) -> Response:
-        attempt = cloud.claim(printer_id, body["journal_id"])
+    async def claim(printer_id: str, body: dict[str, Any]) -> Response:
+        adopted = cloud.live(printer_id) if body["adopt_only"] else True
+        attempt = cloud.claim(printer_id, body["journal_id"], body.get("staged")) if adopted else None
         await cloud.note("claim")
         if attempt is None:
             return Response(status_code=204)
@@ -275,20 +317,42 @@ def _calls(cloud: FakeCloud) -> APIRouter:
             "job_id": show("job", new_id()),
             "copy_number": 1,
         }
-        digest = hashlib.sha256(attempt.content).hexdigest()
-        file = {"sha256": digest, "size_bytes": len(attempt.content), "name": "x.gcode", "extension": attempt.extension}
-        return JSONResponse({"attempt": given, "file": file})
+        return JSONResponse({"attempt": given, "file": attempt.file})
+
+    @router.get("/bridge/printers/{printer_id}/next")
+    async def next_file(printer_id: str) -> Response:
+        attempt = cloud.next(printer_id)
+        await cloud.note("next")
+        if attempt is None:
+            return Response(status_code=204)
+        return JSONResponse({"attempt_id": show("attempt", new_id()), "file": attempt.file})
+
+    @router.get("/bridge/printers/{printer_id}/files/{sha256}")
+    async def file_ahead(printer_id: str, sha256: str, request: Request) -> Response:
+        waiting = [a for a in cloud.of(printer_id) if a.state == "queued" and a.sha256 == sha256]
+        if not waiting:
+            raise Refusal(404, "file_not_found")
+        return await content_of(waiting[0], request, "ahead")
 
     @router.get("/bridge/attempts/{attempt_id}/file")
     async def file(attempt_id: str, request: Request) -> Response:
-        attempt = cloud.attempts[attempt_id]
+        return await content_of(cloud.attempts[attempt_id], request, "file")
+
+    async def content_of(attempt: Attempt, request: Request, call: str) -> Response:
         start = int(request.headers.get("Range", "bytes=0-").removeprefix("bytes=").partition("-")[0])
-        await cloud.note(f"file@{start}")
+        await cloud.note(f"{call}@{start}")
         content = (attempt.sent or attempt.content)[start:]
         cut, attempt.cut_at = attempt.cut_at, None
+        stall = cloud.stall_at
 
         async def stream() -> AsyncIterator[bytes]:
-            yield content[:cut]
+            if stall is None:
+                yield content[:cut]
+                return
+            yield content[: len(content) * 2 // 3]
+            cloud.stalled = True
+            await cloud.note("stalled")
+            await stall.wait()
 
         headers = {"Content-Length": str(len(content))}
         return StreamingResponse(stream(), 206 if start else 200, headers, media_type="text/x-gcode")
@@ -326,6 +390,7 @@ def _calls(cloud: FakeCloud) -> APIRouter:
         of_printer = {attempt.id for attempt in cloud.of(printer_id)}
         pending = [c for c in cloud.commands if c.state == "pending" and c.attempt_id in of_printer]
         items = [{"id": c.id, "attempt_id": c.attempt_id, "kind": c.kind, "expires_in_s": 30} for c in pending]
+        await cloud.note("commands")
         return {"items": items}
 
     @router.post("/bridge/commands/{command_id}/result", status_code=204)

@@ -1,20 +1,35 @@
 """The real OctoPrint that tests print on: one for all tests of a process."""
 
 import asyncio
+import hashlib
+import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 from fluxprint_local import octoprint as local
 from fluxprint_local.octoprint import OctoPrint
 from fluxprint_local.ports import free_port
 
 
+class SpoolingElsewhere(OctoPrint):
+    """Its uploads arrive on another file system than they are stored on, and are copied: that can be cut."""
+
+    spool: Path
+
+    @property
+    def variables(self) -> dict[str, str]:
+        return {**super().variables, "TMPDIR": str(self.spool)}
+
+
 @asynccontextmanager
-async def running_octoprint(folder: Path) -> AsyncIterator[OctoPrint]:
+async def running_octoprint(folder: Path, *, spool: Path | None = None) -> AsyncIterator[OctoPrint]:
     """A new OctoPrint in `folder`, from when its printer is connected (about 6 s)."""
     python = await asyncio.to_thread(local.environment)
-    octoprint = OctoPrint(folder, free_port(), python=python)
+    octoprint = (SpoolingElsewhere if spool else OctoPrint)(folder, free_port(), python=python)
+    if isinstance(octoprint, SpoolingElsewhere) and spool is not None:
+        octoprint.spool = spool
     await octoprint.start()
     try:
         yield octoprint
@@ -41,9 +56,40 @@ async def ready_again(octoprint: OctoPrint) -> None:
         await octoprint.call("POST", f"/api/files/local/{file['path']}", json_body={"command": "unselect"})
 
 
+async def copies_of(octoprint: OctoPrint, content: bytes) -> list[str]:
+    """Where OctoPrint holds this content in a folder of ours."""
+    wanted = hashlib.sha1(content, usedforsecurity=False).hexdigest()
+
+    async def listed(path: str) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = (await octoprint.file(path) or {}).get("children", [])  # type: ignore[assignment]
+        return found
+
+    months = [month["path"] for month in await listed("fluxprint")]
+    return [file["path"] for month in months for file in await listed(month) if file.get("hash") == wanted]
+
+
 def slow_gcode(seconds: float, *, step_ms: int = 50, seed: str = "") -> bytes:
     """G-code that the virtual printer takes about `seconds` for, in steps short enough for faults to hit promptly."""
     lines = [f"; test {seed}", "G21", "G90", "M82", "G92 E0"]
     for number in range(int(seconds * 1000 / step_ms)):
         lines += [f"G4 P{step_ms}", f"G1 X{number % 100} Y{number % 50} E{number * 0.01:.2f} F60000"]
     return "\n".join([*lines, ""]).encode()
+
+
+def gcode_with_a_long_end(*, seed: str = "") -> bytes:
+    """G-code that is sent in 0.3 s and then keeps the printer moving for 4 s: OctoPrint calls that `Finishing`.
+
+    The virtual printer has room for 64 moves and takes a tenth of each one's time.
+    """
+    short = 5 * ["G4 P50", "G1 X1 F6000"]
+    long = [f"G1 X{5 * number} F300" for number in range(1, 41)]
+    return "\n".join([f"; test {seed}", "G21", "G90", *short, *long, ""]).encode()
+
+
+def rewrite_history(octoprint: OctoPrint, path: str, history: list[dict[str, object]]) -> None:
+    """Change what an OctoPrint that is down remembers of a file's prints."""
+    folder, _, name = path.rpartition("/")
+    file = octoprint.folder / "uploads" / folder / ".metadata.json"
+    metadata = json.loads(file.read_text())
+    metadata[name]["history"] = history
+    file.write_text(json.dumps(metadata))

@@ -8,7 +8,10 @@ from typing import Any, TypeVar
 from uuid import UUID, uuid4
 
 import httpx
+import pytest
 from fastapi import FastAPI
+from starlette.requests import Request
+from starlette.responses import Response
 
 from fluxprint_common.ids import new_id, show
 from fluxprint_common.permissions import Role
@@ -42,6 +45,20 @@ def queue_app(
             }  # type: ignore[arg-type]
         )
     )
+
+
+@pytest.fixture(scope="session")
+async def auth_url() -> AsyncIterator[str]:
+    """What the queue asks auth: a bridge whose id the caller's organisation knows. Here: all but the id of zeros."""
+    app = FastAPI()
+
+    @app.get("/api/v1/bridges/{bridge_id}")
+    async def get_bridge(bridge_id: str, request: Request) -> Response:
+        assert request.headers["authorization"].startswith("Bearer ")
+        return Response(status_code=404 if bridge_id == "bridge_" + "0" * 32 else 200)
+
+    async with serving(app) as url:
+        yield url
 
 
 @asynccontextmanager

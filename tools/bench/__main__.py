@@ -1,5 +1,6 @@
 """`make bench`: measures everything in one run and prints it. Figures are for reading, nothing fails by them."""
 
+import argparse
 import asyncio
 import shutil
 import tempfile
@@ -9,25 +10,81 @@ from pathlib import Path
 import psutil
 
 from fluxprint_local.supervisor import Supervisor
-from tools.bench import answering, memory, printing
+from tools.bench import answering, claims, farm, hung, memory, printing, staging
 from tools.bench.answering import Answering
 from tools.bench.printing import Printing
 from tools.bench.system import System, Workshop, bridge, running_octoprint
 
 IDLE_S = 3
+PARTS = ("system", "staging", "claims", "farm", "hung")
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser(prog="make bench")
+    parser.add_argument("parts", nargs="*", choices=[*PARTS, []], help="what to measure; all where none is named")
+    parser.add_argument("--finished", type=int, default=1_000_000, help="finished jobs for the claims")
+    parser.add_argument("--printers", type=int, default=500, help="printers of the farm")
+    parser.add_argument("--seconds", type=float, default=60, help="for which the farm works")
+    wanted = parser.parse_args()
     began = time.monotonic()
     folder = Path(tempfile.mkdtemp(prefix="fluxprint-bench-"))
     try:
-        asyncio.run(_bench(folder))
+        for part in wanted.parts or PARTS:
+            asyncio.run(_measure(part, folder / part, wanted))
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     print(f"\nmeasured in {time.monotonic() - began:.0f} s")
 
 
-async def _bench(folder: Path) -> None:
+async def _measure(part: str, folder: Path, wanted: argparse.Namespace) -> None:
+    folder.mkdir()
+    match part:
+        case "system":
+            await _system(folder)
+        case "staging":
+            await _staging(folder)
+        case "claims":
+            await _claims(folder, wanted.finished)
+        case "farm":
+            await _farm(folder, wanted.printers, wanted.seconds)
+        case "hung":
+            await _hung(folder)
+
+
+async def _staging(folder: Path) -> None:
+    system = System(folder / "data")
+    async with Supervisor(folder) as supervisor:
+        await supervisor.start(system.up())
+        async with Workshop(system) as workshop, running_octoprint(supervisor, folder) as printer:
+            await supervisor.start(bridge(system, workshop, printer, folder))
+            staging.show(await staging.measure(workshop, printer, _child("fluxprint_bridge")))
+
+
+async def _claims(folder: Path, finished: int) -> None:
+    system = System(folder / "data")
+    async with Supervisor(folder) as supervisor:
+        await supervisor.start(system.up())
+        async with Workshop(system) as workshop:
+            claims.show(await claims.measure(supervisor, system, workshop, folder, finished))
+
+
+async def _farm(folder: Path, printers: int, seconds: float) -> None:
+    system = System(folder / "data")
+    async with Supervisor(folder) as supervisor:
+        await supervisor.start(system.up())
+        async with Workshop(system) as workshop:
+            farm.show(await farm.measure(supervisor, system, workshop, folder, printers=printers, seconds=seconds))
+
+
+async def _hung(folder: Path) -> None:
+    system = System(folder / "data")
+    async with Supervisor(folder) as supervisor:
+        await supervisor.start(system.up())
+        async with Workshop(system) as workshop:
+            hung.show(await hung.measure(supervisor, system, workshop, folder))
+
+
+async def _system(folder: Path) -> None:
     system = System(folder / "data")
     async with Supervisor(folder) as supervisor:
         await supervisor.start(system.up())

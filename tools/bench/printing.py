@@ -72,7 +72,8 @@ class Watch:
 
 
 @asynccontextmanager
-async def _watching(printer: OctoPrint) -> AsyncIterator[Watch]:
+async def watching(printer: OctoPrint) -> AsyncIterator[Watch]:
+    """A watch that hears already."""
     watch = Watch(printer)
     task = asyncio.create_task(watch.run())
     try:
@@ -91,7 +92,7 @@ async def measure(workshop: Workshop, printer: OctoPrint, bridge: psutil.Process
     through: list[float] = []
     headers = {"X-Api-Key": printer.keys.admin}
     async with (
-        _watching(printer) as watch,
+        watching(printer) as watch,
         httpx.AsyncClient(base_url=printer.url, headers=headers, timeout=WAIT_TIMEOUT_S) as octoprint,
     ):
         for _ in range(ROUNDS + 1):
@@ -118,7 +119,7 @@ async def _directly(watch: Watch, octoprint: httpx.AsyncClient, bridge: psutil.P
         bridge.resume()
     await asyncio.sleep(SETTLE_S)  # the bridge sees it print
     (await octoprint.post("/api/job", json={"command": "cancel"})).raise_for_status()
-    await _forget(octoprint)
+    await forget_selected(octoprint)
     return took_s
 
 
@@ -134,11 +135,11 @@ async def _through_the_system(watch: Watch, octoprint: httpx.AsyncClient, worksh
     took_s = await watch.time(start)
     await asyncio.sleep(SETTLE_S)
     await workshop.cancel(job)
-    await _forget(octoprint)
+    await forget_selected(octoprint)
     return took_s
 
 
-async def _forget(octoprint: httpx.AsyncClient) -> None:
+async def forget_selected(octoprint: httpx.AsyncClient) -> None:
     """Wait until the printer is idle and delete its file, so that OctoPrint does not go on to analyse it."""
     async with asyncio.timeout(WAIT_TIMEOUT_S):
         while (job := (await octoprint.get("/api/job")).json())["state"] != "Operational":

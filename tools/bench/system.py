@@ -28,8 +28,8 @@ SETTLE_S = 0.5
 WAIT_TIMEOUT_S = 30
 #: A run queues more jobs in a minute than the default allows in an hour.
 _SETTINGS = {
-    "QUEUE_LIMIT_JOBS": "1000/hour",
-    "QUEUE_LIMIT_OPERATIONS": "1000/minute",
+    "QUEUE_LIMIT_JOBS": "100000/hour",
+    "QUEUE_LIMIT_OPERATIONS": "100000/minute",
     "QUEUE_LIMIT_UPLOADS": "1000/minute",
 }
 
@@ -129,7 +129,7 @@ class Workshop:
             clear_since: float | None = None
             occupied = False
             while not occupied or clear_since is None or time.monotonic() - clear_since < SETTLE_S:
-                bed = (await self.send("GET", f"/printers/{self.printer}"))["bed"]
+                bed = await self.bed()
                 if bed["state"] == "clear":
                     clear_since = clear_since or time.monotonic()
                 else:
@@ -138,6 +138,16 @@ class Workshop:
                     # Refused where it changed meanwhile.
                     await self._http.post(f"/printers/{self.printer}/bed-cleared", json=seen)
                 await asyncio.sleep(POLL_S)
+
+    async def bed(self) -> Json:
+        """What lies on the bed."""
+        bed: Json = (await self.send("GET", f"/printers/{self.printer}"))["bed"]
+        return bed
+
+    async def confirm_clear(self, bed: Json) -> None:
+        """Confirm that what was seen there is off."""
+        seen = {"attempt_id": bed["attempt_id"], "changed_at": bed["changed_at"]}
+        await self.send("POST", f"/printers/{self.printer}/bed-cleared", json=seen)
 
     async def is_online(self) -> None:
         """Wait for the bridge."""

@@ -9,7 +9,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 TIMEOUT_S = 300
-CODE = ("libs", "services", "deploy", "tests", "tools", "alembic")
+CODE = ("libs", "services", "deploy", "docs/model", "tests", "tools", "alembic")
 
 
 @dataclass(frozen=True)

@@ -5,12 +5,17 @@ import json
 from collections.abc import AsyncIterator
 
 import pytest
+from pydantic import SecretStr
 from redis.asyncio import Redis
 from redis.asyncio.client import PubSub
 
+from fluxprint_bridge.cloud import link
+from fluxprint_bridge.cloud.api import CloudApi
+from fluxprint_bridge.cloud.link import taken_over_pause_s
+from fluxprint_bridge.cloud.telemetry import TelemetrySlots
 from fluxprint_local.octoprint import OctoPrint
 from support.bridge import BridgeProcess, running_bridge
-from support.fake_cloud import FakeCloud
+from support.fake_cloud import BRIDGE_TOKEN, Attempt, FakeCloud
 from support.gate import gate_to
 from support.octoprint import slow_gcode
 
@@ -140,6 +145,73 @@ class TestTakenOver:
         await cloud.clear_bed()
         following = await cloud.add_job(slow_gcode(0.3, seed="following"))
         await cloud.until_state(following, "completed")
+
+    async def test_nothing_was_started_is_no_longer_told_once_another_has_the_permit(
+        self, cloud: FakeCloud, bridge: BridgeProcess, octoprint: OctoPrint, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def while_another_gets_the_permit(attempt: Attempt, body: dict[str, object]) -> None:
+            monkeypatch.undo()
+            attempt.move("starting")
+            cloud.take_over(attempt)
+            cloud.report(attempt, body)
+
+        cloud.enabled = False
+        attempt = await cloud.add_job(slow_gcode(0.3))
+        monkeypatch.setattr(cloud, "report", while_another_gets_the_permit)
+        attempt.state, attempt.journal_id = "claimed", "another"
+        await cloud.ring("work")
+        await bridge.until_logged(STANDS_BACK)
+        await cloud.ring("work")
+        await cloud.until_state(attempt, "unknown", "released")
+        assert attempt.reports == ["unknown"]
+
+
+class TestLinkTakenOver:
+    """Another process connected with this bridge's token: the link closes with 4409."""
+
+    async def test_what_prints_is_watched_and_told_and_nothing_new_is_taken(
+        self, own_cloud: FakeCloud, octoprint: OctoPrint, tmp_path_factory: pytest.TempPathFactory
+    ) -> None:
+        cloud, folder = own_cloud, tmp_path_factory.mktemp("standing-back")
+        async with running_bridge(folder, cloud_url=cloud.url, octoprint=octoprint) as bridge:
+            attempt = await cloud.add_job(slow_gcode(1))
+            await cloud.until_state(attempt, "printing")
+            await cloud.links[0].close(4409)
+            await bridge.until_logged("another_bridge_has_this_token")
+            await cloud.until_state(attempt, "completed")
+            cloud.beds[cloud.printer_id] = "clear"
+            waiting = await cloud.add_job(slow_gcode(0.3, seed="not ours"))
+            fetched, claims = cloud.calls.count("commands"), cloud.calls.count("claim")
+            await cloud.until(lambda: cloud.calls.count("commands") > fetched + 3)
+            assert (waiting.state, cloud.calls.count("claim")) == ("queued", claims)
+
+    async def test_each_pause_is_longer_and_then_it_connects_again(
+        self, own_cloud: FakeCloud, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        pauses: list[float] = []
+        heard: list[bool] = []
+
+        def short(times_before: int) -> float:
+            pauses.append(taken_over_pause_s(times_before))
+            return 0.05
+
+        monkeypatch.setattr(link, "taken_over_pause_s", short)
+        async with CloudApi(f"{own_cloud.url}/api/v1", SecretStr(BRIDGE_TOKEN)) as api:
+            web = link.WebSocketLink(
+                api.url, api.token, TelemetrySlots(), ring=lambda _printer, _reason: None, stand_back=heard.append
+            )
+            running = asyncio.create_task(web.run())
+            try:
+                for times in (1, 2):
+                    await own_cloud.until(lambda: own_cloud.links)
+                    await own_cloud.links[0].close(4409)
+                    await own_cloud.until(lambda times=times: own_cloud.calls.count("link") > times)  # type: ignore[misc]
+            finally:
+                running.cancel()
+                await asyncio.gather(running, return_exceptions=True)
+        assert pauses == [60, 120]
+        assert heard == [True, False, True, False]
+        assert taken_over_pause_s(20) == 900
 
 
 class TestStop:

@@ -1,9 +1,39 @@
 """People cancel, pause and resume: through the cloud and at the printer."""
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import httpx
+import pytest
+from fastapi import FastAPI, Request, Response
+
 from fluxprint_local.octoprint import OctoPrint
-from support.bridge import BridgeProcess
+from support.bridge import BridgeProcess, running_bridge
 from support.fake_cloud import FakeCloud
 from support.octoprint import slow_gcode
+from support.serving import serving
+
+
+@asynccontextmanager
+async def deaf_to_pause(octoprint: OctoPrint) -> AsyncIterator[str]:
+    """The URL of a stand-in before OctoPrint that takes a pause with 204 and does not pass it on.
+
+    The real one ignores a pause so for a moment only, while it changes its state. The push socket does not get through.
+    """
+    async with httpx.AsyncClient(base_url=octoprint.url, timeout=20) as http:
+        app = FastAPI()
+
+        @app.api_route("/{path:path}", methods=["GET", "POST", "DELETE"])
+        async def pass_on(path: str, request: Request) -> Response:
+            body = await request.body()
+            if b'"pause"' in body:
+                return Response(status_code=204)
+            headers = {name: value for name, value in request.headers.items() if name != "host"}
+            answer = await http.request(request.method, f"/{path}", content=body, headers=headers)
+            return Response(answer.content, answer.status_code, media_type=answer.headers.get("content-type"))
+
+        async with serving(app, lifespan=False) as url:
+            yield url
 
 
 class TestThroughTheCloud:
@@ -29,6 +59,24 @@ class TestThroughTheCloud:
         await cloud.until(lambda: resume.state == "succeeded")
         await cloud.until_state(attempt, "completed")
         assert attempt.reports == ["started", "paused", "resumed", "completed"]
+
+    async def test_a_cancel_does_not_wait_behind_a_pause_that_has_no_effect(
+        self, own_cloud: FakeCloud, octoprint: OctoPrint, tmp_path_factory: pytest.TempPathFactory
+    ) -> None:
+        folder = tmp_path_factory.mktemp("deaf")
+        async with (
+            deaf_to_pause(octoprint) as url,
+            running_bridge(folder, cloud_url=own_cloud.url, octoprint=octoprint, octoprint_url=url) as bridge,
+        ):
+            attempt = await own_cloud.add_job(slow_gcode(30))
+            await own_cloud.until_state(attempt, "printing")
+            pause = await own_cloud.command(attempt, "pause")
+            await bridge.until_logged('"kind": "pause"')
+            cancel = await own_cloud.command(attempt, "cancel")
+            await own_cloud.until_state(attempt, "cancelled", timeout_s=20)
+            await own_cloud.until(lambda: cancel.state == "succeeded")
+            await own_cloud.until(lambda: pause.state == "failed")
+            assert pause.detail == "The print is over: cancelled."
 
     async def test_a_command_that_comes_too_late_fails_with_a_reason(
         self, cloud: FakeCloud, bridge: BridgeProcess

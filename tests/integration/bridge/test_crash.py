@@ -123,7 +123,7 @@ class TestKilledAtTheStart:
         self, own_cloud: FakeCloud, gated_bridge: BridgeProcess, gate: Gate, octoprint: OctoPrint
     ) -> None:
         hold = gate.hold_answer(START_REQUEST)
-        attempt = await own_cloud.add_job(slow_gcode(3))
+        attempt = await own_cloud.add_job(slow_gcode(6))
         await hold.caught.wait()
         assert gated_bridge.journal_states()[attempt.id] == "starting"
         await gated_bridge.restart()

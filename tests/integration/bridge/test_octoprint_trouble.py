@@ -5,17 +5,18 @@ import asyncio
 import httpx
 import pytest
 
+from fluxprint_common.ids import new_id, show
 from fluxprint_local.octoprint import BRIDGE_PERMISSIONS, OctoPrint
 from support.bridge import BridgeProcess, running_bridge
 from support.fake_cloud import FakeCloud
 from support.octoprint import slow_gcode
 
 
-async def upload(octoprint: OctoPrint, name: str, content: bytes, *, start: bool) -> None:
+async def upload(octoprint: OctoPrint, name: str, content: bytes, *, start: bool, folder: str = "") -> None:
     """A person puts a file into OctoPrint by hand."""
     async with httpx.AsyncClient(base_url=octoprint.url, headers={"X-Api-Key": octoprint.keys.admin}) as http:
         response = await http.post(
-            "/api/files/local", data={"print": str(start).lower()}, files={"file": (name, content)}
+            "/api/files/local", data={"print": str(start).lower(), "path": folder}, files={"file": (name, content)}
         )
     assert response.json()["effectivePrint"] is start
 
@@ -131,7 +132,76 @@ class TestOctoPrintTrouble:
             await permit(*BRIDGE_PERMISSIONS)
 
 
+class TestBeforeThePermit:
+    async def test_a_key_that_is_refused_gives_the_attempt_back_and_is_named(
+        self, own_cloud: FakeCloud, octoprint: OctoPrint, tmp_path_factory: pytest.TempPathFactory
+    ) -> None:
+        async def permit(*permissions: str) -> None:
+            body = {"active": True, "permissions": list(permissions), "groups": []}
+            (await octoprint.call("PUT", "/api/access/users/bridge", json_body=body)).raise_for_status()
+
+        async def take_away() -> None:
+            own_cloud.before_answer.clear()
+            await permit(*(set(BRIDGE_PERMISSIONS) - {"STATUS"}))
+
+        own_cloud.before_answer["file"] = take_away
+        try:
+            folder = tmp_path_factory.mktemp("key")
+            async with running_bridge(folder, cloud_url=own_cloud.url, octoprint=octoprint):
+                attempt = await own_cloud.add_job(slow_gcode(0.3))
+                await own_cloud.until_state(attempt, "released")
+                assert attempt.reason == "octoprint_refused"
+                assert "permit" not in own_cloud.calls
+                following = await own_cloud.add_job(slow_gcode(0.3, seed="waits for the key"))
+                await own_cloud.until(lambda: "API key" in str(own_cloud.now.get("error")))
+                assert following.state == "queued"
+        finally:
+            await permit(*BRIDGE_PERMISSIONS)
+
+    async def test_a_foreign_print_is_told_first(
+        self, cloud: FakeCloud, bridge: BridgeProcess, octoprint: OctoPrint
+    ) -> None:
+        told = asyncio.Event()
+
+        async def print_by_hand() -> None:
+            cloud.before_answer = {"foreign": told.wait}
+            await upload(octoprint, "in between.gcode", slow_gcode(0.3), start=True)
+            async with asyncio.timeout(10):
+                while await octoprint.successes_and_failures("in between.gcode") != (1, 0):
+                    await asyncio.sleep(0.05)
+
+        cloud.before_answer["file"] = print_by_hand
+        attempt = await cloud.add_job(slow_gcode(0.3))
+        await cloud.until(lambda: cloud.foreign_prints)
+        seen = len(cloud.telemetry)
+        await cloud.until(lambda: len(cloud.telemetry) > seen + 2)
+        assert (attempt.state, "permit" in cloud.calls) == ("claimed", False)
+        cloud.before_answer.clear()
+        told.set()
+        await cloud.until_state(attempt, "released")
+        assert attempt.reason in {"bed_occupied", "printer_busy"}
+        assert octoprint.starts(attempt.path) == 0
+
+
 class TestForeignPrint:
+    async def test_a_file_that_only_looks_like_ours_is_foreign_and_nothing_is_claimed(
+        self, cloud: FakeCloud, bridge: BridgeProcess, octoprint: OctoPrint
+    ) -> None:
+        """As of another FluxPrint's attempt: only the queue can say that this one is not its own."""
+        name = show("attempt", new_id()) + ".gcode"
+        await upload(octoprint, name, slow_gcode(4), folder="fluxprint/2026-11", start=True)
+        await cloud.until(lambda: cloud.now.get("state") == "foreign")
+        attempt = await cloud.add_job(slow_gcode(0.3))
+        path = f"fluxprint/2026-11/{name}"
+        await cloud.until(lambda: path in cloud.foreign_prints)
+        await cloud.until(lambda: cloud.now.get("state") == "idle")
+        claims = cloud.calls.count("claim")
+        await cloud.until(lambda: cloud.calls.count("claim") > claims + 1)
+        assert (attempt.state, attempt.journal_id) == ("queued", None)
+        await cloud.clear_bed()
+        await cloud.until_state(attempt, "completed")
+        assert await octoprint.successes_and_failures(path) == (1, 0)
+
     async def test_it_is_reported_and_left_alone(
         self, cloud: FakeCloud, bridge: BridgeProcess, octoprint: OctoPrint
     ) -> None:
@@ -174,9 +244,7 @@ class TestForeignPrint:
         assert attempt.reason == "printer_busy"
         assert octoprint.starts(attempt.path) == 0
         await cloud.until(lambda: "faster.gcode" in cloud.foreign_prints)
-        async with asyncio.timeout(10):
-            while await octoprint.successes_and_failures("faster.gcode") != (1, 0):
-                await asyncio.sleep(0.05)
+        await cloud.until(lambda: cloud.foreign_prints.count("faster.gcode") == 2)  # its end is told, too
 
     async def test_one_that_ran_while_the_bridge_was_away_is_noticed(
         self, cloud: FakeCloud, bridge: BridgeProcess, octoprint: OctoPrint

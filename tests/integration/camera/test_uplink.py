@@ -8,12 +8,14 @@ from contextlib import suppress
 import httpx
 import pytest
 import websockets
+from pydantic import SecretStr
 
 from fluxprint_camera.app import create_app
 from fluxprint_common.ids import new_id, show
 from fluxprint_common.permissions import Role
 from support.camera import jpeg, settings_of
 from support.camera_service import Organisation
+from support.servers import Database
 from support.serving import serving
 from support.tokens import Issuer
 from support.uplink import CAPTURED_AT, SUBPROTOCOL, Bridge, stream, uplink
@@ -52,10 +54,44 @@ class TestHandshake:
 
     async def test_refuses_more_cameras_than_an_organisation_may_have(self, organisation: Organisation) -> None:
         first = new_id()
+        organisation.service.printers.add(organisation.bridge_token, PRINTER)
         async with organisation.camera(first), organisation.camera():
             assert await refusal(organisation, organisation.bridge_token) == 403
         async with organisation.camera(first) as bridge:
             assert bridge.camera_id.startswith("camera_")
+
+    async def test_refuses_a_printer_of_another_bridge(self, organisation: Organisation, issuer: Issuer) -> None:
+        printer = new_id()
+        neighbour = issuer.bridge_token(organisation=organisation.id, bridge=new_id())
+        assert await refusal(organisation, neighbour, printer=show("printer", printer)) == 403  # nobody's camera yet
+        async with organisation.camera(printer) as bridge:
+            assert await refusal(organisation, neighbour, printer=show("printer", printer)) == 403
+            await bridge.send(1)  # nothing was taken over
+
+    async def test_refuses_the_bridge_that_a_printer_left(self, organisation: Organisation) -> None:
+        printer = new_id()
+        async with organisation.camera(printer):
+            pass
+        organisation.service.printers.remove(organisation.bridge_token, show("printer", printer))
+        assert await refusal(organisation, organisation.bridge_token, printer=show("printer", printer)) == 403
+
+    async def test_does_without_the_queue_service_for_a_camera_that_it_knows(self, organisation: Organisation) -> None:
+        printer = new_id()
+        async with organisation.camera(printer) as bridge:
+            first_id = bridge.camera_id
+        with organisation.service.printers.away():
+            async with organisation.camera(printer) as bridge:
+                assert bridge.camera_id == first_id
+
+    async def test_says_when_the_queue_service_is_away(self, database: Database, issuer: Issuer) -> None:
+        app = create_app(settings_of(jwks_url=issuer.jwks_url, database_url=SecretStr(database.url_for("camera"))))
+        async with serving(app) as url:
+            token = issuer.bridge_token(organisation=new_id(), bridge=new_id())
+            with pytest.raises(websockets.InvalidStatus) as refused:
+                async with uplink(url, token, PRINTER):
+                    pass
+        answer = refused.value.response
+        assert (answer.status_code, json.loads(answer.body)["code"]) == (503, "unavailable")
 
     async def test_says_when_it_is_not_the_bridges_fault(self, issuer: Issuer) -> None:
         app = create_app(settings_of(jwks_url=issuer.jwks_url))  # without a database

@@ -110,6 +110,35 @@ class TestBadConduct:
         assert older.stat().st_size > 10_000
 
 
+class TestBreakingOnPurpose:
+    async def test_one_that_is_ended_stays_down_until_it_is_started(self, tmp_path: Path, journal: Path) -> None:
+        async with Supervisor(tmp_path) as running:
+            process = standin("a", free_port(), journal)
+            await running.start(process)
+            first = running.pid("a")
+            await running.end("a")
+            assert running.pid("a") is None
+            await running.start(process)
+            assert running.pid("a") not in {None, first}
+        assert [what for what, _, _ in journal_lines(journal)] == ["started", "stopped"] * 2
+
+    async def test_one_that_waits_to_be_started_again_is_not(self, tmp_path: Path, journal: Path) -> None:
+        class Patient(Supervisor):
+            def restart_after_s(self, _name: str, _earned_s: float) -> float:
+                return 0.2
+
+        async with Patient(tmp_path) as running:
+            await running.start(standin("a", free_port(), journal))
+            pid = running.pid("a")
+            assert pid is not None
+            os.kill(pid, signal.SIGKILL)
+            await until(lambda: running.pid("a") is None)
+            await running.end("a")
+            await asyncio.sleep(0.4)
+            assert running.pid("a") is None
+        assert [what for what, _, _ in journal_lines(journal)] == ["started"]
+
+
 class TestEnd:
     """Whatever ends the supervisor, nothing that it started goes on."""
 

@@ -5,32 +5,14 @@ from pathlib import Path
 
 import httpx
 import pytest
-from fastapi import FastAPI
-from starlette.requests import Request
-from starlette.responses import Response
 
 from fluxprint_local.postgres import Cluster
 from support import servers
-from support.queue import QueueWorld, start_queue
+from support.queue import QueueWorld, auth_url, start_queue
 from support.servers import Database
-from support.serving import serving
 from support.tokens import Issuer, issuer
 
-__all__ = ["issuer"]
-
-
-@pytest.fixture(scope="session")
-async def auth_url() -> AsyncIterator[str]:
-    """What the queue asks auth: a bridge whose id the caller's organisation knows. Here: all but the id of zeros."""
-    app = FastAPI()
-
-    @app.get("/api/v1/bridges/{bridge_id}")
-    async def get_bridge(bridge_id: str, request: Request) -> Response:
-        assert request.headers["authorization"].startswith("Bearer ")
-        return Response(status_code=404 if bridge_id == "bridge_" + "0" * 32 else 200)
-
-    async with serving(app) as url:
-        yield url
+__all__ = ["auth_url", "issuer"]
 
 
 @pytest.fixture(scope="session")

@@ -170,7 +170,8 @@ class TestPrinters:
         await world.report(attempt, "completed")
         await world.send("DELETE", f"/printers/{printer}", expect=204)
         assert code(await world.send("GET", f"/printers/{printer}")) == "printer_not_found"
-        assert await world.claim(printer) is None
+        claim = {"journal_id": str(world.journal)}
+        assert code(await world.call("POST", f"/printers/{printer}/claim", json=claim)) == "printer_not_found"
 
     async def test_a_bed_is_cleared_only_of_the_print_that_was_named(self, world: QueueWorld) -> None:
         printer, _ = await world.printer(), await world.job()
@@ -220,7 +221,8 @@ class TestPrinters:
         await world.bed_cleared(printer, attempt)
         await world.send("PATCH", path, json=change, headers=headers, expect=200)
         await world.job()
-        assert await world.claim(printer) is None
+        claim = {"journal_id": str(world.journal)}
+        assert code(await world.call("POST", f"/printers/{printer}/claim", json=claim)) == "printer_not_found"
         assert await other.claim(printer) is not None
 
 

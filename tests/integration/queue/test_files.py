@@ -142,6 +142,29 @@ class TestRefusal:
         await eventually(gone)
         assert await reader.read() is not None
 
+    async def test_uploads_leave_room_on_the_disk(
+        self, database: Database, issuer: Issuer, auth_url: str, tmp_path: Path
+    ) -> None:
+        async with (
+            start_queue(database, issuer, auth_url, tmp_path, storage_reserve_bytes=2**60) as url,
+            httpx.AsyncClient(base_url=url) as http,
+        ):
+            world = QueueWorld(http, issuer, tmp_path)
+            assert code(await world.upload()) == "storage_full"
+            assert not [path for path in (tmp_path / "storage").rglob("*") if path.is_file()]
+
+    async def test_uploads_at_once_do_not_pass_the_bound_together(
+        self, database: Database, issuer: Issuer, auth_url: str, tmp_path: Path
+    ) -> None:
+        big = GCODE + b"; padding\n" * 100
+        async with (
+            start_queue(database, issuer, auth_url, tmp_path, storage_bytes=2 * len(big)) as url,
+            httpx.AsyncClient(base_url=url) as http,
+        ):
+            world = QueueWorld(http, issuer, tmp_path)
+            answers = await asyncio.gather(*(world.upload(big, f"part {number}.gcode") for number in range(6)))
+            assert sorted(answer.status_code for answer in answers) == [201, 201, 409, 409, 409, 409]
+
     async def test_an_organisations_room_is_bounded(
         self, database: Database, issuer: Issuer, auth_url: str, tmp_path: Path
     ) -> None:

@@ -2,66 +2,19 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
 from redis.asyncio import Redis
-from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from fluxprint_common.ids import show
+from support.link import link, message, ring, telemetry
 from support.queue import QueueWorld, eventually, queue_app, start_queue
 from support.servers import Database
 from support.serving import serving
 from support.tokens import Issuer, bearer
-
-SUBPROTOCOL = "fluxprint.bridge.v1"
-
-
-@asynccontextmanager
-async def link(
-    world: QueueWorld, *, headers: dict[str, str] | None = None, subprotocol: str = SUBPROTOCOL
-) -> AsyncIterator[ClientConnection]:
-    url = f"ws{str(world.http.base_url).rstrip('/').removeprefix('http')}/api/v1/bridge/link"
-    sent = world.bridge_headers() if headers is None else headers
-    async with connect(url, additional_headers=sent, subprotocols=[subprotocol]) as socket:  # type: ignore[list-item]
-        yield socket
-
-
-async def message(socket: ClientConnection) -> dict[str, Any]:
-    async with asyncio.timeout(10):
-        found: dict[str, Any] = json.loads(await socket.recv())
-        return found
-
-
-async def ring(socket: ClientConnection, reason: str) -> dict[str, Any]:
-    """The next doorbell with this reason; others may come before it."""
-    while True:
-        found = await message(socket)
-        if found["type"] == "doorbell" and found["reason"] == reason:
-            return found
-
-
-def telemetry(printer: str, **changes: Any) -> dict[str, Any]:
-    data = {
-        "at": datetime.now(UTC).isoformat(),
-        "connection": "online",
-        "state": "idle",
-        "text": "Operational",
-        "attempt_id": None,
-        "progress": None,
-        "print_time_s": None,
-        "print_time_left_s": None,
-        "temperatures": {"tool0": {"actual": 21.5, "target": 0.0}},
-        "error": None,
-        **changes,
-    }
-    return {"type": "telemetry", "printer_id": printer, "data": data}
 
 
 async def connection_of(world: QueueWorld, printer: str, wanted: str) -> None:
@@ -113,14 +66,15 @@ class TestDoorbell:
                 await ring(socket, "work")
 
     async def test_a_bridge_on_redis_hears_the_same(self, world: QueueWorld, redis_url: str) -> None:
-        await world.printer()
+        printer = await world.printer()
         async with Redis.from_url(redis_url) as redis, redis.pubsub(ignore_subscribe_messages=True) as pubsub:
             await pubsub.subscribe(f"fluxprint:bridge:{show('bridge', world.bridge)}")
             await world.job()
 
             async def heard() -> bool:
                 found = await pubsub.get_message(timeout=0.1)
-                return found is not None and json.loads(found["data"]) == {"type": "doorbell", "reason": "work"}
+                wanted = {"type": "doorbell", "reason": "work", "printer_id": printer}
+                return found is not None and json.loads(found["data"]) == wanted
 
             await eventually(heard)
 
@@ -165,6 +119,22 @@ class TestTelemetry:
             await connection_of(world, printer, "offline")
             kinds = (await world.send("GET", "/events", params={"type": "printer.connection_changed"})).json()["items"]
             assert [item["data"]["connection"] for item in kinds] == ["online", "offline"]
+
+    async def test_a_printer_that_moved_is_the_new_bridges(self, world: QueueWorld) -> None:
+        printer, new = await world.printer(), world.another_bridge()
+        path, change = f"/printers/{printer}", {"bridge_id": show("bridge", new.bridge)}
+        async with link(world) as before, link(new) as after:
+            await before.send(json.dumps(telemetry(printer)))
+            await connection_of(world, printer, "online")
+            etag = (await world.send("GET", path)).headers["etag"]
+            await world.send("PATCH", path, json=change, headers={"If-Match": etag}, expect=200)
+            await ring(after, "work")
+            await after.send(json.dumps(telemetry(printer, state="printing")))
+
+            async def told() -> bool:
+                return bool((await world.printer_now(printer))["telemetry"]["state"] == "printing")
+
+            await eventually(told)
 
     async def test_a_foreign_printers_is_not_believed(self, world: QueueWorld) -> None:
         printer, mine = await world.printer("one"), world.another_bridge()

@@ -77,8 +77,10 @@ class TestClaim:
     async def test_a_bridge_claims_only_for_its_own_printers(self, world: QueueWorld) -> None:
         printer = await world.printer()
         await world.job()
-        assert await world.another_bridge().claim(printer) is None
-        assert await world.neighbour().claim(printer) is None
+        for stranger in (world.another_bridge(), world.neighbour()):
+            body = {"journal_id": str(stranger.journal)}
+            answer = await stranger.call("POST", f"/printers/{printer}/claim", json=body)
+            assert code(answer) == "printer_not_found"
 
     async def test_another_organisations_job_is_never_taken(self, world: QueueWorld) -> None:
         await world.job()
@@ -173,6 +175,16 @@ class TestPermit:
         attempt = await world.claimed(printer)
         await world.call("POST", f"/printers/{printer}/foreign-print", json={"file_name": "x.gcode"}, expect=204)
         assert code(await world.permit(attempt)) == "bed_occupied"
+
+    async def test_it_is_not_given_again_once_something_else_was_printed(self, world: QueueWorld) -> None:
+        printer, job = await world.printer(), await world.job()
+        attempt = await world.claimed(printer)
+        assert (await world.permit(attempt)).status_code == 200
+        await world.call("POST", f"/printers/{printer}/foreign-print", json={"file_name": "x.gcode"}, expect=204)
+        assert code(await world.permit(attempt)) == "bed_occupied"
+        await world.report(attempt, "released", reason="bed_occupied")
+        assert code(await world.bed_cleared(printer, attempt)) == "bed_changed"
+        assert (await world.job_now(job))["state"] == "queued"
 
     async def test_a_disabled_printer_is_refused(self, world: QueueWorld) -> None:
         printer, _ = await world.printer(), await world.job()
@@ -303,54 +315,6 @@ class TestReport:
         assert await world.claim(printer) is None
 
 
-class TestUnknown:
-    async def test_it_holds_the_printer_until_a_person_decides(self, world: QueueWorld) -> None:
-        printer, job = await world.printer(), await world.job()
-        attempt = await world.printing(printer)
-        evidence = {"job": {"file": None}, "state": "Operational"}
-        await world.report(attempt, "unknown", reason="not_decidable", detail="OctoPrint restarted.", evidence=evidence)
-        assert (await world.job_now(job))["state"] == "unknown"
-        shown = (await world.send("GET", f"/attempts/{attempt['id']}")).json()
-        assert (shown["state"], shown["reason"], shown["evidence"]) == ("unknown", "not_decidable", evidence)
-        assert code(await world.bed_cleared(printer, attempt)) == "printer_busy"
-        held = await world.claim(printer)
-        assert held is not None
-        assert held["attempt"]["state"] == "unknown"
-
-    @pytest.mark.parametrize(
-        ("outcome", "attempt_state", "job_state"),
-        [
-            ("printed", "completed", "completed"),
-            ("failed_requeue", "failed", "queued"),
-            ("failed_drop", "failed", "failed"),
-        ],
-    )
-    async def test_a_person_resolves_it(
-        self, world: QueueWorld, outcome: str, attempt_state: str, job_state: str
-    ) -> None:
-        printer, job = await world.printer(), await world.job()
-        attempt = await world.printing(printer)
-        await world.report(attempt, "unknown", reason="not_decidable")
-        answer = await world.send("POST", f"/attempts/{attempt['id']}/resolve", json={"outcome": outcome}, expect=200)
-        assert answer.json()["state"] == attempt_state
-        assert (await world.job_now(job))["state"] == job_state
-        assert (await world.bed_cleared(printer, attempt)).status_code == 200
-        assert (await world.claim(printer) is not None) == (job_state == "queued")
-
-    async def test_only_an_unknown_outcome_is_resolved(self, world: QueueWorld) -> None:
-        printer, _ = await world.printer(), await world.job()
-        attempt = await world.printing(printer)
-        answer = await world.send("POST", f"/attempts/{attempt['id']}/resolve", json={"outcome": "printed"})
-        assert code(answer) == "transition_refused"
-
-    async def test_later_proof_settles_it_without_a_person(self, world: QueueWorld) -> None:
-        printer, job = await world.printer(), await world.job()
-        attempt = await world.printing(printer)
-        await world.report(attempt, "unknown", reason="not_decidable")
-        await world.report(attempt, "completed", evidence={"prints": {"success": 1}})
-        assert (await world.job_now(job))["state"] == "completed"
-
-
 class TestCommands:
     async def test_pause_and_resume_travel_to_the_bridge_and_back(self, world: QueueWorld) -> None:
         printer, job = await world.printer(), await world.job()
@@ -456,27 +420,6 @@ class TestSiblings:
         for _ in range(7):
             await world.report(await world.claimed(printer), "released", reason="printer_busy")
         assert (await world.job_now(job))["state"] == "queued"
-
-
-class TestAbandoned:
-    async def test_a_print_whose_bridge_is_gone_is_resolved_by_a_person(
-        self, own_world: QueueWorld, database: Database
-    ) -> None:
-        world = own_world
-        printer, job = await world.printer(), await world.job()
-        attempt = await world.printing(printer)
-        path, body = f"/attempts/{attempt['id']}/resolve", {"outcome": "failed_drop"}
-        seen = "UPDATE queue.printer SET connection = '{}', last_seen_at = now() - interval '{} seconds'"
-        for connection, silent_s in (("online", 0), ("offline", 20)):
-            await database_execute(database, seen.format(connection, silent_s))
-            assert code(await world.send("POST", path, json=body)) == "transition_refused"
-        await database_execute(database, seen.format("offline", 100))
-        assert code(await world.send("POST", path, json=body)) == "transition_refused"
-        await database_execute(database, "UPDATE queue.attempt SET permitted_at = now() - interval '100 seconds'")
-        await world.send("POST", path, json=body, expect=200)
-        assert (await world.job_now(job))["state"] == "failed"
-        assert code(await world.report(attempt, "completed")) == "attempt_ended"
-        assert (await world.bed_cleared(printer, attempt)).status_code == 200
 
 
 class TestHostileBridge:

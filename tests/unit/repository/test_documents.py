@@ -28,3 +28,15 @@ def test_every_decision_is_in_the_index() -> None:
     assert {name for name in decisions if f"({name})" not in index} == set()
     numbers = [name[:4] for name in decisions]
     assert len(numbers) == len(set(numbers))
+
+
+def test_every_row_of_the_crash_table_names_tests_that_exist() -> None:
+    text = (ROOT / "docs/protocol.md").read_text()
+    table = text.partition("### After a crash")[2].partition("\n\nWhat is concluded")[0]
+    rows = [line for line in table.splitlines() if line.startswith("| ") and not line.startswith("| journal")]
+    written = "".join(file.read_text() for file in (ROOT / "tests/integration/bridge").glob("test_*.py"))
+    assert len(rows) >= 15
+    for row in rows:
+        named = re.findall(r"`(test_\w+)`", row.rpartition("| `test_")[1] + row.rpartition("| `test_")[2])
+        assert named, row
+        assert [name for name in named if f"def {name}(" not in written] == []

@@ -1,0 +1,160 @@
+"""People print beside FluxPrint, also what it has brought for later; and an OctoPrint says odd things about it."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from fluxprint_local.octoprint import OctoPrint
+from support.bridge import BridgeProcess, running_bridge
+from support.fake_cloud import FakeCloud
+from support.octoprint import copies_of, slow_gcode
+from support.odd_octoprint import OddOctoPrint, running_odd_octoprint
+from support.queue import eventually
+
+
+async def staged(cloud: FakeCloud, bridge: BridgeProcess, octoprint: OctoPrint, content: bytes) -> str:
+    """Where the content of a job stands that waits for its bed."""
+    cloud.beds[cloud.printer_id] = "occupied"
+    await cloud.add_job(content)
+
+    async def there() -> list[str]:
+        return await copies_of(octoprint, content)
+
+    (path,) = await eventually(there, within_s=30)
+    await bridge.until_logged('"staged"')
+    return path
+
+
+async def print_by_hand(octoprint: OctoPrint, path: str) -> None:
+    body = {"command": "select", "print": True}
+    (await octoprint.call("POST", f"/api/files/local/{path}", json_body=body)).raise_for_status()
+    async with asyncio.timeout(20):
+        while await octoprint.successes_and_failures(path) != (1, 0) or await octoprint.state() != "Operational":
+            await asyncio.sleep(0.05)
+
+
+class TestStagedFilePrintedUnseen:
+    """Its part lies on the bed although the queue was told that it is clear, and no attempt explains it."""
+
+    @pytest.mark.parametrize("selected", [True, False], ids=["still selected", "not selected"])
+    async def test_another_job_does_not_start_on_its_part(
+        self, cloud: FakeCloud, bridge: BridgeProcess, octoprint: OctoPrint, selected: bool
+    ) -> None:
+        path = await staged(cloud, bridge, octoprint, slow_gcode(0.3, seed=f"unseen {selected}"))
+        await bridge.kill()
+        await print_by_hand(octoprint, path)
+        if not selected:
+            await octoprint.call("POST", f"/api/files/local/{path}", json_body={"command": "unselect"})
+        cloud.beds[cloud.printer_id] = "clear"
+        other = await cloud.add_job(slow_gcode(0.3, seed=f"urgent {selected}"), priority=90)
+        await bridge.start()
+        await cloud.until(lambda: path in cloud.foreign_prints)
+        claims = cloud.calls.count("claim")
+        await cloud.until(lambda: cloud.calls.count("claim") > claims + 1)
+        assert (octoprint.starts(other.path), cloud.beds[cloud.printer_id]) == (0, "occupied")
+        await cloud.clear_bed()
+        await cloud.until_state(cloud.attempts[other.id], "completed")
+        assert cloud.foreign_prints == [path]
+        assert await octoprint.file(path) is not None
+
+    async def test_it_is_told_also_when_nobody_wants_it_any_more(
+        self, cloud: FakeCloud, bridge: BridgeProcess, octoprint: OctoPrint
+    ) -> None:
+        path = await staged(cloud, bridge, octoprint, slow_gcode(0.3, seed="unseen, unwanted"))
+        await bridge.kill()
+        await print_by_hand(octoprint, path)
+        cloud.reset()  # its job is cancelled
+        await bridge.start()
+        await cloud.until(lambda: path in cloud.foreign_prints)
+        assert cloud.beds[cloud.printer_id] == "occupied"
+        assert await octoprint.file(path) is not None
+
+
+class TestPermitAskedAgain:
+    async def test_a_print_before_it_is_no_reason_to_give_it_up(
+        self, cloud: FakeCloud, bridge: BridgeProcess, octoprint: OctoPrint
+    ) -> None:
+        path = await staged(cloud, bridge, octoprint, slow_gcode(0.3, seed="before"))
+        attempt = cloud.next(cloud.printer_id)
+        assert attempt is not None
+        await print_by_hand(octoprint, path)
+        await cloud.until(lambda: len(cloud.foreign_prints) == 2)
+        go_on = asyncio.Event()
+
+        async def lose_the_lease() -> None:
+            cloud.before_answer = {"lease": go_on.wait}
+            await go_on.wait()
+
+        cloud.lease_s = 2.0
+        cloud.before_answer["permit"] = lose_the_lease
+        bridge.forget_log()
+        try:
+            await cloud.clear_bed()
+            await bridge.until_logged("lease_lost")
+        finally:
+            cloud.lease_s = 30.0
+            cloud.before_answer.clear()
+            go_on.set()
+        await cloud.until_state(attempt, "completed")
+        assert len(cloud.foreign_prints) == 2
+
+
+class TestGivenBack:
+    async def test_work_that_comes_to_no_start_is_claimed_ever_less_often(
+        self, cloud: FakeCloud, bridge: BridgeProcess, octoprint: OctoPrint
+    ) -> None:
+        released_at: list[float] = []
+
+        async def once_more() -> None:
+            released_at.append(time.monotonic())
+            attempt = await cloud.add_job(slow_gcode(0.1, seed=f"cancelled {len(released_at)}"))
+            attempt.job_cancelled = True
+
+        cloud.before_answer["report:released"] = once_more
+        (await cloud.add_job(slow_gcode(0.1, seed="cancelled"))).job_cancelled = True
+        await cloud.until(lambda: len(released_at) == 6)
+        cloud.before_answer.clear()
+        assert released_at[5] - released_at[4] > 1.5
+        cloud.reset()
+        wanted = await cloud.add_job(slow_gcode(0.1, seed="not cancelled"))
+        await cloud.until_state(wanted, "completed")
+
+
+@pytest.fixture
+async def odd() -> AsyncIterator[OddOctoPrint]:
+    async with running_odd_octoprint() as octoprint:
+        yield octoprint
+
+
+@pytest.fixture
+async def odd_bridge(own_cloud: FakeCloud, odd: OddOctoPrint, tmp_path: Path) -> AsyncIterator[BridgeProcess]:
+    address = {"OCTOPRINT_URL": odd.url, "OCTOPRINT_API_KEY": "odd-key-of-a-test"}
+    async with running_bridge(tmp_path, cloud_url=own_cloud.url, octoprint=None, settings=address) as bridge:
+        await own_cloud.until(lambda: own_cloud.links and own_cloud.now.get("state") == "idle")
+        yield bridge
+
+
+class TestOddOctoPrint:
+    async def test_a_print_without_a_file_is_foreign(
+        self, own_cloud: FakeCloud, odd: OddOctoPrint, odd_bridge: BridgeProcess
+    ) -> None:
+        """The push socket goes on saying that the printer is idle."""
+        odd.state = "Printing"
+        attempt = await own_cloud.add_job(slow_gcode(0.3, seed="odd"))
+        await own_cloud.until(lambda: own_cloud.foreign_prints)
+        assert own_cloud.foreign_prints == ["unknown"]
+        await own_cloud.until_state(attempt, "queued", "released")
+
+    async def test_prints_that_start_without_end_are_told_once_a_second(
+        self, own_cloud: FakeCloud, odd: OddOctoPrint, odd_bridge: BridgeProcess
+    ) -> None:
+        odd.starts_without_end = True
+        await own_cloud.until(lambda: own_cloud.foreign_prints)
+        began_at = time.monotonic()
+        await own_cloud.until(lambda: len(own_cloud.foreign_prints) >= 4)
+        assert time.monotonic() - began_at > 2.5
+        before = int(own_cloud.foreign_prints[0].removesuffix(".gcode"))
+        assert int(own_cloud.foreign_prints[-1].removesuffix(".gcode")) > before + 3  # the newest, not the next

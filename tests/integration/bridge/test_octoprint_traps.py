@@ -1,0 +1,385 @@
+"""OctoPrint's traps, one class each: what it says, and what that must not be taken for.
+
+On the real OctoPrint. Where it can't be made to do something at will, the test says what it did instead.
+"""
+
+import asyncio
+import os
+import shutil
+import tempfile
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+
+import httpx
+import pytest
+from pydantic import SecretStr
+
+from fluxprint_bridge.octoprint import client as octoprint_client
+from fluxprint_bridge.octoprint.client import OctoPrintClient
+from fluxprint_bridge.octoprint.errors import NotSent, OctoPrintError, Unavailable
+from fluxprint_local.octoprint import OctoPrint
+from support.bridge import BridgeProcess, running_bridge
+from support.fake_cloud import Attempt, FakeCloud
+from support.octoprint import gcode_with_a_long_end, rewrite_history, running_octoprint, slow_gcode
+
+Look = Callable[[], Awaitable[object]]
+
+
+async def until(look: Look, *, timeout_s: float = 20) -> None:
+    async with asyncio.timeout(timeout_s):
+        while not await look():
+            await asyncio.sleep(0.02)
+
+
+async def looks_again(cloud: FakeCloud) -> None:
+    """The bridge has thought about it once more."""
+    claims = cloud.calls.count("claim")
+    await cloud.until(lambda: cloud.calls.count("claim") > claims + 1)
+
+
+async def upload(octoprint: OctoPrint, folder: str, name: str, content: bytes, **fields: str) -> httpx.Response:
+    """A person puts a file into OctoPrint."""
+    async with httpx.AsyncClient(base_url=octoprint.url, headers={"X-Api-Key": octoprint.keys.admin}) as http:
+        return await http.post("/api/files/local", data={"path": folder, **fields}, files={"file": (name, content)})
+
+
+async def select(octoprint: OctoPrint, path: str, *, start: bool) -> None:
+    body = {"command": "select", "print": start}
+    (await octoprint.call("POST", f"/api/files/local/{path}", json_body=body)).raise_for_status()
+
+
+def client_of(octoprint: OctoPrint) -> OctoPrintClient:
+    return OctoPrintClient(octoprint.url, SecretStr(octoprint.keys.bridge))
+
+
+async def stop_and_tell(octoprint: OctoPrint, cloud: FakeCloud, path: str) -> None:
+    """Somebody stops a print that is not ours, and the cloud hears of its end."""
+    told = cloud.foreign_prints.count(path)
+    await octoprint.call("POST", "/api/job", json_body={"command": "cancel"})
+    await cloud.until(lambda: cloud.foreign_prints.count(path) > told)
+
+
+async def finishing(octoprint: OctoPrint, cloud: FakeCloud, *, seed: str) -> Attempt:
+    """A print whose last line was sent, and which OctoPrint counts as a success, while the printer still moves."""
+    attempt = await cloud.add_job(gcode_with_a_long_end(seed=seed))
+
+    async def counted() -> bool:
+        return await octoprint.successes_and_failures(attempt.path) == (1, 0)
+
+    await until(counted)
+    assert await octoprint.state() == "Finishing"
+    return attempt
+
+
+class TestEffectivePrintFalse:
+    async def test_a_busy_printer_takes_a_file_and_says_created(
+        self, cloud: FakeCloud, bridge: BridgeProcess, octoprint: OctoPrint
+    ) -> None:
+        """201 means stored: here somebody's print is on, and nothing of ours starts, now or later."""
+
+        async def start_another() -> None:
+            cloud.before_answer.clear()
+            answer = await upload(octoprint, "", "first.gcode", slow_gcode(3), print="true")
+            assert answer.json()["effectivePrint"] is True
+            answer = await upload(octoprint, "", "second.gcode", slow_gcode(1), print="true")
+            assert (answer.status_code, answer.json()["effectivePrint"]) == (201, False)  # the trap
+
+        cloud.before_answer["file"] = start_another
+        attempt = await cloud.add_job(slow_gcode(1, seed="third"))
+        await cloud.until_state(attempt, "released")
+        assert (attempt.reason, attempt.reports) == ("printer_busy", ["released"])
+        await until(lambda: octoprint.file(attempt.path))
+        await cloud.until(lambda: cloud.foreign_prints == 2 * ["first.gcode"])
+        assert [octoprint.starts(path) for path in (attempt.path, "second.gcode")] == [0, 0]
+
+
+class TestPrintDoneAtTheStartOfFinishing:
+    async def test_it_is_not_the_end(self, cloud: FakeCloud, bridge: BridgeProcess, octoprint: OctoPrint) -> None:
+        attempt = await finishing(octoprint, cloud, seed="not the end")
+        await cloud.until(lambda: cloud.now.get("state") == "finishing")
+        assert attempt.reports == ["started"]
+        await cloud.until_state(attempt, "completed")
+        assert await octoprint.state() == "Operational"
+
+    async def test_a_connection_that_is_lost_then_leaves_it_unknown_for_good(
+        self, cloud: FakeCloud, bridge: BridgeProcess, octoprint: OctoPrint
+    ) -> None:
+        """That the printer is connected again and the history counts a success proves nothing about the last moves."""
+        attempt = await finishing(octoprint, cloud, seed="lost")
+        await octoprint.call("POST", "/api/connection", json_body={"command": "disconnect"})
+        await cloud.until_state(attempt, "unknown")
+        assert attempt.reason == "lost_while_finishing"
+        await octoprint.connect()
+        await looks_again(cloud)
+        await bridge.restart()
+        await looks_again(cloud)
+        assert await octoprint.successes_and_failures(attempt.path) == (1, 0)
+        assert attempt.reports == ["started", "unknown"]
+
+    async def test_a_cancel_then_is_a_cancel_although_it_counts_as_a_success_too(
+        self, cloud: FakeCloud, bridge: BridgeProcess, octoprint: OctoPrint
+    ) -> None:
+        attempt = await finishing(octoprint, cloud, seed="cancelled")
+        await octoprint.call("POST", "/api/job", json_body={"command": "cancel"})
+        await cloud.until_state(attempt, "cancelled")
+        assert await octoprint.successes_and_failures(attempt.path) == (1, 1)
+
+
+class TestSuccessWithoutPrintTime:
+    async def test_it_is_no_success(self, cloud: FakeCloud, bridge: BridgeProcess, octoprint: OctoPrint) -> None:
+        """OctoPrint counts such a success in 4 of 120 pairs of simultaneous starts, so here it is written into the
+        history of a print that a kill interrupted; OctoPrint itself then tells it."""
+        attempt = await cloud.add_job(slow_gcode(30, seed="torn"))
+        await cloud.until_state(attempt, "printing")
+        await octoprint.kill()
+        entry: dict[str, object] = {
+            "timestamp": 1795219588.0,
+            "printTime": None,
+            "success": True,
+            "printerProfile": "_default",
+        }
+        rewrite_history(octoprint, attempt.path, [entry])
+        await octoprint.start()
+        await cloud.until_state(attempt, "unknown")
+        assert attempt.reason == "print_time_missing"
+        assert attempt.evidence["file"]["prints"]["last"]["print_time_s"] is None  # type: ignore[index]
+
+
+class TestHistoryMissingAfterAKill:
+    async def test_what_was_heard_before_counts(
+        self, cloud: FakeCloud, bridge: BridgeProcess, octoprint: OctoPrint
+    ) -> None:
+        """A kill in the first 20 ms after PrintDone takes the history along; a later one leaves it, so here it is taken
+        away when the kill came too late."""
+        await cloud.until(lambda: cloud.now.get("temperatures"))  # it listens
+        attempt = await cloud.add_job(gcode_with_a_long_end(seed="history"))
+
+        async def heard() -> bool:
+            return bridge.journal_sightings(attempt.id).get("done") is True
+
+        await until(heard)
+        await octoprint.kill()
+        rewrite_history(octoprint, attempt.path, [])
+        await octoprint.start()
+        assert await octoprint.successes_and_failures(attempt.path) == (0, 0)
+        await cloud.until_state(attempt, "completed")
+        assert octoprint.starts(attempt.path) == 1
+
+
+class TestAnswersOfABootingOctoPrint:
+    async def test_404_501_and_html_say_nothing_about_a_file_or_a_print(
+        self, cloud: FakeCloud, bridge: BridgeProcess, octoprint: OctoPrint
+    ) -> None:
+        attempt = await cloud.add_job(slow_gcode(30, seed="boot"))
+        await cloud.until(lambda: cloud.now.get("progress") and attempt.state == "printing")
+        await octoprint.kill()
+        await cloud.until(lambda: cloud.now.get("connection") == "octoprint_offline")
+        await octoprint.spawn()
+        answers: set[str] = set()
+        async with client_of(octoprint) as client, asyncio.timeout(60):
+            while "StoredFile" not in answers:
+                assert attempt.state == "printing"
+                for call in (client.select_and_print("none.gcode"), client.file(attempt.path)):
+                    try:
+                        answers.add(type(await call).__name__)
+                    except OctoPrintError as error:
+                        answers.add(type(error).__name__)
+        # Never that the file is gone (NoneType). OctoPrint itself says so of `none.gcode` (Missing) when it is up.
+        assert answers - {"Missing"} <= {"NotSent", "Unavailable", "StoredFile"}
+        await cloud.until_state(attempt, "unknown")
+        assert attempt.evidence["file"] is not None
+        # A person reads what was seen, and when.
+        detail = str(attempt.detail)
+        assert "nothing is selected and OctoPrint remembers no print, as after a restart of OctoPrint" in detail
+        assert "It was last seen at 20" in detail
+        assert "Z: Printing, " in detail
+        assert "OctoPrint did not answer from 20" in detail
+        assert detail.endswith("Look at the bed.")
+        assert attempt.evidence["last_seen"]["completion"] > 0  # type: ignore[index]
+        assert attempt.evidence["octoprint_log"] is None  # the bridge's user may not read it
+
+
+class TestTimedOutStart:
+    async def test_it_runs_when_a_frozen_octoprint_wakes_up_and_is_adopted(
+        self, cloud: FakeCloud, bridge: BridgeProcess, octoprint: OctoPrint
+    ) -> None:
+        """The bridge is killed while it waits for the answer: the request is in OctoPrint's socket already."""
+
+        async def freeze() -> None:
+            cloud.before_answer.clear()
+            octoprint.freeze()
+
+        cloud.before_answer["permit"] = freeze
+        attempt = await cloud.add_job(slow_gcode(3, seed="later"))
+
+        async def pressed() -> bool:
+            return bridge.journal_states().get(attempt.id) == "starting" and bridge.has_sent_to(octoprint.port)
+
+        try:
+            await until(pressed)
+            await bridge.restart()
+            await cloud.until(lambda: cloud.now.get("connection") == "octoprint_offline")
+            assert attempt.state == "starting"
+        finally:
+            octoprint.thaw()
+        await cloud.until_state(attempt, "completed")
+        assert attempt.reports == ["started", "completed"]
+        assert octoprint.starts(attempt.path) == 1
+
+    async def test_a_time_out_does_not_say_that_it_was_not_started(
+        self, cloud: FakeCloud, bridge: BridgeProcess, octoprint: OctoPrint, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(octoprint_client, "READ_TIMEOUT_S", 0.5)
+        await upload(octoprint, "traps", "late.gcode", slow_gcode(2))
+        async with client_of(octoprint) as client:
+            await client.job()  # a connection is open
+            octoprint.freeze()
+            try:
+                with pytest.raises(Unavailable) as raised:
+                    await client.select_and_print("traps/late.gcode")
+            finally:
+                octoprint.thaw()
+            assert not isinstance(raised.value, NotSent)
+
+            async def prints() -> bool:
+                return (await client.job()).prints("traps/late.gcode")
+
+            await until(prints)
+        await stop_and_tell(octoprint, cloud, "traps/late.gcode")
+
+
+class TestSerialLossWhilePaused:
+    @staticmethod
+    async def paused(cloud: FakeCloud, octoprint: OctoPrint, *, seed: str) -> Attempt:
+        attempt = await cloud.add_job(slow_gcode(20, seed=seed))
+        await cloud.until_state(attempt, "printing")
+        await octoprint.call("POST", "/api/job", json_body={"command": "pause", "action": "pause"})
+        await cloud.until_state(attempt, "paused")
+        return attempt
+
+    async def test_a_bridge_that_was_there_knows_that_it_failed(
+        self, cloud: FakeCloud, bridge: BridgeProcess, octoprint: OctoPrint
+    ) -> None:
+        """No PrintFailed comes and no history is written: only the loss itself is told."""
+        attempt = await self.paused(cloud, octoprint, seed="there")
+        await octoprint.debug("drop_connection")
+        await cloud.until_state(attempt, "failed")
+        assert attempt.reason == "printer_disconnected"
+        assert attempt.evidence["events"]["failed"] is False  # type: ignore[index]
+        assert await octoprint.successes_and_failures(attempt.path) == (0, 0)
+
+    async def test_for_a_bridge_that_was_not_it_is_unknown(
+        self, cloud: FakeCloud, bridge: BridgeProcess, octoprint: OctoPrint
+    ) -> None:
+        attempt = await self.paused(cloud, octoprint, seed="not there")
+        await bridge.kill()
+        await octoprint.debug("drop_connection")
+
+        async def offline() -> bool:
+            return str(await octoprint.state()).startswith("Offline")
+
+        await until(offline)
+        await bridge.start()
+        await cloud.until_state(attempt, "unknown")
+        assert attempt.reason == "not_decidable"
+        assert "before that it noted 'printing' at 20" in str(attempt.detail)
+
+
+class TestTruncatedUpload:
+    @pytest.fixture
+    async def spool(self, tmp_path: Path) -> AsyncIterator[Path]:
+        """A folder on another file system than the tests' own."""
+        memory = Path("/dev/shm")  # noqa: S108  (a file system, not a name)
+        if not memory.is_dir() or memory.stat().st_dev == tmp_path.stat().st_dev:
+            pytest.skip("there is no second file system")
+        folder = Path(tempfile.mkdtemp(dir=memory))
+        yield folder
+        shutil.rmtree(folder)
+
+    async def test_a_copy_that_a_kill_cut_short_is_never_printed(
+        self, own_cloud: FakeCloud, tmp_path: Path, spool: Path
+    ) -> None:
+        """It stands under its final name, without a hash, so storing it again is refused; the next attempt has a path
+        of its own. Copying takes some 50 ms: where the kill came too late, the copy is cut here."""
+        own_cloud.lease_s = 300
+        content = b"G21\nG1 X1 F6000\n" + b"; padding that makes the copying last\n" * 1_400_000
+        async with running_octoprint(tmp_path / "octoprint", spool=spool) as octoprint:
+            async with running_bridge(tmp_path / "bridge", cloud_url=own_cloud.url, octoprint=octoprint) as bridge:
+                attempt = await own_cloud.add_job(content)
+                file = tmp_path / "octoprint/uploads" / attempt.path
+                async with asyncio.timeout(30):
+                    while not file.exists():
+                        await asyncio.sleep(0.001)
+                await octoprint.kill()
+                await bridge.kill()
+                if file.stat().st_size == len(content):
+                    os.truncate(file, len(content) // 2)
+                    (file.parent / ".metadata.json").unlink(missing_ok=True)
+                await octoprint.start()
+                stored = await octoprint.file(attempt.path)
+                assert stored is not None
+                assert stored.get("hash") is None
+                await bridge.start()
+                await own_cloud.until_state(attempt, "released", timeout_s=60)
+                assert attempt.reason == "transfer_failed"
+                assert "is not what was sent" in str(attempt.detail)
+                following = await own_cloud.add_job(slow_gcode(0.3))
+                await own_cloud.until_state(following, "completed", timeout_s=60)
+            assert [octoprint.starts(each.path) for each in (attempt, following)] == [0, 1]
+
+
+class TestFileNameInUse:
+    async def test_a_file_of_other_bytes_under_our_name_is_not_printed(
+        self, cloud: FakeCloud, bridge: BridgeProcess, octoprint: OctoPrint
+    ) -> None:
+        async def be_faster() -> None:
+            cloud.before_answer.clear()
+            folder, _, name = attempt.path.rpartition("/")
+            await upload(octoprint, folder, name, slow_gcode(1, seed="other bytes"))
+
+        cloud.before_answer["file"] = be_faster
+        attempt = await cloud.add_job(slow_gcode(1, seed="ours"))
+        await cloud.until_state(attempt, "released")
+        assert attempt.reason == "transfer_failed"
+        assert octoprint.starts(attempt.path) == 0
+
+    async def test_our_own_file_of_an_upload_whose_answer_was_lost_is_used(
+        self, cloud: FakeCloud, bridge: BridgeProcess, octoprint: OctoPrint
+    ) -> None:
+        async def be_faster() -> None:
+            cloud.before_answer.clear()
+            folder, _, name = attempt.path.rpartition("/")
+            await upload(octoprint, folder, name, attempt.content)
+
+        cloud.before_answer["file"] = be_faster
+        attempt = await cloud.add_job(slow_gcode(0.5, seed="stored already"))
+        await cloud.until_state(attempt, "completed")
+        assert octoprint.starts(attempt.path) == 1
+
+    @pytest.mark.parametrize("length_s", [0.3, 5.0], ids=["is over", "goes on"])
+    async def test_our_own_file_that_somebody_prints_by_hand_is_not_printed_again(
+        self, cloud: FakeCloud, bridge: BridgeProcess, octoprint: OctoPrint, length_s: float
+    ) -> None:
+        """Overwriting it is refused, it is idle or it is not; in any case the bed is not clear any more."""
+
+        async def print_by_hand() -> None:
+            cloud.before_answer.clear()
+            folder, _, name = attempt.path.rpartition("/")
+            await upload(octoprint, folder, name, attempt.content)
+            await select(octoprint, attempt.path, start=True)
+
+            async def as_wanted() -> bool:
+                over = await octoprint.successes_and_failures(attempt.path) == (1, 0)
+                return over or length_s > 1
+
+            await until(as_wanted)
+
+        cloud.before_answer["file"] = print_by_hand
+        attempt = await cloud.add_job(slow_gcode(length_s, seed="by hand"))
+        await cloud.until_state(attempt, "released")
+        assert attempt.reason in {"printed_by_hand", "printer_busy"}
+        await cloud.until(lambda: attempt.path in cloud.foreign_prints)
+        if length_s > 1:
+            await stop_and_tell(octoprint, cloud, attempt.path)
+        assert cloud.beds[cloud.printer_id] == "occupied"
+        assert octoprint.starts(attempt.path) == 1
