@@ -52,10 +52,16 @@ class Runner:
         facts.crashes = [*self._system.timeline.crashes, *self._system.broken_loops()]
 
     async def ready(self) -> None:
-        """Wait until the bridges show their printers."""
+        """Wait until the bridges show their printers.
+
+        Raises:
+            RuntimeError: a process ended though nobody killed it.
+        """
         async with asyncio.timeout(PATIENCE_S):
             for printer in self._people.printers:
                 while (await self._people.must("GET", f"/printers/{printer}"))["connection"] != "online":
+                    if self._system.timeline.crashes:
+                        raise RuntimeError(f"not ready: {self._system.timeline.crashes[0]}, see its log")
                     await asyncio.sleep(POLL_S)
 
     async def _chaos(self, plan: Plan, facts: Facts) -> None:
