@@ -104,7 +104,11 @@ class BridgeProcess:
 
     def logged(self, text: str) -> bool:
         """Whether it logged this since the last `forget_log`."""
-        return text.encode() in self.log.read_bytes()[self._log_begins :]
+        return self.times_logged(text) > 0
+
+    def times_logged(self, text: str) -> int:
+        """How often it did, since then."""
+        return self.log.read_bytes()[self._log_begins :].count(text.encode())
 
     def forget_log(self) -> None:
         self._log_begins = self.log.stat().st_size

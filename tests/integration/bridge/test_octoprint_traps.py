@@ -53,7 +53,8 @@ def client_of(octoprint: OctoPrint) -> OctoPrintClient:
 
 
 async def stop_and_tell(octoprint: OctoPrint, cloud: FakeCloud, path: str) -> None:
-    """Somebody stops a print that is not ours, and the cloud hears of its end."""
+    """Somebody stops a print that is not ours, and the cloud hears of its end as it heard of its start."""
+    await cloud.until(lambda: path in cloud.foreign_prints)
     told = cloud.foreign_prints.count(path)
     await octoprint.call("POST", "/api/job", json_body={"command": "cancel"})
     await cloud.until(lambda: cloud.foreign_prints.count(path) > told)

@@ -54,6 +54,7 @@ class Worker:
         self._desk = desk
         self._failures = 0
         self._taken_over = 0
+        self._stood_back = False  #: since it asked last
         self._releases = 0  #: in a row, without a start in between
         self._not_before = 0.0
         self._claimed_at = 0.0
@@ -76,15 +77,16 @@ class Worker:
         desk = self._desk
         desk.bell.clear()
         await desk.outbox.emptied()
-        if desk.outbox.stale:
+        if desk.outbox.stale and not self._stood_back:
             await self._stand_back()
+            self._stood_back = True
         # No doorbell shortens this: each release rings one.
         await asyncio.sleep(max(0.0, self._not_before - clock.now()))
         job = desk.monitor.snapshot.job
         if not self._may_ask(record, job):
             await self._rest(desk.poll_s)
             return
-        self._claimed_at = clock.now()
+        self._claimed_at, self._stood_back = clock.now(), False
         try:
             adopt_only = job is None or job.state is not PrinterState.IDLE
             assignment, glance = await self._claim(record, adopt_only=adopt_only)
