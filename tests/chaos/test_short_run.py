@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-RUNS = 6
+RUNS = 4
 
 
 @pytest.mark.e2e
