@@ -7,13 +7,11 @@ import tempfile
 import time
 from pathlib import Path
 
-import psutil
-
 from fluxprint_local.supervisor import Supervisor
-from tools.bench import answering, claims, farm, hung, memory, printing, staging
+from tools.bench import answering, claims, farm, hung, memory, printing, staging, ways
 from tools.bench.answering import Answering
-from tools.bench.printing import Printing
 from tools.bench.system import System, Workshop, bridge, running_octoprint
+from tools.bench.ways import Ways
 
 IDLE_S = 3
 PARTS = ("system", "staging", "claims", "farm", "hung")
@@ -55,9 +53,12 @@ async def _staging(folder: Path) -> None:
     system = System(folder / "data")
     async with Supervisor(folder) as supervisor:
         await supervisor.start(system.up())
-        async with Workshop(system) as workshop, running_octoprint(supervisor, folder) as printer:
-            await supervisor.start(bridge(system, workshop, printer, folder))
-            staging.show(await staging.measure(workshop, printer, _child("fluxprint_bridge")))
+        async with (
+            Workshop(system, bed_is_clear=False) as workshop,
+            running_octoprint(supervisor, folder) as printer,
+        ):
+            with_bridge = bridge(system, workshop, printer, folder)
+            staging.show(await staging.measure(supervisor, with_bridge, workshop, printer))
 
 
 async def _claims(folder: Path, finished: int) -> None:
@@ -91,27 +92,22 @@ async def _system(folder: Path) -> None:
         await asyncio.sleep(IDLE_S)
         fresh = memory.measure(system)
         async with Workshop(system) as workshop:
-            answers = await answering.measure(supervisor, system, workshop, printing.gcode())
+            answers = await answering.measure(supervisor, system, workshop, ways.gcode())
             async with running_octoprint(supervisor, folder) as printer:
-                await supervisor.start(bridge(system, workshop, printer, folder))
-                bridge_process = _child("fluxprint_bridge")
-                prints = await printing.measure(workshop, printer, bridge_process)
+                with_bridge = bridge(system, workshop, printer, folder)
+                prints = await printing.measure(supervisor, with_bridge, workshop, printer)
         await asyncio.sleep(IDLE_S)
         used = memory.measure(system)
     _show(prints, answers, fresh, used)
 
 
-def _child(module: str) -> psutil.Process:
-    return next(child for child in psutil.Process().children() if module in child.cmdline())
-
-
-def _show(prints: Printing, answers: Answering, fresh: dict[str, float], used: dict[str, float]) -> None:
+def _show(prints: Ways, answers: Answering, fresh: dict[str, float], used: dict[str, float]) -> None:
     through = answers.through_traefik
     print(f"""
 From the request to OctoPrint's `Printing`, 1 MB        median            aim
   upload and start at OctoPrint itself            {prints.direct_s * 1000:7.0f} ms
   POST /jobs, through the whole system            {prints.system_s * 1000:7.0f} ms
-  ratio                                           {prints.system_s / prints.direct_s:7.2f}       <= 3
+  ratio                                           {prints.ratio:7.2f}       <= 3
 
 GET /jobs/{{id}}, requests per second of one core      median   of bare     aim
   bare FastAPI and asyncpg                        {answers.bare:7.0f}      1.00

@@ -5,7 +5,6 @@ import json
 import secrets
 import signal
 import sys
-import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -82,7 +81,8 @@ class System:
 class Workshop:
     """A person's organisation with a bridge and one printer."""
 
-    def __init__(self, system: System) -> None:
+    def __init__(self, system: System, *, bed_is_clear: bool = True) -> None:
+        self._bed_is_clear = bed_is_clear
         self._http = httpx.AsyncClient(base_url=f"{system.url}/api/v1", timeout=WAIT_TIMEOUT_S)
         self.access_token = ""
         self.organisation = ""
@@ -102,7 +102,7 @@ class Workshop:
         self._http.headers["Authorization"] = f"Bearer {self.access_token}"
         created = await self.send("POST", "/bridges", json={"name": "bridge"})
         self.bridge_token = created["bridge_token"]
-        printer = {"name": "Bench", "bridge_id": created["bridge"]["id"], "bed_is_clear": True}
+        printer = {"name": "Bench", "bridge_id": created["bridge"]["id"], "bed_is_clear": self._bed_is_clear}
         self.printer = (await self.send("POST", "/printers", json=printer))["id"]
         return self
 
@@ -122,22 +122,6 @@ class Workshop:
 
     async def queue(self, file: str) -> str:
         return str((await self.send("POST", "/jobs", json={"file_id": file}))["id"])
-
-    async def clear_bed(self) -> None:
-        """Take off what lies on the bed until it stays clear: the bridge tells of a print that is not ours twice."""
-        async with asyncio.timeout(WAIT_TIMEOUT_S):
-            clear_since: float | None = None
-            occupied = False
-            while not occupied or clear_since is None or time.monotonic() - clear_since < SETTLE_S:
-                bed = await self.bed()
-                if bed["state"] == "clear":
-                    clear_since = clear_since or time.monotonic()
-                else:
-                    occupied, clear_since = True, None
-                    seen = {"attempt_id": bed["attempt_id"], "changed_at": bed["changed_at"]}
-                    # Refused where it changed meanwhile.
-                    await self._http.post(f"/printers/{self.printer}/bed-cleared", json=seen)
-                await asyncio.sleep(POLL_S)
 
     async def bed(self) -> Json:
         """What lies on the bed."""
