@@ -30,6 +30,7 @@ _SETTINGS = {
     "QUEUE_LIMIT_JOBS": "100000/hour",
     "QUEUE_LIMIT_OPERATIONS": "100000/minute",
     "QUEUE_LIMIT_UPLOADS": "1000/minute",
+    "QUEUE_LIMIT_PRINTERS": "100000/minute",
 }
 
 

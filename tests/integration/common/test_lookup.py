@@ -84,6 +84,14 @@ class TestRow:
     async def test_one_after_the_other_comes_over_one_connection(self, database: Database) -> None:
         assert len({await pid(database) for _ in range(5)}) == 1
 
+    async def test_however_many_machines_poll_people_are_answered(self, database: Database) -> None:
+        polls = [asyncio.create_task(database.polls.row(SLOW, seconds=0.5)) for _ in range(CONNECTIONS * 3)]
+        await asyncio.sleep(0)
+        async with asyncio.timeout(0.4):
+            await pid(database)
+        await asyncio.gather(*polls)
+        assert await connections(database) == CONNECTIONS + 1
+
     async def test_many_at_once_come_over_a_few(self, database: Database) -> None:
         running = [asyncio.create_task(database.lookups.row(SLOW, seconds=0.05)) for _ in range(CONNECTIONS * 3)]
         await asyncio.gather(*running)

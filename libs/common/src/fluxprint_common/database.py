@@ -70,7 +70,10 @@ class Database:
         reader = self.engine.execution_options(isolation_level="AUTOCOMMIT")
         self._read_sessions = async_sessionmaker(reader, class_=ReadSession, expire_on_commit=False, autoflush=False)
         _, address = self.engine.dialect.create_connect_args(self.engine.url)
+        #: For what people ask.
         self.lookups = Lookups({**address, **options})
+        #: For what machines ask by the clock: however many there are, they take no connection from people.
+        self.polls = Lookups({**address, **options})
 
     @asynccontextmanager
     async def unit_of_work(self) -> AsyncIterator[AsyncSession]:
@@ -102,6 +105,7 @@ class Database:
 
     async def close(self) -> None:
         self.lookups.close()
+        self.polls.close()
         await self.engine.dispose()
 
 

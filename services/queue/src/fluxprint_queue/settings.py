@@ -34,3 +34,5 @@ class QueueSettings(ServiceSettings):
     limit_jobs: str = Field("10/hour", pattern=_LIMIT)
     limit_operations: str = Field("10/minute", pattern=_LIMIT)
     limit_uploads: str = Field("5/minute", pattern=_LIMIT)
+    limit_printers: str = Field("60/minute", pattern=_LIMIT)
+    limit_bridge_writes: str = Field("3000/minute", pattern=_LIMIT, description="Of each kind, for each bridge")

@@ -92,12 +92,12 @@ _WAITING = Lookup(
 )
 
 
-async def waiting(lookups: Lookups, principal: Principal, printer_id: UUID) -> Waiting | None:
+async def waiting(polls: Lookups, principal: Principal, printer_id: UUID) -> Waiting | None:
     """What waits for a printer of this bridge; None where it has no such printer.
 
     Hundreds of printers ask every few seconds, and nearly always nothing waits: then this is all that is read.
     """
-    row = await lookups.row(
+    row = await polls.row(
         _WAITING,
         printer_id=printer_id,
         organisation_id=principal.organisation_id,

@@ -1,6 +1,6 @@
 """HTTP of bridges: the calls of docs/protocol.md. A bridge sees its own printers and attempts, and nothing else."""
 
-from typing import Annotated
+from typing import Annotated, Any
 from uuid import UUID
 
 from fastapi import APIRouter, Request, Response
@@ -11,6 +11,7 @@ from fluxprint_common.ids import PrinterId, new_id
 from fluxprint_common.openapi import binary, problems
 from fluxprint_common.permissions import Permission
 from fluxprint_common.principal import Principal, require
+from fluxprint_common.ratelimit import limit_by_subject
 from fluxprint_queue.attempts import repository as attempts
 from fluxprint_queue.attempts import service as attempt_rules
 from fluxprint_queue.attempts.errors import AttemptNotFound
@@ -51,6 +52,11 @@ from fluxprint_queue.settings import QueueSettings
 router = APIRouter(prefix="/bridge", tags=["bridge"])
 
 Bridge = Annotated[Principal, require(Permission.BRIDGE_WORK)]
+
+
+def _limit(kind: str) -> Any:
+    """Each kind counts for itself: many reports must not cost a lease."""
+    return limit_by_subject(f"bridge_{kind}", "limit_bridge_writes")
 
 
 @router.get(
@@ -156,6 +162,7 @@ async def download_attempt_file(
     summary="Renew a lease",
     response_model=Lease,
     responses=problems(401, 403, 404, 409),
+    dependencies=[_limit("leases")],
 )
 async def renew_lease(
     request: Request, session: Session, principal: Bridge, attempt_id: AttemptId, body: LeaseRenewal
@@ -187,6 +194,7 @@ async def request_permit(
     summary="Report on an attempt",
     response_model=ReportedAttempt,
     responses=problems(401, 403, 404, 409),
+    dependencies=[_limit("reports")],
 )
 async def report_attempt(
     request: Request, session: Session, principal: Bridge, attempt_id: AttemptId, body: AttemptReport
@@ -204,6 +212,7 @@ async def report_attempt(
     status_code=204,
     response_class=Response,
     responses=problems(401, 403, 404),
+    dependencies=[_limit("foreign_prints")],
 )
 async def report_foreign_print(
     session: Session, principal: Bridge, printer_id: PrinterId, body: ForeignPrint
@@ -240,6 +249,7 @@ async def list_pending_commands(
     status_code=204,
     response_class=Response,
     responses=problems(401, 403, 404),
+    dependencies=[_limit("results")],
 )
 async def report_command(session: Session, principal: Bridge, command_id: CommandId, body: CommandResult) -> Response:
     """Tell what became of an order; repeating it changes nothing."""
@@ -248,7 +258,7 @@ async def report_command(session: Session, principal: Bridge, command_id: Comman
 
 
 async def _waiting(request: Request, principal: Principal, printer_id: UUID) -> Waiting:
-    waiting = await doorbells.waiting(request.app.state.database.lookups, principal, printer_id)
+    waiting = await doorbells.waiting(request.app.state.database.polls, principal, printer_id)
     if waiting is None:
         raise printer_rules.PrinterNotFound
     return waiting

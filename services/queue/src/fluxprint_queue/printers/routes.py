@@ -10,6 +10,7 @@ from fluxprint_common.openapi import problems
 from fluxprint_common.pagination import Page, Paging, page
 from fluxprint_common.permissions import Permission
 from fluxprint_common.principal import Principal, require
+from fluxprint_common.ratelimit import limit_by_subject
 from fluxprint_queue.attempts import resolution
 from fluxprint_queue.printers import repository, service
 from fluxprint_queue.printers.bridges import BridgeDirectory
@@ -23,12 +24,21 @@ Reader = Annotated[Principal, require(Permission.PRINTERS_READ)]
 Operator = Annotated[Principal, require(Permission.PRINTERS_OPERATE)]
 Manager = Annotated[Principal, require(Permission.PRINTERS_MANAGE)]
 
+CHANGES = limit_by_subject("printers", "limit_printers")
+
 _ETAG: dict[int | str, dict[str, Any]] = {
     200: {"headers": {"ETag": {"description": "For If-Match.", "schema": {"type": "string", "maxLength": 60}}}}
 }
 
 
-@router.post("", summary="Add a printer", status_code=201, response_model=Printer, responses=problems(401, 403, 409))
+@router.post(
+    "",
+    summary="Add a printer",
+    status_code=201,
+    response_model=Printer,
+    responses=problems(401, 403, 409),
+    dependencies=[CHANGES],
+)
 async def create_printer(
     request: Request, response: Response, session: Session, principal: Manager, body: PrinterCreate
 ) -> Printer:
@@ -63,6 +73,7 @@ async def get_printer(
     summary="Change a printer",
     response_model=Printer,
     responses=problems(401, 403, 404, 409, 412, 428) | _ETAG,
+    dependencies=[CHANGES],
 )
 async def update_printer(
     request: Request,

@@ -1,0 +1,141 @@
+"""What one bridge or one person may take, so that something is left for the others."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from uuid import uuid4
+
+import httpx
+import pytest
+from fastapi import FastAPI
+from sqlalchemy import bindparam, func, literal, select
+
+from fluxprint_common.ids import new_id, show
+from fluxprint_common.lookup import CONNECTIONS, Lookup, Lookups
+from support.queue import QueueWorld, code, queue_app
+from support.servers import Database
+from support.serving import serving
+from support.tokens import Issuer
+
+SLOW = Lookup(select(literal(1).label("one"), func.pg_sleep(bindparam("seconds")).label("slept")))
+
+
+@asynccontextmanager
+async def all_taken(lookups: Lookups) -> AsyncIterator[None]:
+    """Every connection of a pool is busy with something that takes long."""
+    tasks = [asyncio.create_task(lookups.row(SLOW, seconds=3)) for _ in range(CONNECTIONS)]
+    try:
+        await asyncio.sleep(0.1)
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+class Limited:
+    """A service with limits, and a world at it."""
+
+    def __init__(self, database: Database, issuer: Issuer, auth_url: str, folder: Path, redis_url: str) -> None:
+        self._database, self._issuer, self._auth_url = database, issuer, auth_url
+        self._folder, self._redis_url = folder, redis_url
+
+    @asynccontextmanager
+    async def __call__(self, **changes: object) -> AsyncIterator[tuple[QueueWorld, FastAPI]]:
+        app = queue_app(
+            self._database,
+            self._issuer,
+            self._auth_url,
+            self._folder,
+            redis_url=self._redis_url,
+            rate_limits_enabled=True,
+            **changes,
+        )
+        async with serving(app) as url, httpx.AsyncClient(base_url=url, timeout=20) as http:
+            yield QueueWorld(http, self._issuer, self._folder), app
+
+
+@pytest.fixture
+def limited(database: Database, issuer: Issuer, auth_url: str, tmp_path: Path, redis_url: str) -> Limited:
+    return Limited(database, issuer, auth_url, tmp_path, redis_url)
+
+
+class TestConnections:
+    async def test_bridges_that_poll_take_none_from_people(self, limited: Limited) -> None:
+        async with limited() as (world, app):
+            printer, job = await world.printer(), await world.job()
+            async with all_taken(app.state.database.polls):
+                poll = asyncio.create_task(world.call("GET", f"/printers/{printer}/commands"))
+                async with asyncio.timeout(1):
+                    assert (await world.job_now(job))["state"] == "queued"
+                assert not poll.done()
+            assert (await poll).status_code == 200
+
+    async def test_people_who_ask_take_none_from_bridges(self, limited: Limited) -> None:
+        async with limited() as (world, app):
+            printer = await world.printer()
+            async with all_taken(app.state.database.lookups), asyncio.timeout(1):
+                await world.call("GET", f"/printers/{printer}/commands", expect=200)
+
+
+def assert_refused(answer: httpx.Response) -> None:
+    assert (answer.status_code, code(answer)) == (429, "rate_limited")
+    assert 0 < int(answer.headers["retry-after"]) <= 60
+
+
+class TestBridge:
+    async def test_what_it_writes_is_limited_each_kind_by_itself(self, limited: Limited) -> None:
+        async with limited(limit_bridge_writes="2/minute") as (world, _app):
+            printer, _job = await world.printer(), await world.job()
+            attempt = await world.claimed(printer)
+            lease = f"/attempts/{attempt['id']}/lease", {"fence": attempt["fence"]}
+            foreign = f"/printers/{printer}/foreign-print", {"file_name": "x.gcode"}
+            result = f"/commands/{show('command', new_id())}/result", {"state": "failed", "detail": None}
+            for path, body in (lease, foreign, result):
+                answers = [await world.call("POST", path, json=body) for _ in range(3)]
+                assert all(answer.status_code < 429 for answer in answers[:2])
+                assert_refused(answers[2])
+            released = {"kind": "released", "reason": "bridge_stopping", "report_id": uuid4()}
+            answers = [await world.report(attempt, **released) for _ in range(3)]  # type: ignore[arg-type]
+            assert [answer.status_code for answer in answers[:2]] == [200, 200]
+            assert_refused(answers[2])
+
+    async def test_another_bridge_of_the_organisation_is_not_touched(self, limited: Limited) -> None:
+        async with limited(limit_bridge_writes="1/minute") as (world, _app):
+            other = world.another_bridge()
+            printers = await world.printer("One"), await other.printer("Two")
+            body = {"file_name": "x.gcode"}
+            await world.call("POST", f"/printers/{printers[0]}/foreign-print", json=body, expect=204)
+            assert_refused(await world.call("POST", f"/printers/{printers[0]}/foreign-print", json=body))
+            await other.call("POST", f"/printers/{printers[1]}/foreign-print", json=body, expect=204)
+
+    async def test_a_refused_report_has_changed_nothing(self, limited: Limited) -> None:
+        async with limited(limit_bridge_writes="1/minute") as (world, app):
+            printer, job = await world.printer(), await world.job()
+            attempt = await world.printing(printer)
+            report_id = uuid4()
+            assert_refused(await world.report(attempt, "completed", report_id=report_id))
+            assert (await world.job_now(job))["state"] == "active"
+            app.state.rate_limiter.enabled = False  # instead of a minute's wait
+            assert (await world.report(attempt, "completed", report_id=report_id)).status_code == 200
+            assert (await world.job_now(job))["state"] == "completed"
+
+    async def test_fifty_printers_that_say_something_every_second_are_not_limited(self, limited: Limited) -> None:
+        async with limited() as (_world, app):
+            amount, per = app.state.settings.limit_bridge_writes.split("/")
+            assert int(amount) >= 50 * {"second": 1, "minute": 60}[per]
+
+
+class TestPeople:
+    async def test_adding_and_changing_printers_is_limited_for_each_person(self, limited: Limited) -> None:
+        async with limited(limit_printers="2/minute") as (world, _app):
+            printer = await world.printer()
+            etag = (await world.send("GET", f"/printers/{printer}")).headers["etag"]
+            headers = {"Content-Type": "application/merge-patch+json", "If-Match": etag}
+            await world.send("PATCH", f"/printers/{printer}", content='{"name": "Other"}', headers=headers, expect=200)
+            assert_refused(await world.send("PATCH", f"/printers/{printer}", content="{}", headers=headers))
+            body = {"name": "Third", "bridge_id": show("bridge", world.bridge)}
+            assert_refused(await world.send("POST", "/printers", json=body))
+            world.user = new_id()
+            await world.send("POST", "/printers", json=body, expect=201)
