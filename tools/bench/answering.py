@@ -11,6 +11,7 @@ import psutil
 from fluxprint_local.ports import free_port
 from fluxprint_local.process import Process, http_status
 from fluxprint_local.supervisor import Supervisor
+from fluxprint_local.traefik import Traefik
 from tools.bench.load import get, load
 from tools.bench.system import System, Workshop
 
@@ -42,33 +43,56 @@ class Target:
 
 @dataclass(frozen=True)
 class Answering:
-    """Requests per second of one core of the serving process."""
+    """Requests per second of one core of the serving process, and of Traefik itself.
+
+    Behind Traefik a server is never saturated here, so that it wakes up for single requests: both sides are.
+    """
 
     bare: float
+    bare_through_traefik: float
     direct: float
     through_traefik: float
     traefik_itself: float
 
 
 async def measure(supervisor: Supervisor, system: System, workshop: Workshop, gcode: bytes) -> Answering:
-    """Interleaved rounds against the bare route, the queue service, and the queue service behind Traefik."""
+    """Interleaved rounds against the bare route and the queue service, each with and without Traefik before it."""
     job = await workshop.queue(await workshop.upload(gcode))
     bare_port = free_port()
     await supervisor.start(_bare(system, bare_port))
     bare_process = next(child for child in psutil.Process().children() if "tools.bench.bare:app" in child.cmdline())
+    before_bare = await _traefik_before(supervisor, system, bare_port)
     queue, traefik = system.process("queue"), system.process("traefik")
-    bare = Target(bare_port, f"/organisations/{workshop.organisation}/jobs/{job}", [bare_process])
-    direct = Target(system.ports.queue, f"/api/v1/jobs/{job}", [queue])
-    proxied = Target(system.port, f"/api/v1/jobs/{job}", [queue, traefik])
+    bare_path, path = f"/api/v1/jobs/{workshop.organisation}/{job}", f"/api/v1/jobs/{job}"
+    bare = Target(bare_port, bare_path, [bare_process])
+    bare_proxied = Target(before_bare, bare_path, [bare_process])
+    direct = Target(system.ports.queue, path, [queue])
+    proxied = Target(system.port, path, [queue, traefik])
     authorization = f"Bearer {workshop.access_token}"
-    targets = (bare, direct, proxied)
+    targets = (bare, bare_proxied, direct, proxied)
     answers = [json.loads(await get(t.port, t.path, authorization=authorization)) for t in targets]
-    assert answers[0] == answers[1] == answers[2], answers
+    assert all(answer == answers[0] for answer in answers), answers
     for _ in range(ROUNDS + 1):
         for target in targets:
             await target.round(authorization)
     await workshop.cancel(job)
-    return Answering(bare.rate(), direct.rate(), proxied.rate(), proxied.rate(1))
+    await supervisor.end("traefik")
+    await supervisor.end("bare")
+    return Answering(bare.rate(), bare_proxied.rate(), direct.rate(), proxied.rate(), proxied.rate(1))
+
+
+async def _traefik_before(supervisor: Supervisor, system: System, bare_port: int) -> int:
+    """The port of a second Traefik, of the same routes and settings, with the bare route for the queue service."""
+    services = {name: f"http://127.0.0.1:{getattr(system.ports, name)}" for name in ("auth", "queue", "camera")}
+    port = free_port()
+    traefik = Traefik(
+        host="127.0.0.1",
+        port=port,
+        internal_port=free_port(),
+        services={**services, "queue": f"http://127.0.0.1:{bare_port}"},
+    )
+    await supervisor.start(traefik.process())
+    return port
 
 
 def _bare(system: System, port: int) -> Process:

@@ -30,7 +30,7 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
 app = FastAPI(lifespan=lifespan)
 
 
-@app.get("/organisations/{organisation_id}/jobs/{job_id}", response_model=Job)
+@app.get("/api/v1/jobs/{organisation_id}/{job_id}", response_model=Job)
 async def get_job(request: Request, organisation_id: OrganisationId, job_id: JobId) -> object:
     pool: asyncpg.Pool = request.app.state.pool
     row = await pool.fetchrow(_QUERY, organisation_id, job_id)
