@@ -4,15 +4,13 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Any
 
 import httpx
 
 from fluxprint_common.permissions import Role
-from support.queue import QueueWorld, code, start_queue
-from support.servers import Database
-from support.tokens import Issuer, bearer
+from support.queue import QueueWorld, code
+from support.tokens import bearer
 
 Event = tuple[str, str, dict[str, Any]]
 
@@ -159,20 +157,6 @@ class TestStream:
             world.http.stream("GET", "/api/v1/events/stream", headers=bearer(token)) as answer,
         ):
             assert b"retry: 2000" in await answer.aread()
-
-    async def test_streams_are_bounded(self, database: Database, issuer: Issuer, auth_url: str, tmp_path: Path) -> None:
-        async with (
-            start_queue(database, issuer, auth_url, tmp_path, streams_per_organisation=1) as url,
-            httpx.AsyncClient(base_url=url) as http,
-        ):
-            world = QueueWorld(http, issuer, tmp_path)
-            async with stream(world) as first:
-                await world.job()
-                await first.event()
-                refused = await world.send("GET", "/events/stream")
-                assert (refused.status_code, code(refused)) == (429, "too_many_streams")
-            async with stream(world):
-                pass
 
     async def test_a_client_has_no_events(self, world: QueueWorld) -> None:
         assert code(await world.send("GET", "/events/stream", role=Role.CLIENT)) == "forbidden"

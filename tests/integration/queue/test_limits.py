@@ -1,10 +1,10 @@
 """What one bridge or one person may take, so that something is left for the others."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import httpx
 import pytest
@@ -13,7 +13,7 @@ from sqlalchemy import bindparam, func, literal, select
 
 from fluxprint_common.ids import new_id, show
 from fluxprint_common.lookup import CONNECTIONS, Lookup, Lookups
-from support.queue import QueueWorld, code, queue_app
+from support.queue import QueueWorld, code, eventually, queue_app
 from support.servers import Database
 from support.serving import serving
 from support.tokens import Issuer
@@ -139,3 +139,45 @@ class TestPeople:
             assert_refused(await world.send("POST", "/printers", json=body))
             world.user = new_id()
             await world.send("POST", "/printers", json=body, expect=201)
+
+
+async def opened(world: QueueWorld, users: Sequence[UUID], closing: AsyncExitStack) -> list[httpx.Response]:
+    """The answers to all who ask for a stream at once; the streams stay open until `closing` ends."""
+
+    async def ask(user: UUID) -> httpx.Response:
+        request = world.http.build_request("GET", "/api/v1/events/stream", headers=world.headers(user=user))
+        answer = await world.http.send(request, stream=True)
+        closing.push_async_callback(answer.aclose)
+        if answer.is_error:
+            await answer.aread()
+        return answer
+
+    return list(await asyncio.gather(*(ask(user) for user in users)))
+
+
+def refused(answers: Sequence[httpx.Response]) -> list[str]:
+    return [code(answer) for answer in answers if answer.status_code != 200]
+
+
+class TestStreams:
+    async def test_of_those_who_come_at_once_no_more_are_let_in_than_may(self, limited: Limited) -> None:
+        async with limited(streams_per_organisation=3) as (world, _app), AsyncExitStack() as closing:
+            answers = await opened(world, [new_id() for _ in range(20)], closing)
+            assert refused(answers) == ["too_many_streams"] * 17
+
+    async def test_one_person_does_not_take_all_places(self, limited: Limited) -> None:
+        async with limited(streams_per_person=2) as (world, _app), AsyncExitStack() as closing:
+            me, colleague = new_id(), new_id()
+            assert refused(await opened(world, [me] * 20, closing)) == ["too_many_streams"] * 18
+            assert refused(await opened(world, [colleague] * 2, closing)) == []
+
+    async def test_a_place_is_free_again_when_its_stream_is_closed(self, limited: Limited) -> None:
+        async with limited(streams_per_person=1) as (world, app):
+            for _ in range(3):
+                async with AsyncExitStack() as closing:
+                    assert refused(await opened(world, [world.user], closing)) == []
+
+                async def nobody_there() -> bool:
+                    return not app.state.feed._subscribers
+
+                await eventually(nobody_there)

@@ -15,7 +15,7 @@ from fluxprint_queue.bridge.routes import router as bridge
 from fluxprint_queue.chores import Chores
 from fluxprint_queue.commands.routes import router as commands
 from fluxprint_queue.docs.routes import router as docs
-from fluxprint_queue.events.feed import Feed
+from fluxprint_queue.events.feed import Feed, Room
 from fluxprint_queue.events.repository import RING
 from fluxprint_queue.events.routes import router as events
 from fluxprint_queue.files.routes import router as files
@@ -66,7 +66,7 @@ async def _start(app: FastAPI) -> AsyncIterator[None]:
         state.database,
         state.publisher,
         poll_s=settings.poll_s,
-        streams_per_organisation=settings.streams_per_organisation,
+        room=Room(per_organisation=settings.streams_per_organisation, per_person=settings.streams_per_person),
     )
     state.database.sessions.configure(info={RING: state.feed.ring})
     state.telemetry = TelemetryHub(state.database, state.publisher, state.feed, state.metrics.registry)

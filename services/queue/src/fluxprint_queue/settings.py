@@ -31,6 +31,7 @@ class QueueSettings(ServiceSettings):
     storage_bytes: int = Field(10 * 1024**3, ge=1024, description="What one organisation may keep in files")
     storage_reserve_bytes: int = Field(1024**3, ge=0, description="What uploads leave free on the disk of the files")
     streams_per_organisation: int = Field(100, ge=1, le=10_000)
+    streams_per_person: int = Field(20, ge=1, le=10_000)
     limit_jobs: str = Field("10/hour", pattern=_LIMIT)
     limit_operations: str = Field("10/minute", pattern=_LIMIT)
     limit_uploads: str = Field("5/minute", pattern=_LIMIT)

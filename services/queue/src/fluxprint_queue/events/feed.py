@@ -8,6 +8,7 @@ import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from uuid import UUID, uuid4
 
 from redis.asyncio import Redis
@@ -16,6 +17,7 @@ from fluxprint_common import doorbell
 from fluxprint_common.database import Database
 from fluxprint_common.doorbell import Message, Publisher
 from fluxprint_common.events import Event
+from fluxprint_common.principal import Principal
 from fluxprint_common.problems import RateLimited
 from fluxprint_queue.events import repository
 from fluxprint_queue.events.repository import FeedEvent
@@ -29,16 +31,24 @@ OnEvents = Callable[[Sequence[FeedEvent]], Awaitable[None]]
 
 
 class TooManyStreams(RateLimited):
-    """The organisation has too many open streams; close one first"""
+    """Too many streams are open; close one first"""
 
     code = "too_many_streams"
+
+
+@dataclass(frozen=True)
+class Room:
+    """How many streams may be open at once in this process, in one organisation and of one person in it."""
+
+    per_organisation: int
+    per_person: int
 
 
 class Subscriber:
     """One stream's buffer of events (all of them, or the stream must read the table again) and newest telemetry."""
 
-    def __init__(self, organisation_id: UUID, *, with_telemetry: bool) -> None:
-        self.organisation_id = organisation_id
+    def __init__(self, person_id: UUID, *, with_telemetry: bool) -> None:
+        self.person_id = person_id
         self.with_telemetry = with_telemetry
         self._events: deque[Event] = deque()
         self._telemetry: dict[UUID, Telemetry] = {}
@@ -82,13 +92,11 @@ class Subscriber:
 class Feed:
     """Reads new events and hands them to this process's streams and to `on_events`."""
 
-    def __init__(
-        self, database: Database, publisher: Publisher, *, poll_s: float, streams_per_organisation: int
-    ) -> None:
+    def __init__(self, database: Database, publisher: Publisher, *, poll_s: float, room: Room) -> None:
         self._database = database
         self._publisher = publisher
         self._poll_s = poll_s
-        self._limit = streams_per_organisation
+        self._room = room
         self._subscribers: dict[UUID, set[Subscriber]] = {}
         self._wake = asyncio.Event()
         self._last: int | None = None
@@ -127,16 +135,16 @@ class Feed:
 
         await doorbell.listen(redis, [WAKE_CHANNEL], wake, on_connect=catch_up)
 
-    def check_room(self, organisation_id: UUID) -> None:
-        """Before a stream's answer begins. Raises: TooManyStreams"""
-        if len(self._subscribers.get(organisation_id, ())) >= self._limit:
-            raise TooManyStreams(f"At most {self._limit} streams may be open.", headers={"Retry-After": "30"})
-
     @contextmanager
-    def subscribe(self, organisation_id: UUID, *, with_telemetry: bool) -> Iterator[Subscriber]:
-        """A stream's place in the feed."""
+    def subscribe(self, principal: Principal, *, with_telemetry: bool) -> Iterator[Subscriber]:
+        """A stream's place in the feed. Raises: TooManyStreams"""
+        organisation_id = principal.organisation_id
         subscribers = self._subscribers.setdefault(organisation_id, set())
-        subscriber = Subscriber(organisation_id, with_telemetry=with_telemetry)
+        # Nothing is awaited before the place is taken: of two who come at once one may be too many.
+        own = sum(subscriber.person_id == principal.subject for subscriber in subscribers)
+        _refuse_a_crowd("you", own, self._room.per_person)
+        _refuse_a_crowd("your organisation", len(subscribers), self._room.per_organisation)
+        subscriber = Subscriber(principal.subject, with_telemetry=with_telemetry)
         subscribers.add(subscriber)
         try:
             yield subscriber
@@ -169,3 +177,10 @@ class Feed:
         except TimeoutError:
             pass
         self._wake.clear()
+
+
+def _refuse_a_crowd(whose: str, there: int, allowed: int) -> None:
+    if there >= allowed:
+        raise TooManyStreams(
+            f"At most {allowed} streams may be open for {whose}; close one first.", headers={"Retry-After": "30"}
+        )

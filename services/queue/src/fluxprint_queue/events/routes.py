@@ -77,9 +77,4 @@ async def stream_events(
         after=int(last_event_id) if last_event_id else None, types=type or [], with_telemetry=telemetry
     )
     state = request.app.state
-    state.feed.check_room(principal.organisation_id)
-    return StreamingResponse(
-        stream.stream(state.database, state.feed, principal, wanted),
-        media_type="text/event-stream",
-        headers={"X-Accel-Buffering": "no"},
-    )
+    return stream.EventStream(state.database, state.feed, principal, wanted)

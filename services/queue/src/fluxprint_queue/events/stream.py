@@ -6,6 +6,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from uuid import UUID
 
+from fastapi.responses import StreamingResponse
+from starlette.types import Receive, Scope, Send
+
 from fluxprint_common.database import Database
 from fluxprint_common.events import Event
 from fluxprint_common.ids import show
@@ -33,24 +36,45 @@ class StreamRequest:
     with_telemetry: bool
 
 
-async def stream(database: Database, feed: Feed, principal: Principal, wanted: StreamRequest) -> AsyncIterator[str]:
+class EventStream(StreamingResponse):
+    """Has its place in the feed for exactly as long as it is sent.
+
+    Raises:
+        TooManyStreams: when called, before anything is sent.
+    """
+
+    def __init__(self, database: Database, feed: Feed, principal: Principal, wanted: StreamRequest) -> None:
+        super().__init__((), media_type="text/event-stream", headers={"X-Accel-Buffering": "no"})
+        self._database = database
+        self._feed = feed
+        self._principal = principal
+        self._wanted = wanted
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        with self._feed.subscribe(self._principal, with_telemetry=self._wanted.with_telemetry) as subscriber:
+            self.body_iterator = _stream(self._database, self._principal, self._wanted, subscriber)
+            await super().__call__(scope, receive, send)
+
+
+async def _stream(
+    database: Database, principal: Principal, wanted: StreamRequest, subscriber: Subscriber
+) -> AsyncIterator[str]:
     """Events as they happen, until the token ends; no database connection is held while nothing happens."""
-    with feed.subscribe(principal.organisation_id, with_telemetry=wanted.with_telemetry) as subscriber:
-        yield f"retry: {RETRY_MS}\n\n"
-        async with database.reading() as session:
-            newest = await repository.newest_sequence(session)
-            oldest = await repository.oldest_sequence(session)
-        last = newest if wanted.after is None else wanted.after
-        if wanted.after is not None and (last > newest or last < oldest - 1):
-            # Older than what is kept, or of another database: the client must read the resources anew.
-            yield _reset(newest)
-            last = newest
-        async for event in _catch_up(database, principal, wanted, last):
-            last = event.sequence
-            yield _event(event)
-        async for text, sequence in _live(database, principal, wanted, subscriber, last):
-            last = sequence
-            yield text
+    yield f"retry: {RETRY_MS}\n\n"
+    async with database.reading() as session:
+        newest = await repository.newest_sequence(session)
+        oldest = await repository.oldest_sequence(session)
+    last = newest if wanted.after is None else wanted.after
+    if wanted.after is not None and (last > newest or last < oldest - 1):
+        # Older than what is kept, or of another database: the client must read the resources anew.
+        yield _reset(newest)
+        last = newest
+    async for event in _catch_up(database, principal, wanted, last):
+        last = event.sequence
+        yield _event(event)
+    async for text, sequence in _live(database, principal, wanted, subscriber, last):
+        last = sequence
+        yield text
 
 
 async def _catch_up(database: Database, principal: Principal, wanted: StreamRequest, last: int) -> AsyncIterator[Event]:
