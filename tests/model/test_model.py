@@ -1,7 +1,5 @@
 """The exhaustive check of the protocol's model, and the planted faults that it must find. See docs/model/README.md."""
 
-from collections.abc import Iterator
-
 import pytest
 
 from fluxprint_model.plants import Plant
@@ -13,25 +11,31 @@ from fluxprint_queue.commands.states import CommandState
 from fluxprint_queue.jobs.states import ENDED, JobState
 
 
+class Spaces:
+    """The space of each world, searched once."""
+
+    def __init__(self) -> None:
+        self._found: dict[str, Space] = {}
+
+    def of(self, world: World) -> Space:
+        if world.name not in self._found:
+            space = self._found[world.name] = check(world, most=100_000)
+            space.states.clear()  # only the moves are still wanted
+        return self._found[world.name]
+
+
 @pytest.fixture(scope="module")
-def seen() -> Iterator[list[Space]]:
-    """The spaces that this module's tests have searched."""
-    spaces: list[Space] = []
-    yield spaces
-    spaces.clear()
+def spaces() -> Spaces:
+    return Spaces()
 
 
 class TestModel:
     @pytest.mark.parametrize("world", WORLDS, ids=lambda world: world.name)
-    def test_every_promise_holds_in_every_state(self, world: World, seen: list[Space]) -> None:
-        space = check(world, most=100_000)
-        space.states.clear()  # only the moves are still wanted
-        seen.append(space)
+    def test_every_promise_holds_in_every_state(self, world: World, spaces: Spaces) -> None:
+        spaces.of(world)
 
-    def test_the_worlds_make_every_move_of_the_codes_tables_and_no_other(self, seen: list[Space]) -> None:
-        """Runs after the searches, on what they have seen."""
-        if len(seen) < len(WORLDS):
-            pytest.skip("needs the searches of all worlds in the same run")
+    def test_the_worlds_make_every_move_of_the_codes_tables_and_no_other(self, spaces: Spaces) -> None:
+        seen = [spaces.of(world) for world in WORLDS]
         attempts = {move for space in seen for move in space.attempt_moves}
         assert attempts == {(start, end) for start, following in TRANSITIONS.items() for end in following}
         commands = {move for space in seen for move in space.command_moves}
