@@ -1,4 +1,7 @@
-"""What is measured: a whole `up`, a bridge, a real OctoPrint, and a person who uses them through Traefik."""
+"""What is measured: a whole `up`, a bridge, a real OctoPrint, and a person who uses them through Traefik.
+
+End-to-end tests use the same (`tests/support/system.py`).
+"""
 
 import asyncio
 import json
@@ -35,10 +38,11 @@ _SETTINGS = {
 
 
 class System:
-    """`up` in a folder of its own."""
+    """`up` in a folder of its own; `settings` go before those of a bench."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, **settings: str) -> None:
         self._data = DataFolder(folder)
+        self._settings = {**_SETTINGS, **settings}
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
 
@@ -49,7 +53,7 @@ class System:
             environment={
                 "FLUXPRINT_DATA_DIR": str(self._data.path),
                 "FLUXPRINT_PORT": str(self.port),
-                **_SETTINGS,
+                **self._settings,
             },
             is_ready=self._answers,
             stop_timeout_s=30,
@@ -84,35 +88,39 @@ class Workshop:
 
     def __init__(self, system: System, *, bed_is_clear: bool = True) -> None:
         self._bed_is_clear = bed_is_clear
-        self._http = httpx.AsyncClient(base_url=f"{system.url}/api/v1", timeout=WAIT_TIMEOUT_S)
+        self.http = httpx.AsyncClient(base_url=f"{system.url}/api/v1", timeout=WAIT_TIMEOUT_S)
         self.access_token = ""
         self.organisation = ""
         self.bridge_token = ""
         self.printer = ""
 
     async def __aenter__(self) -> Self:
+        await self.open()
+        return self
+
+    async def __aexit__(self, *_exc: object) -> None:
+        await self.http.aclose()
+
+    async def open(self) -> None:
+        """Register, and add a bridge and a printer."""
         account = {
             "email": f"{secrets.token_hex(6)}@example.org",
             "password": secrets.token_urlsafe(16),
-            "name": "Bench",
-            "organisation_name": "Bench",
+            "name": "Ada",
+            "organisation_name": "Workshop",
         }
         registered = await self.send("POST", "/auth/register", json=account)
         self.organisation = registered["organisation"]["id"]
         self.access_token = registered["tokens"]["access_token"]
-        self._http.headers["Authorization"] = f"Bearer {self.access_token}"
+        self.http.headers["Authorization"] = f"Bearer {self.access_token}"
         created = await self.send("POST", "/bridges", json={"name": "bridge"})
         self.bridge_token = created["bridge_token"]
         printer = {"name": "Bench", "bridge_id": created["bridge"]["id"], "bed_is_clear": self._bed_is_clear}
         self.printer = (await self.send("POST", "/printers", json=printer))["id"]
-        return self
-
-    async def __aexit__(self, *_exc: object) -> None:
-        await self._http.aclose()
 
     async def send(self, method: str, path: str, **more: Any) -> Json:
         """A request that must succeed; its body."""
-        answer = await self._http.request(method, path, **more)
+        answer = await self.http.request(method, path, **more)
         if not answer.is_success:
             raise RuntimeError(f"{method} {path}: {answer.status_code} {answer.text}")
         body: Json = answer.json()
@@ -121,8 +129,8 @@ class Workshop:
     async def upload(self, gcode: bytes) -> str:
         return str((await self.send("POST", "/files", files={"file": ("bench.gcode", gcode)}))["id"])
 
-    async def queue(self, file: str) -> str:
-        return str((await self.send("POST", "/jobs", json={"file_id": file}))["id"])
+    async def queue(self, file: str, **more: object) -> str:
+        return str((await self.send("POST", "/jobs", json={"file_id": file, **more}))["id"])
 
     async def bed(self) -> Json:
         """What lies on the bed."""
