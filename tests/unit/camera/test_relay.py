@@ -42,12 +42,14 @@ class Relay:
         *,
         connection: Connection | None = None,
         organisation: UUID = ORGANISATION,
+        person: UUID | None = None,
         expires_in_s: float = 900,
         max_fps: float | None = None,
     ) -> Iterator[Viewer]:
         with self.hub.watching(
             camera_id=camera or self.camera,
             organisation_id=organisation,
+            person_id=person or new_id(),
             outlet=connection or Connection(),
             expires_in_s=expires_in_s,
             max_fps=max_fps,
@@ -340,6 +342,18 @@ class TestLimits:
             with pytest.raises(TooManyViewers), relay.watching():
                 pass
             assert relay.hub.count() == (0, 2)
+
+    def test_of_a_person_over_all_cameras(self) -> None:
+        relay = Relay(max_viewers_per_person=2)
+        second, me = new_id(), new_id()
+        with relay.publishing(), relay.publishing(second), relay.watching(person=me):
+            with relay.watching(second, person=me):
+                with pytest.raises(TooManyViewers), relay.watching(person=me):
+                    pass
+                with relay.watching(), relay.watching(second):
+                    assert relay.hub.count() == (0, 4)
+            with relay.watching(person=me):
+                pass
 
     def test_another_organisation_finds_nothing(self) -> None:
         relay = Relay()

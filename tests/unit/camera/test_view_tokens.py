@@ -42,13 +42,13 @@ def forged(*, camera: str | None = None, age_s: int = 0, lifetime_s: int = 300, 
 
 
 class TestViewToken:
-    async def test_carries_camera_organisation_session_and_end(self) -> None:
+    async def test_carries_camera_person_organisation_session_and_end(self) -> None:
         who, camera = principal(), new_id()
         tokens = view_tokens()
         token, expires_at = tokens.issue(who, camera)
         watcher = await tokens.read(token)
-        assert (watcher.camera_id, watcher.organisation_id, watcher.session_id) == (
-            camera, who.organisation_id, who.session_id,
+        assert (watcher.camera_id, watcher.person_id, watcher.organisation_id, watcher.session_id) == (
+            camera, who.subject, who.organisation_id, who.session_id,
         )  # fmt: skip
         assert watcher.expires_at == expires_at
         assert 290 < watcher.expires_in_s <= 300

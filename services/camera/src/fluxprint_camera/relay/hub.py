@@ -88,6 +88,7 @@ class Hub:
         *,
         camera_id: UUID,
         organisation_id: UUID,
+        person_id: UUID,
         outlet: Outlet,
         expires_in_s: float,
         max_fps: float | None = None,
@@ -96,14 +97,16 @@ class Hub:
 
         Raises:
             CameraOffline: no uplink, or none that the organisation has.
-            TooManyViewers: the camera or the organisation has as many as it may have.
+            TooManyViewers: the camera, the person or the organisation has as many as it may have.
         """
         now = self._clock()
         channel = self._of(organisation_id, camera_id)
         if channel is None or not channel.can_be_watched(now):
             raise CameraOffline
-        self._refuse_a_crowd(channel)
+        # Nothing is awaited before the place is taken: of two who come at once one may be too many.
+        self._refuse_a_crowd(channel, person_id)
         viewer = Viewer(
+            person_id=person_id,
             outlet=outlet,
             max_fps=max_fps or float("inf"),
             now=now,
@@ -147,11 +150,15 @@ class Hub:
         channel = self._channels.get(camera_id)
         return channel if channel is not None and channel.organisation_id == organisation_id else None
 
-    def _refuse_a_crowd(self, channel: Channel) -> None:
+    def _refuse_a_crowd(self, channel: Channel, person_id: UUID) -> None:
         of_camera = self._settings.max_viewers_per_camera
+        of_person = self._settings.max_viewers_per_person
         of_organisation = self._settings.max_viewers_per_organisation
         if len(channel.viewers) >= of_camera:
             raise TooManyViewers(f"This camera has {of_camera} viewers, as many as it may have.")
         neighbours = (c for c in self._channels.values() if c.organisation_id == channel.organisation_id)
-        if sum(len(neighbour.viewers) for neighbour in neighbours) >= of_organisation:
+        watching = [viewer.person_id for neighbour in neighbours for viewer in neighbour.viewers]
+        if watching.count(person_id) >= of_person:
+            raise TooManyViewers(f"You have {of_person} streams open, as many as one person may have; close one first.")
+        if len(watching) >= of_organisation:
             raise TooManyViewers(f"Your organisation has {of_organisation} viewers, as many as it may have.")

@@ -4,6 +4,7 @@ import asyncio
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
+from uuid import UUID
 
 from fluxprint_camera.relay.frame import Frame
 
@@ -43,12 +44,16 @@ class Viewer:
     """Holds at most one frame that is not sent yet: a newer one takes its place, and whoever offers never waits.
 
     Args:
+        person_id: who watches.
         max_fps: frames beyond it are skipped; infinite for a viewer that takes what comes.
         now: when the viewer came, on the hub's clock.
         ends_at: when its token ends.
     """
 
-    def __init__(self, *, outlet: Outlet, max_fps: float, now: float, ends_at: float, totals: Totals) -> None:
+    def __init__(
+        self, *, person_id: UUID, outlet: Outlet, max_fps: float, now: float, ends_at: float, totals: Totals
+    ) -> None:
+        self.person_id = person_id
         self.max_fps = max_fps
         self.sent = 0
         self.dropped = 0

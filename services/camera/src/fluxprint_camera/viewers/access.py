@@ -37,6 +37,7 @@ async def current_watcher(
         principal = await authorise(request, needed, credentials.credentials if credentials else None)
         return Watcher(
             organisation_id=principal.organisation_id,
+            person_id=principal.subject,
             session_id=principal.session_id,
             expires_at=principal.expires_at,
         )

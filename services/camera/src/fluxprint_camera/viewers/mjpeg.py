@@ -41,6 +41,7 @@ class MjpegStream(Response):
         with self._hub.watching(
             camera_id=self._camera_id,
             organisation_id=self._watcher.organisation_id,
+            person_id=self._watcher.person_id,
             outlet=connection,
             expires_in_s=self._watcher.expires_in_s,
             max_fps=self._max_fps,

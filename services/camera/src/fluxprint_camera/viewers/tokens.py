@@ -12,7 +12,7 @@ from uuid import UUID
 from pydantic import TypeAdapter, ValidationError
 
 from fluxprint_camera.ids import CameraId
-from fluxprint_common.ids import OrganisationId, SessionId, show
+from fluxprint_common.ids import OrganisationId, SessionId, UserId, show
 from fluxprint_common.principal import Principal
 from fluxprint_common.tokens import SharedSecret, TokenError, TokenVerifier
 
@@ -22,6 +22,7 @@ _KID = "view-1"
 _CAMERA: TypeAdapter[UUID] = TypeAdapter(CameraId)
 _ORGANISATION: TypeAdapter[UUID] = TypeAdapter(OrganisationId)
 _SESSION: TypeAdapter[UUID] = TypeAdapter(SessionId)
+_USER: TypeAdapter[UUID] = TypeAdapter(UserId)
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,11 +30,13 @@ class Watcher:
     """Who watches, and until when.
 
     Attributes:
+        person_id: whom the token was given to.
         session_id: the session that it ends with.
         camera_id: the one camera that may be seen; None where it is any of the organisation's.
     """
 
     organisation_id: UUID
+    person_id: UUID
     session_id: UUID
     expires_at: datetime
     camera_id: UUID | None = None
@@ -95,6 +98,7 @@ class ViewTokens:
         try:
             return Watcher(
                 organisation_id=_ORGANISATION.validate_python(claims["org"]),
+                person_id=_USER.validate_python(claims["sub"]),
                 session_id=_SESSION.validate_python(claims["sid"]),
                 camera_id=_CAMERA.validate_python(claims["camera"]),
                 expires_at=datetime.fromtimestamp(int(str(claims["exp"])), UTC),
