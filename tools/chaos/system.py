@@ -119,7 +119,8 @@ class System:
         """Start so many real ones."""
         python = await asyncio.to_thread(local_octoprint.environment)
         self.octoprints = [
-            OctoPrint(self.folder / f"octoprint-{number}", free_port(), python=python) for number in range(count)
+            OctoPrint(self.folder / f"octoprint-{number}", free_port(), python=python, analyses_files=False)
+            for number in range(count)
         ]
         await self._supervisor.start(
             *(_octoprint_process(number, octoprint) for number, octoprint in enumerate(self.octoprints))

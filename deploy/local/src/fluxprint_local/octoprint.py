@@ -52,14 +52,23 @@ def environment() -> Path:
 class OctoPrint:
     """One OctoPrint. `command` and `variables` are for a supervisor, `start` and `stop` for everybody else."""
 
-    def __init__(self, folder: Path, port: int, *, python: Path | None = None, host: str = "127.0.0.1") -> None:
+    def __init__(
+        self,
+        folder: Path,
+        port: int,
+        *,
+        python: Path | None = None,
+        host: str = "127.0.0.1",
+        analyses_files: bool = True,
+    ) -> None:
+        """`analyses_files`: as it does by default whenever nothing prints; a second of a core for each upload."""
         self.folder = folder
         self.port = port
         self.host = host
         self.url = f"http://{host}:{port}"
         self._python = python
         self._process: asyncio.subprocess.Process | None = None
-        self.keys = self._create()
+        self.keys = self._create(analyses_files=analyses_files)
 
     # -- what it is ------------------------------------------------------------------------------------------------
 
@@ -83,14 +92,14 @@ class OctoPrint:
     def output(self) -> Path:
         return self.folder / "output.log"
 
-    def _create(self) -> Keys:
+    def _create(self, *, analyses_files: bool) -> Keys:
         keys_file = self.folder / _KEYS_FILE
         if keys_file.exists():
             return Keys(**json.loads(keys_file.read_text()))
         (self.folder / "tmp").mkdir(parents=True, exist_ok=True)
         keys = Keys(bridge=secrets.token_hex(16), admin=secrets.token_hex(16), admin_password=secrets.token_urlsafe(9))
         # JSON is YAML, so no YAML library is needed to write either file.
-        _write(self.folder / "config.yaml", _configuration(f"FluxPrint {self.folder.name}"))
+        _write(self.folder / "config.yaml", _configuration(f"FluxPrint {self.folder.name}", analyses_files))
         _write(self.folder / "users.yaml", _users(keys))
         _write(keys_file, asdict(keys))
         return keys
@@ -215,7 +224,7 @@ class OctoPrint:
         await self.ready(timeout_s=15)
 
 
-def _configuration(name: str) -> dict[str, object]:
+def _configuration(name: str, analyses_files: bool) -> dict[str, object]:
     return {
         "server": {
             "firstRun": False,
@@ -226,6 +235,7 @@ def _configuration(name: str) -> dict[str, object]:
             "seenWizards": {"corewizard": 4, "classicwebcam": 1},
         },
         "appearance": {"name": name},
+        "gcodeAnalysis": {"runAt": "idle" if analyses_files else "never"},
         "webcam": {"timelapseEnabled": False},
         "serial": {
             "port": "VIRTUAL",
