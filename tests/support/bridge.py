@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import shutil
 import sqlite3
 import sys
 from collections.abc import AsyncIterator
@@ -69,6 +70,10 @@ class BridgeProcess:
     async def restart(self) -> None:
         await self.kill()
         await self.start()
+
+    def lose_journal(self) -> None:
+        """Of a bridge that was killed."""
+        shutil.rmtree(self.folder / "data")
 
     def journal_states(self) -> dict[str, str]:
         """Attempts and their states, read beside the running bridge."""

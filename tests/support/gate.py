@@ -6,12 +6,10 @@ from contextlib import asynccontextmanager
 from urllib.parse import urlsplit
 
 
-class Hold:
-    """One message that was stopped on its way. Await `caught`, then let it go or not."""
+class Stop:
+    """Where something waits on its way. Await `caught`, then let it go or not."""
 
-    def __init__(self, pattern: bytes, *, answer: bool) -> None:
-        self.pattern = pattern
-        self.answer = answer
+    def __init__(self) -> None:
         self.caught = asyncio.Event()
         self._go = asyncio.Event()
 
@@ -21,6 +19,15 @@ class Hold:
     async def stop_here(self) -> None:
         self.caught.set()
         await self._go.wait()
+
+
+class Hold(Stop):
+    """A stop for one message."""
+
+    def __init__(self, pattern: bytes, *, answer: bool) -> None:
+        super().__init__()
+        self.pattern = pattern
+        self.answer = answer
 
 
 class Gate:

@@ -6,7 +6,8 @@ import pytest
 
 from fluxprint_local.octoprint import OctoPrint
 from support.bridge import BridgeProcess, running_bridge
-from support.fake_cloud import FakeCloud, running_cloud
+from support.fake_cloud import FakeCloud
+from support.fake_cloud_routes import running_cloud
 from support.octoprint import ready_again, running_octoprint
 
 

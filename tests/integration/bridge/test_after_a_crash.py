@@ -1,44 +1,20 @@
 """The rows of the table in docs/protocol.md, "After a crash", that no other file tests."""
 
-import asyncio
-import shutil
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-
 from fluxprint_local.octoprint import BRIDGE_PERMISSIONS, OctoPrint
+from support import by_hand
 from support.bridge import BridgeProcess
-from support.fake_cloud import Attempt, FakeCloud
+from support.fake_cloud import FakeCloud
 from support.octoprint import gcode_with_a_long_end, rewrite_history, slow_gcode
+from support.queue import eventually
 
+READS_LOGS = (*BRIDGE_PERMISSIONS, "PLUGIN_LOGGING_MANAGE")
 STOOD_STILL = 'Changing monitoring state from "Finishing" to "Operational"'
-
-
-async def printing(cloud: FakeCloud, seconds: float, *, seed: str) -> Attempt:
-    attempt = await cloud.add_job(slow_gcode(seconds, seed=seed))
-    await cloud.until_state(attempt, "printing")
-    return attempt
-
-
-async def job(octoprint: OctoPrint, command: str, **more: str) -> None:
-    (await octoprint.call("POST", "/api/job", json_body={"command": command, **more})).raise_for_status()
-
-
-async def until_counted(octoprint: OctoPrint, attempt: Attempt, success: int, failure: int) -> None:
-    async with asyncio.timeout(20):
-        while await octoprint.successes_and_failures(attempt.path) != (success, failure):
-            await asyncio.sleep(0.05)
-
-
-async def until_operational(octoprint: OctoPrint) -> None:
-    async with asyncio.timeout(30):
-        while await octoprint.state() != "Operational":
-            await asyncio.sleep(0.05)
 
 
 async def until_written(octoprint: OctoPrint, *texts: str) -> None:
     """Wait for these in the log, in this order."""
 
-    def written() -> bool:
+    async def written() -> bool:
         rest = octoprint.log.read_text()
         for text in texts:
             _, found, rest = rest.partition(text)
@@ -46,26 +22,19 @@ async def until_written(octoprint: OctoPrint, *texts: str) -> None:
                 return False
         return True
 
-    async with asyncio.timeout(20):
-        while not written():
-            await asyncio.sleep(0.05)
-
-
-async def forget(bridge: BridgeProcess) -> None:
-    """Lose the journal of a bridge that was killed."""
-    await asyncio.to_thread(shutil.rmtree, bridge.folder / "data")
+    await eventually(written, within_s=20)
 
 
 class TestIntentWritten:
     async def test_a_paused_print_is_adopted(
         self, cloud: FakeCloud, bridge: BridgeProcess, octoprint: OctoPrint
     ) -> None:
-        attempt = await printing(cloud, 2, seed="paused")
-        await job(octoprint, "pause", action="pause")
+        attempt = await cloud.printing(slow_gcode(2, seed="paused"))
+        await by_hand.press(octoprint, "pause")
         await cloud.until_state(attempt, "paused")
         await bridge.restart()
         await bridge.until_logged("octoprint_answers")
-        await job(octoprint, "pause", action="resume")
+        await by_hand.press(octoprint, "resume")
         await cloud.until_state(attempt, "completed")
         assert attempt.reports == ["started", "paused", "resumed", "completed"]
         assert octoprint.starts(attempt.path) == 1
@@ -73,20 +42,20 @@ class TestIntentWritten:
     async def test_a_cancel_meanwhile_is_known_by_the_history(
         self, cloud: FakeCloud, bridge: BridgeProcess, octoprint: OctoPrint
     ) -> None:
-        attempt = await printing(cloud, 30, seed="cancelled meanwhile")
+        attempt = await cloud.printing(slow_gcode(30, seed="cancelled meanwhile"))
         await bridge.kill()
-        await job(octoprint, "cancel")
-        await until_counted(octoprint, attempt, 0, 1)
+        await by_hand.press(octoprint, "cancel")
+        await by_hand.until_counted(octoprint, attempt.path, 0, 1)
         await bridge.start()
         await cloud.until_state(attempt, "cancelled")
 
     async def test_an_error_meanwhile_is_known_by_the_history(
         self, cloud: FakeCloud, bridge: BridgeProcess, octoprint: OctoPrint
     ) -> None:
-        attempt = await printing(cloud, 30, seed="failed meanwhile")
+        attempt = await cloud.printing(slow_gcode(30, seed="failed meanwhile"))
         await bridge.kill()
         await octoprint.debug("trigger_fatal_error_marlin")
-        await until_counted(octoprint, attempt, 0, 1)
+        await by_hand.until_counted(octoprint, attempt.path, 0, 1)
         await bridge.start()
         await cloud.until_state(attempt, "failed")
         assert attempt.reason == "print_failed"
@@ -94,12 +63,12 @@ class TestIntentWritten:
     async def test_a_file_that_is_gone_took_its_history_along(
         self, cloud: FakeCloud, bridge: BridgeProcess, octoprint: OctoPrint
     ) -> None:
-        attempt = await printing(cloud, 30, seed="gone")
+        attempt = await cloud.printing(slow_gcode(30, seed="gone"))
         await bridge.kill()
-        await job(octoprint, "cancel")
-        await until_counted(octoprint, attempt, 0, 1)
-        await until_operational(octoprint)  # while it cancels, the file is in use
-        (await octoprint.call("DELETE", f"/api/files/local/{attempt.path}")).raise_for_status()
+        await by_hand.press(octoprint, "cancel")
+        await by_hand.until_counted(octoprint, attempt.path, 0, 1)
+        await by_hand.until_operational(octoprint)  # while it cancels, the file is in use
+        await by_hand.delete(octoprint, attempt.path)
         await bridge.start()
         await cloud.until_state(attempt, "unknown")
         assert (attempt.reason, attempt.evidence["file"]) == ("not_decidable", None)
@@ -110,10 +79,10 @@ class TestJournalLost:
     async def test_a_print_that_ended_without_a_journal_is_known_by_its_history(
         self, cloud: FakeCloud, bridge: BridgeProcess, octoprint: OctoPrint
     ) -> None:
-        attempt = await printing(cloud, 1, seed="ended without a journal")
+        attempt = await cloud.printing(slow_gcode(1, seed="ended without a journal"))
         await bridge.kill()
-        await until_counted(octoprint, attempt, 1, 0)
-        await forget(bridge)
+        await by_hand.until_counted(octoprint, attempt.path, 1, 0)
+        bridge.lose_journal()
         await bridge.start()
         await cloud.until_state(attempt, "completed")
         assert octoprint.starts(attempt.path) == 1
@@ -123,20 +92,19 @@ class TestJournalLost:
         self, cloud: FakeCloud, bridge: BridgeProcess, octoprint: OctoPrint
     ) -> None:
         """An offline printer takes no work, so its bridge asks only whether an attempt lives."""
-        attempt = await printing(cloud, 30, seed="nobody remembers")
-        await job(octoprint, "pause", action="pause")
+        attempt = await cloud.printing(slow_gcode(30, seed="nobody remembers"))
+        await by_hand.press(octoprint, "pause")
         await cloud.until_state(attempt, "paused")
         await bridge.kill()
-        await octoprint.call("POST", "/api/connection", json_body={"command": "disconnect"})
-        await forget(bridge)
+        await by_hand.disconnect(octoprint)
+        bridge.lose_journal()
         cloud.beds[cloud.printer_id] = "clear"
         waiting = await cloud.add_job(slow_gcode(0.3, seed="waits for a printer"))
         await bridge.start()
         await cloud.until_state(attempt, "unknown")
         assert attempt.reason == "not_decidable"
         attempt.state = "failed"  # a person decides
-        claims = cloud.calls.count("claim")
-        await cloud.until(lambda: cloud.calls.count("claim") > claims)
+        await cloud.until_claims(1)
         assert waiting.state == "queued"
         await octoprint.connect()
         await cloud.until_state(waiting, "completed")
@@ -146,13 +114,13 @@ class TestAttemptEnded:
     async def test_its_print_goes_on_and_holds_the_bed_at_its_end(
         self, cloud: FakeCloud, bridge: BridgeProcess, octoprint: OctoPrint
     ) -> None:
-        attempt = await printing(cloud, 4, seed="decided too early")
+        attempt = await cloud.printing(slow_gcode(4, seed="decided too early"))
         await bridge.kill()
         attempt.state = "failed"  # a person decided while the bridge was away, and took the bed for clear
         cloud.beds[cloud.printer_id] = "clear"
         waiting = await cloud.add_job(slow_gcode(0.3, seed="waits for the bed"))
         await bridge.start()
-        await until_counted(octoprint, attempt, 1, 0)
+        await by_hand.until_counted(octoprint, attempt.path, 1, 0)
         await cloud.until(lambda: attempt.path in cloud.foreign_prints)
         assert (waiting.state, cloud.beds[cloud.printer_id]) == ("queued", "occupied")
         await cloud.clear_bed()
@@ -162,24 +130,11 @@ class TestAttemptEnded:
 class TestOctoPrintsLog:
     """Its file of today is there for a bridge whose user may read it: a line proves, a missing one does not."""
 
-    @staticmethod
-    @asynccontextmanager
-    async def readable(octoprint: OctoPrint) -> AsyncIterator[None]:
-        async def permit(*permissions: str) -> None:
-            body = {"active": True, "permissions": list(permissions), "groups": []}
-            (await octoprint.call("PUT", "/api/access/users/bridge", json_body=body)).raise_for_status()
-
-        await permit(*BRIDGE_PERMISSIONS, "PLUGIN_LOGGING_MANAGE")
-        try:
-            yield
-        finally:
-            await permit(*BRIDGE_PERMISSIONS)
-
     async def test_an_end_that_a_kill_took_from_the_history_is_found_there(
         self, cloud: FakeCloud, bridge: BridgeProcess, octoprint: OctoPrint
     ) -> None:
-        async with self.readable(octoprint):
-            attempt = await printing(cloud, 1, seed="end in the log")
+        async with by_hand.bridge_may(octoprint, READS_LOGS):
+            attempt = await cloud.printing(slow_gcode(1, seed="end in the log"))
             await bridge.kill()
             await until_written(octoprint, f"Print job done - origin: local, path: {attempt.path},", STOOD_STILL)
             await octoprint.kill()
@@ -192,9 +147,8 @@ class TestOctoPrintsLog:
     async def test_done_is_not_the_end_of_a_print_that_was_cut_off_while_it_finished(
         self, cloud: FakeCloud, bridge: BridgeProcess, octoprint: OctoPrint
     ) -> None:
-        async with self.readable(octoprint):
-            attempt = await cloud.add_job(gcode_with_a_long_end(seed="cut off"))
-            await cloud.until_state(attempt, "printing")
+        async with by_hand.bridge_may(octoprint, READS_LOGS):
+            attempt = await cloud.printing(gcode_with_a_long_end(seed="cut off"))
             await bridge.kill()
             await until_written(octoprint, f"Print job done - origin: local, path: {attempt.path},")
             assert await octoprint.state() == "Finishing"
@@ -209,8 +163,8 @@ class TestOctoPrintsLog:
     async def test_a_start_without_an_end_is_shown_to_the_person_who_decides(
         self, cloud: FakeCloud, bridge: BridgeProcess, octoprint: OctoPrint
     ) -> None:
-        async with self.readable(octoprint):
-            attempt = await printing(cloud, 30, seed="start in the log")
+        async with by_hand.bridge_may(octoprint, READS_LOGS):
+            attempt = await cloud.printing(slow_gcode(30, seed="start in the log"))
             await octoprint.kill()
             await octoprint.start()
             await cloud.until_state(attempt, "unknown")

@@ -8,32 +8,12 @@ from pathlib import Path
 import pytest
 
 from fluxprint_local.octoprint import OctoPrint
+from support import by_hand
 from support.bridge import BridgeProcess, running_bridge
 from support.fake_cloud import FakeCloud
-from support.octoprint import copies_of, slow_gcode
+from support.octoprint import slow_gcode
 from support.odd_octoprint import OddOctoPrint, running_odd_octoprint
-from support.queue import eventually
-
-
-async def staged(cloud: FakeCloud, bridge: BridgeProcess, octoprint: OctoPrint, content: bytes) -> str:
-    """Where the content of a job stands that waits for its bed."""
-    cloud.beds[cloud.printer_id] = "occupied"
-    await cloud.add_job(content)
-
-    async def there() -> list[str]:
-        return await copies_of(octoprint, content)
-
-    (path,) = await eventually(there, within_s=30)
-    await bridge.until_logged('"staged"')
-    return path
-
-
-async def print_by_hand(octoprint: OctoPrint, path: str) -> None:
-    body = {"command": "select", "print": True}
-    (await octoprint.call("POST", f"/api/files/local/{path}", json_body=body)).raise_for_status()
-    async with asyncio.timeout(20):
-        while await octoprint.successes_and_failures(path) != (1, 0) or await octoprint.state() != "Operational":
-            await asyncio.sleep(0.05)
+from support.staging import staged_for_its_bed
 
 
 class TestStagedFilePrintedUnseen:
@@ -43,17 +23,17 @@ class TestStagedFilePrintedUnseen:
     async def test_another_job_does_not_start_on_its_part(
         self, cloud: FakeCloud, bridge: BridgeProcess, octoprint: OctoPrint, selected: bool
     ) -> None:
-        path = await staged(cloud, bridge, octoprint, slow_gcode(0.3, seed=f"unseen {selected}"))
+        _, path = await staged_for_its_bed(cloud, octoprint, slow_gcode(0.3, seed=f"unseen {selected}"))
+        await bridge.until_logged('"staged"')
         await bridge.kill()
-        await print_by_hand(octoprint, path)
+        await by_hand.print_to_its_end(octoprint, path)
         if not selected:
-            await octoprint.call("POST", f"/api/files/local/{path}", json_body={"command": "unselect"})
+            await by_hand.unselect(octoprint, path)
         cloud.beds[cloud.printer_id] = "clear"
         other = await cloud.add_job(slow_gcode(0.3, seed=f"urgent {selected}"), priority=90)
         await bridge.start()
         await cloud.until(lambda: path in cloud.foreign_prints)
-        claims = cloud.calls.count("claim")
-        await cloud.until(lambda: cloud.calls.count("claim") > claims + 1)
+        await cloud.until_claims()
         assert (octoprint.starts(other.path), cloud.beds[cloud.printer_id]) == (0, "occupied")
         await cloud.clear_bed()
         await cloud.until_state(cloud.attempts[other.id], "completed")
@@ -63,9 +43,10 @@ class TestStagedFilePrintedUnseen:
     async def test_it_is_told_also_when_nobody_wants_it_any_more(
         self, cloud: FakeCloud, bridge: BridgeProcess, octoprint: OctoPrint
     ) -> None:
-        path = await staged(cloud, bridge, octoprint, slow_gcode(0.3, seed="unseen, unwanted"))
+        _, path = await staged_for_its_bed(cloud, octoprint, slow_gcode(0.3, seed="unseen, unwanted"))
+        await bridge.until_logged('"staged"')
         await bridge.kill()
-        await print_by_hand(octoprint, path)
+        await by_hand.print_to_its_end(octoprint, path)
         cloud.reset()  # its job is cancelled
         await bridge.start()
         await cloud.until(lambda: path in cloud.foreign_prints)
@@ -77,10 +58,9 @@ class TestPermitAskedAgain:
     async def test_a_print_before_it_is_no_reason_to_give_it_up(
         self, cloud: FakeCloud, bridge: BridgeProcess, octoprint: OctoPrint
     ) -> None:
-        path = await staged(cloud, bridge, octoprint, slow_gcode(0.3, seed="before"))
-        attempt = cloud.next(cloud.printer_id)
-        assert attempt is not None
-        await print_by_hand(octoprint, path)
+        attempt, path = await staged_for_its_bed(cloud, octoprint, slow_gcode(0.3, seed="before"))
+        await bridge.until_logged('"staged"')
+        await by_hand.print_to_its_end(octoprint, path)
         await cloud.until(lambda: len(cloud.foreign_prints) == 2)
         go_on = asyncio.Event()
 

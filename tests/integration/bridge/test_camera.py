@@ -41,6 +41,16 @@ async def until(condition: Callable[[], bool], *, timeout_s: float = 15) -> None
             await asyncio.sleep(0.02)
 
 
+async def until_pictures(cloud: FakeCloud, count: int) -> None:
+    """Until so many have come."""
+    await cloud.until(lambda: len(cloud.frames) >= count)
+
+
+async def until_more(cloud: FakeCloud) -> None:
+    """Until some more have come than by now."""
+    await until_pictures(cloud, len(cloud.frames) + 3)
+
+
 def numbers(cloud: FakeCloud) -> list[int]:
     found = [frame_number(picture) for _header, picture in cloud.frames]
     assert None not in found
@@ -53,7 +63,7 @@ class TestUplink:
     ) -> None:
         own_cloud.wanted_fps = 20
         async with uplink_of(own_cloud, camera.url):
-            await own_cloud.until(lambda: len(own_cloud.frames) >= 5)
+            await until_pictures(own_cloud, 5)
             assert camera.watching == 1
             await own_cloud.want(0)
             await until(lambda: camera.watching == 0)
@@ -65,10 +75,10 @@ class TestUplink:
         self, own_cloud: FakeCloud, camera: camera_source.CameraSource
     ) -> None:
         async with uplink_of(own_cloud, camera.url):
-            await own_cloud.until(lambda: own_cloud.frames)
+            await until_pictures(own_cloud, 1)
             await until(lambda: camera.watching == 0)
             await own_cloud.want(10)
-            await own_cloud.until(lambda: len(own_cloud.frames) >= 3)
+            await until_pictures(own_cloud, 3)
 
     async def test_one_picture_travels_at_a_time_and_the_newest_follows(
         self, own_cloud: FakeCloud, camera: camera_source.CameraSource
@@ -82,7 +92,7 @@ class TestUplink:
             await until(lambda: camera.frame >= first + 8)
             assert len(own_cloud.frames) == 1
             acknowledge.set()
-            await own_cloud.until(lambda: len(own_cloud.frames) >= 2)
+            await until_pictures(own_cloud, 2)
         assert numbers(own_cloud)[1] >= first + 7
 
     async def test_a_camera_that_gives_single_pictures(
@@ -90,14 +100,14 @@ class TestUplink:
     ) -> None:
         own_cloud.wanted_fps = 5
         async with uplink_of(own_cloud, camera.snapshot_url):
-            await own_cloud.until(lambda: len(own_cloud.frames) >= 3)
+            await until_pictures(own_cloud, 3)
 
     async def test_a_camera_that_leaves_out_lengths_and_quotes_its_boundary(self, own_cloud: FakeCloud) -> None:
         boundary = f'"--{camera_source.BOUNDARY}"'
         async with camera_source.CameraSource(fps=20, announced_boundary=boundary, with_length=False) as camera:
             own_cloud.wanted_fps = 20
             async with uplink_of(own_cloud, camera.url):
-                await own_cloud.until(lambda: len(own_cloud.frames) >= 3)
+                await until_pictures(own_cloud, 3)
 
 
 class TestTrouble:
@@ -106,23 +116,21 @@ class TestTrouble:
     ) -> None:
         own_cloud.wanted_fps = 20
         async with uplink_of(own_cloud, camera.url):
-            await own_cloud.until(lambda: len(own_cloud.frames) >= 2)
+            await until_pictures(own_cloud, 2)
             camera.frozen = True
             streams = camera.streams
             await until(lambda: camera.streams > streams)
             camera.frozen = False
-            seen = len(own_cloud.frames)
-            await own_cloud.until(lambda: len(own_cloud.frames) > seen + 2)
+            await until_more(own_cloud)
 
     async def test_a_camera_that_drops_the_connection_is_asked_again(
         self, own_cloud: FakeCloud, camera: camera_source.CameraSource
     ) -> None:
         own_cloud.wanted_fps = 20
         async with uplink_of(own_cloud, camera.url):
-            await own_cloud.until(lambda: len(own_cloud.frames) >= 2)
+            await until_pictures(own_cloud, 2)
             camera.drop()
-            seen = len(own_cloud.frames)
-            await own_cloud.until(lambda: len(own_cloud.frames) > seen + 2)
+            await until_more(own_cloud)
         assert camera.streams == 2
 
     async def test_an_uplink_that_is_cut_comes_back(
@@ -130,7 +138,6 @@ class TestTrouble:
     ) -> None:
         own_cloud.wanted_fps = 20
         async with uplink_of(own_cloud, camera.url):
-            await own_cloud.until(lambda: own_cloud.frames)
+            await until_pictures(own_cloud, 1)
             await own_cloud.uplinks[0].close(4401)
-            seen = len(own_cloud.frames)
-            await own_cloud.until(lambda: len(own_cloud.frames) > seen + 2)
+            await until_more(own_cloud)

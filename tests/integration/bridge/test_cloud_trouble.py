@@ -14,6 +14,7 @@ from fluxprint_bridge.cloud.api import CloudApi
 from fluxprint_bridge.cloud.link import taken_over_pause_s
 from fluxprint_bridge.cloud.telemetry import TelemetrySlots
 from fluxprint_local.octoprint import OctoPrint
+from support import by_hand
 from support.bridge import BridgeProcess, running_bridge
 from support.fake_cloud import BRIDGE_TOKEN, Attempt, FakeCloud
 from support.gate import gate_to
@@ -32,12 +33,11 @@ class TestCloudAway:
             gate_to(cloud.url) as gate,
             running_bridge(folder, cloud_url=gate.url, octoprint=octoprint) as bridge,
         ):
-            attempt = await cloud.add_job(slow_gcode(2))
-            await cloud.until_state(attempt, "printing")
+            attempt = await cloud.printing(slow_gcode(2))
             await gate.shut()
-            await octoprint.call("POST", "/api/job", json_body={"command": "pause", "action": "pause"})
+            await by_hand.press(octoprint, "pause")
             await bridge.until_logged("print_paused")
-            await octoprint.call("POST", "/api/job", json_body={"command": "pause", "action": "resume"})
+            await by_hand.press(octoprint, "resume")
             await bridge.until_logged('"outcome": "completed"')
             # Even a bridge that is killed now has it all in its journal.
             await bridge.restart()
@@ -101,18 +101,17 @@ class TestTakenOver:
     async def test_a_print_is_adopted_again_without_haste(
         self, cloud: FakeCloud, bridge: BridgeProcess, octoprint: OctoPrint
     ) -> None:
-        attempt = await cloud.add_job(slow_gcode(2))
-        await cloud.until_state(attempt, "printing")
+        attempt = await cloud.printing(slow_gcode(2))
         cloud.take_over(attempt)
         claims = cloud.calls.count("claim")
-        await octoprint.call("POST", "/api/job", json_body={"command": "pause", "action": "pause"})
+        await by_hand.press(octoprint, "pause")
         await bridge.until_logged(STANDS_BACK)
         seen = len(cloud.telemetry)
         await cloud.until(lambda: len(cloud.telemetry) > seen)
         assert cloud.calls.count("claim") <= claims + 1
         await cloud.ring("work")
         await cloud.until_state(attempt, "paused")
-        await octoprint.call("POST", "/api/job", json_body={"command": "pause", "action": "resume"})
+        await by_hand.press(octoprint, "resume")
         await cloud.until_state(attempt, "completed")
         assert attempt.reports == ["started", "paused", "resumed", "completed"]
         assert octoprint.starts(attempt.path) == 1
@@ -120,8 +119,7 @@ class TestTakenOver:
     async def test_an_outcome_is_told_with_the_new_fence(
         self, cloud: FakeCloud, bridge: BridgeProcess, octoprint: OctoPrint
     ) -> None:
-        attempt = await cloud.add_job(slow_gcode(1))
-        await cloud.until_state(attempt, "printing")
+        attempt = await cloud.printing(slow_gcode(1))
         cloud.take_over(attempt)
         await bridge.until_logged(STANDS_BACK)
         bridge.forget_log()
@@ -143,8 +141,7 @@ class TestTakenOver:
     async def test_what_another_process_ended_is_dropped(
         self, cloud: FakeCloud, bridge: BridgeProcess, octoprint: OctoPrint
     ) -> None:
-        attempt = await cloud.add_job(slow_gcode(1))
-        await cloud.until_state(attempt, "printing")
+        attempt = await cloud.printing(slow_gcode(1))
         cloud.take_over(attempt)
         await bridge.until_logged(STANDS_BACK)
         attempt.state = "failed"
@@ -180,8 +177,7 @@ class TestLinkTakenOver:
     ) -> None:
         cloud, folder = own_cloud, tmp_path_factory.mktemp("standing-back")
         async with running_bridge(folder, cloud_url=cloud.url, octoprint=octoprint) as bridge:
-            attempt = await cloud.add_job(slow_gcode(1))
-            await cloud.until_state(attempt, "printing")
+            attempt = await cloud.printing(slow_gcode(1))
             await cloud.links[0].close(4409)
             await bridge.until_logged("another_bridge_has_this_token")
             await cloud.until_state(attempt, "completed")
@@ -224,8 +220,7 @@ class TestStop:
     async def test_a_print_goes_on_without_the_bridge(
         self, cloud: FakeCloud, bridge: BridgeProcess, octoprint: OctoPrint
     ) -> None:
-        attempt = await cloud.add_job(slow_gcode(3))
-        await cloud.until_state(attempt, "printing")
+        attempt = await cloud.printing(slow_gcode(3))
         assert await bridge.stop() == 0
         assert await octoprint.state() == "Printing"
         await bridge.start()
@@ -235,17 +230,11 @@ class TestStop:
     async def test_what_was_not_started_is_given_back(
         self, cloud: FakeCloud, bridge: BridgeProcess, octoprint: OctoPrint
     ) -> None:
-        travelling, going_on = asyncio.Event(), asyncio.Event()
-
-        async def travel() -> None:
-            travelling.set()
-            await going_on.wait()
-
-        cloud.before_answer["file"] = travel
+        hold = cloud.hold("file")
         attempt = await cloud.add_job(slow_gcode(1))
-        await travelling.wait()
+        await hold.caught.wait()
         assert await bridge.stop() == 0
-        going_on.set()
+        hold.release()
         assert (attempt.state, attempt.reason) == ("released", "bridge_stopping")
         assert octoprint.starts(attempt.path) == 0
 

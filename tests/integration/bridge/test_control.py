@@ -8,6 +8,7 @@ import pytest
 from fastapi import FastAPI, Request, Response
 
 from fluxprint_local.octoprint import OctoPrint
+from support import by_hand
 from support.bridge import BridgeProcess, running_bridge
 from support.fake_cloud import FakeCloud
 from support.octoprint import slow_gcode
@@ -38,8 +39,7 @@ async def deaf_to_pause(octoprint: OctoPrint) -> AsyncIterator[str]:
 
 class TestThroughTheCloud:
     async def test_cancel(self, cloud: FakeCloud, bridge: BridgeProcess, octoprint: OctoPrint) -> None:
-        attempt = await cloud.add_job(slow_gcode(30))
-        await cloud.until_state(attempt, "printing")
+        attempt = await cloud.printing(slow_gcode(30))
         command = await cloud.command(attempt, "cancel")
         await cloud.until_state(attempt, "cancelled")
         assert attempt.reason == "cancelled_by_request"
@@ -47,8 +47,7 @@ class TestThroughTheCloud:
         assert await octoprint.successes_and_failures(attempt.path) == (0, 1)
 
     async def test_pause_and_resume(self, cloud: FakeCloud, bridge: BridgeProcess, octoprint: OctoPrint) -> None:
-        attempt = await cloud.add_job(slow_gcode(2))
-        await cloud.until_state(attempt, "printing")
+        attempt = await cloud.printing(slow_gcode(2))
         pause = await cloud.command(attempt, "pause")
         await cloud.until_state(attempt, "paused")
         await cloud.until(lambda: pause.state == "succeeded")
@@ -68,8 +67,7 @@ class TestThroughTheCloud:
             deaf_to_pause(octoprint) as url,
             running_bridge(folder, cloud_url=own_cloud.url, octoprint=octoprint, octoprint_url=url) as bridge,
         ):
-            attempt = await own_cloud.add_job(slow_gcode(30))
-            await own_cloud.until_state(attempt, "printing")
+            attempt = await own_cloud.printing(slow_gcode(30))
             pause = await own_cloud.command(attempt, "pause")
             await bridge.until_logged('"kind": "pause"')
             cancel = await own_cloud.command(attempt, "cancel")
@@ -95,8 +93,7 @@ class TestThroughTheCloud:
         stranger.state = "failed"  # another journal's
         await cloud.clear_bed()
         stray = await cloud.command(stranger, "pause")
-        attempt = await cloud.add_job(slow_gcode(30))
-        await cloud.until_state(attempt, "printing")
+        attempt = await cloud.printing(slow_gcode(30))
         await cloud.command(attempt, "cancel", ring=False)
         await cloud.until_state(attempt, "cancelled", timeout_s=10)
         assert stray.state == "pending"
@@ -104,8 +101,7 @@ class TestThroughTheCloud:
     async def test_a_command_survives_the_death_of_the_bridge(
         self, cloud: FakeCloud, bridge: BridgeProcess, octoprint: OctoPrint
     ) -> None:
-        attempt = await cloud.add_job(slow_gcode(30))
-        await cloud.until_state(attempt, "printing")
+        attempt = await cloud.printing(slow_gcode(30))
         await bridge.kill()
         command = await cloud.command(attempt, "cancel")
         await bridge.start()
@@ -116,11 +112,10 @@ class TestThroughTheCloud:
         self, cloud: FakeCloud, bridge: BridgeProcess, octoprint: OctoPrint
     ) -> None:
         async def cancel_and_stumble() -> None:
-            cloud.before_answer.clear()
             attempt.job_cancelled = True
             await bridge.restart()
 
-        cloud.before_answer["permit"] = cancel_and_stumble
+        cloud.once("permit", cancel_and_stumble)
         attempt = await cloud.add_job(slow_gcode(1))
         await cloud.until_state(attempt, "cancelled")
         assert attempt.reason == "cancelled_before_start"
@@ -132,7 +127,7 @@ class TestThroughTheCloud:
         async def cancel() -> None:
             attempt.job_cancelled = True
 
-        cloud.before_answer["file"] = cancel
+        cloud.once("file", cancel)
         attempt = await cloud.add_job(slow_gcode(1))
         await cloud.until_state(attempt, "released")
         assert attempt.reason == "job_cancelled"
@@ -142,11 +137,10 @@ class TestThroughTheCloud:
         self, cloud: FakeCloud, bridge: BridgeProcess, octoprint: OctoPrint
     ) -> None:
         async def cancel() -> None:
-            cloud.before_answer.clear()
             attempt.state = "cancelled"
             await cloud.ring("attempt")
 
-        cloud.before_answer["file"] = cancel
+        cloud.once("file", cancel)
         attempt = await cloud.add_job(slow_gcode(1))
         await cloud.until_state(attempt, "cancelled")
         following = await cloud.add_job(slow_gcode(0.3, seed="following"))
@@ -156,18 +150,16 @@ class TestThroughTheCloud:
 
 class TestAtThePrinter:
     async def test_cancel(self, cloud: FakeCloud, bridge: BridgeProcess, octoprint: OctoPrint) -> None:
-        attempt = await cloud.add_job(slow_gcode(30))
-        await cloud.until_state(attempt, "printing")
-        await octoprint.call("POST", "/api/job", json_body={"command": "cancel"})
+        attempt = await cloud.printing(slow_gcode(30))
+        await by_hand.press(octoprint, "cancel")
         await cloud.until_state(attempt, "cancelled")
         assert attempt.reason == "cancelled_at_printer"
         assert attempt.detail == "Cancelled by the OctoPrint user admin."
 
     async def test_pause_and_resume(self, cloud: FakeCloud, bridge: BridgeProcess, octoprint: OctoPrint) -> None:
-        attempt = await cloud.add_job(slow_gcode(2))
-        await cloud.until_state(attempt, "printing")
-        await octoprint.call("POST", "/api/job", json_body={"command": "pause", "action": "pause"})
+        attempt = await cloud.printing(slow_gcode(2))
+        await by_hand.press(octoprint, "pause")
         await cloud.until_state(attempt, "paused")
-        await octoprint.call("POST", "/api/job", json_body={"command": "pause", "action": "resume"})
+        await by_hand.press(octoprint, "resume")
         await cloud.until_state(attempt, "completed")
         assert attempt.reports == ["started", "paused", "resumed", "completed"]

@@ -1,15 +1,15 @@
 """The bridge is killed with -9 wherever it hurts: nothing starts twice, and the outcome arrives all the same."""
 
 import asyncio
-import shutil
 from collections.abc import AsyncIterator
 
 import pytest
 
 from fluxprint_local.octoprint import OctoPrint
+from support import by_hand
 from support.bridge import BridgeProcess, running_bridge
 from support.fake_cloud import Attempt, FakeCloud
-from support.gate import Gate, gate_to
+from support.gate import Gate, Hold, gate_to
 from support.octoprint import slow_gcode
 
 START_REQUEST = b"POST /api/files/local/fluxprint/"
@@ -36,13 +36,16 @@ async def assert_printed_once(octoprint: OctoPrint, attempt: Attempt) -> None:
     assert await octoprint.successes_and_failures(attempt.path) == (1, 0)
 
 
+async def caught(hold: Hold, cloud: FakeCloud, *, seconds: float) -> Attempt:
+    """Something whose start was pressed and stopped on its way."""
+    attempt = await cloud.add_job(slow_gcode(seconds))
+    await hold.caught.wait()
+    return attempt
+
+
 class TestKilledBeforeTheStart:
     async def test_while_it_transfers(self, cloud: FakeCloud, bridge: BridgeProcess, octoprint: OctoPrint) -> None:
-        async def kill_once() -> None:
-            cloud.before_answer.clear()
-            await bridge.restart()
-
-        cloud.before_answer["file"] = kill_once
+        cloud.once("file", bridge.restart)
         attempt = await cloud.add_job(slow_gcode(0.5))
         await cloud.until_state(attempt, "completed")
         await assert_printed_once(octoprint, attempt)
@@ -63,11 +66,7 @@ class TestKilledBeforeTheStart:
     async def test_when_the_permit_is_given_and_not_received(
         self, cloud: FakeCloud, bridge: BridgeProcess, octoprint: OctoPrint
     ) -> None:
-        async def kill_once() -> None:
-            cloud.before_answer.clear()
-            await bridge.restart()
-
-        cloud.before_answer["permit"] = kill_once
+        cloud.once("permit", bridge.restart)
         attempt = await cloud.add_job(slow_gcode(0.5))
         await cloud.until_state(attempt, "completed")
         assert cloud.calls.count("permit") == 2
@@ -77,28 +76,23 @@ class TestKilledBeforeTheStart:
         self, cloud: FakeCloud, bridge: BridgeProcess, octoprint: OctoPrint
     ) -> None:
         async def print_behind_its_back() -> None:
-            cloud.before_answer.clear()
             await bridge.kill()
-            body = {"command": "select", "print": True}
-            await octoprint.call("POST", f"/api/files/local/{attempt.path}", json_body=body)
-            async with asyncio.timeout(10):
-                while await octoprint.successes_and_failures(attempt.path) != (1, 0):
-                    await asyncio.sleep(0.05)
+            await by_hand.start(octoprint, attempt.path)
+            await by_hand.until_counted(octoprint, attempt.path, 1, 0)
             await bridge.start()
 
-        cloud.before_answer["permit"] = print_behind_its_back
+        cloud.once("permit", print_behind_its_back)
         attempt = await cloud.add_job(slow_gcode(0.5))
         await cloud.until_state(attempt, "completed")
         await assert_printed_once(octoprint, attempt)
 
     async def test_and_its_journal_is_lost(self, cloud: FakeCloud, bridge: BridgeProcess, octoprint: OctoPrint) -> None:
         async def lose_everything() -> None:
-            cloud.before_answer.clear()
             await bridge.kill()
-            shutil.rmtree(bridge.folder / "data")
+            bridge.lose_journal()
             await bridge.start()
 
-        cloud.before_answer["file"] = lose_everything
+        cloud.once("file", lose_everything)
         attempt = await cloud.add_job(slow_gcode(0.5))
         await cloud.until_state(attempt, "released")
         assert attempt.reason == "journal_lost"
@@ -110,8 +104,7 @@ class TestKilledAtTheStart:
         self, own_cloud: FakeCloud, gated_bridge: BridgeProcess, gate: Gate, octoprint: OctoPrint
     ) -> None:
         hold = gate.hold_request(START_REQUEST)
-        attempt = await own_cloud.add_job(slow_gcode(0.5))
-        await hold.caught.wait()
+        attempt = await caught(hold, own_cloud, seconds=0.5)
         assert gated_bridge.journal_states()[attempt.id] == "starting"
         await gated_bridge.restart()
         await own_cloud.until_state(attempt, "unknown")
@@ -123,8 +116,7 @@ class TestKilledAtTheStart:
         self, own_cloud: FakeCloud, gated_bridge: BridgeProcess, gate: Gate, octoprint: OctoPrint
     ) -> None:
         hold = gate.hold_answer(START_REQUEST)
-        attempt = await own_cloud.add_job(slow_gcode(6))
-        await hold.caught.wait()
+        attempt = await caught(hold, own_cloud, seconds=6)
         assert gated_bridge.journal_states()[attempt.id] == "starting"
         await gated_bridge.restart()
         await own_cloud.until_state(attempt, "completed")
@@ -135,8 +127,7 @@ class TestKilledAtTheStart:
         self, own_cloud: FakeCloud, gated_bridge: BridgeProcess, gate: Gate, octoprint: OctoPrint
     ) -> None:
         hold = gate.hold_answer(START_REQUEST)
-        attempt = await own_cloud.add_job(slow_gcode(2))
-        await hold.caught.wait()
+        attempt = await caught(hold, own_cloud, seconds=2)
         await gate.shut()
         await gated_bridge.until_logged("start_not_answered")
         await gate.open()
@@ -157,8 +148,7 @@ class TestKilledAtTheStart:
 
 class TestKilledWhilePrinting:
     async def test_it_goes_on_watching(self, cloud: FakeCloud, bridge: BridgeProcess, octoprint: OctoPrint) -> None:
-        attempt = await cloud.add_job(slow_gcode(3))
-        await cloud.until_state(attempt, "printing")
+        attempt = await cloud.printing(slow_gcode(3))
         await bridge.restart()
         await cloud.until_state(attempt, "completed")
         assert attempt.reports == ["started", "completed"]
@@ -167,12 +157,9 @@ class TestKilledWhilePrinting:
     async def test_a_print_that_ended_meanwhile_is_known_by_its_history(
         self, cloud: FakeCloud, bridge: BridgeProcess, octoprint: OctoPrint
     ) -> None:
-        attempt = await cloud.add_job(slow_gcode(1))
-        await cloud.until_state(attempt, "printing")
+        attempt = await cloud.printing(slow_gcode(1))
         await bridge.kill()
-        async with asyncio.timeout(10):
-            while await octoprint.successes_and_failures(attempt.path) != (1, 0):
-                await asyncio.sleep(0.05)
+        await by_hand.until_counted(octoprint, attempt.path, 1, 0)
         await bridge.start()
         await cloud.until_state(attempt, "completed")
         await assert_printed_once(octoprint, attempt)
@@ -180,10 +167,9 @@ class TestKilledWhilePrinting:
     async def test_a_lost_journal_adopts_the_print(
         self, cloud: FakeCloud, bridge: BridgeProcess, octoprint: OctoPrint
     ) -> None:
-        attempt = await cloud.add_job(slow_gcode(4))
-        await cloud.until_state(attempt, "printing")
+        attempt = await cloud.printing(slow_gcode(4))
         await bridge.kill()
-        shutil.rmtree(bridge.folder / "data")
+        bridge.lose_journal()
         await bridge.start()
         await cloud.until_state(attempt, "completed")
         await assert_printed_once(octoprint, attempt)

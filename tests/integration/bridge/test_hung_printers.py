@@ -10,7 +10,8 @@ from fluxprint_local.ports import free_port
 from fluxprint_local.process import Process, http_status
 from support import servers
 from support.bridge import running_bridge
-from support.fake_cloud import FakeCloud, running_cloud
+from support.fake_cloud import FakeCloud
+from support.fake_cloud_routes import running_cloud
 from support.octoprint import slow_gcode
 from tools.bench.hung import black_hole
 

@@ -5,12 +5,10 @@ On the real OctoPrint. Where it can't be made to do something at will, the test 
 
 import asyncio
 import os
-import shutil
 import tempfile
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Iterator
 from pathlib import Path
 
-import httpx
 import pytest
 from pydantic import SecretStr
 
@@ -18,34 +16,11 @@ from fluxprint_bridge.octoprint import client as octoprint_client
 from fluxprint_bridge.octoprint.client import OctoPrintClient
 from fluxprint_bridge.octoprint.errors import NotSent, OctoPrintError, Unavailable
 from fluxprint_local.octoprint import OctoPrint
+from support import by_hand
 from support.bridge import BridgeProcess, running_bridge
 from support.fake_cloud import Attempt, FakeCloud
 from support.octoprint import gcode_with_a_long_end, rewrite_history, running_octoprint, slow_gcode
-
-Look = Callable[[], Awaitable[object]]
-
-
-async def until(look: Look, *, timeout_s: float = 20) -> None:
-    async with asyncio.timeout(timeout_s):
-        while not await look():
-            await asyncio.sleep(0.02)
-
-
-async def looks_again(cloud: FakeCloud) -> None:
-    """The bridge has thought about it once more."""
-    claims = cloud.calls.count("claim")
-    await cloud.until(lambda: cloud.calls.count("claim") > claims + 1)
-
-
-async def upload(octoprint: OctoPrint, folder: str, name: str, content: bytes, **fields: str) -> httpx.Response:
-    """A person puts a file into OctoPrint."""
-    async with httpx.AsyncClient(base_url=octoprint.url, headers={"X-Api-Key": octoprint.keys.admin}) as http:
-        return await http.post("/api/files/local", data={"path": folder, **fields}, files={"file": (name, content)})
-
-
-async def select(octoprint: OctoPrint, path: str, *, start: bool) -> None:
-    body = {"command": "select", "print": start}
-    (await octoprint.call("POST", f"/api/files/local/{path}", json_body=body)).raise_for_status()
+from support.queue import eventually
 
 
 def client_of(octoprint: OctoPrint) -> OctoPrintClient:
@@ -56,18 +31,14 @@ async def stop_and_tell(octoprint: OctoPrint, cloud: FakeCloud, path: str) -> No
     """Somebody stops a print that is not ours, and the cloud hears of its end as it heard of its start."""
     await cloud.until(lambda: path in cloud.foreign_prints)
     told = cloud.foreign_prints.count(path)
-    await octoprint.call("POST", "/api/job", json_body={"command": "cancel"})
+    await by_hand.press(octoprint, "cancel")
     await cloud.until(lambda: cloud.foreign_prints.count(path) > told)
 
 
 async def finishing(octoprint: OctoPrint, cloud: FakeCloud, *, seed: str) -> Attempt:
     """A print whose last line was sent, and which OctoPrint counts as a success, while the printer still moves."""
     attempt = await cloud.add_job(gcode_with_a_long_end(seed=seed))
-
-    async def counted() -> bool:
-        return await octoprint.successes_and_failures(attempt.path) == (1, 0)
-
-    await until(counted)
+    await by_hand.until_counted(octoprint, attempt.path, 1, 0)
     assert await octoprint.state() == "Finishing"
     return attempt
 
@@ -79,17 +50,15 @@ class TestEffectivePrintFalse:
         """201 means stored: here somebody's print is on, and nothing of ours starts, now or later."""
 
         async def start_another() -> None:
-            cloud.before_answer.clear()
-            answer = await upload(octoprint, "", "first.gcode", slow_gcode(3), print="true")
-            assert answer.json()["effectivePrint"] is True
-            answer = await upload(octoprint, "", "second.gcode", slow_gcode(1), print="true")
+            await by_hand.upload_and_start(octoprint, "first.gcode", slow_gcode(3))
+            answer = await by_hand.upload(octoprint, "second.gcode", slow_gcode(1), start=True)
             assert (answer.status_code, answer.json()["effectivePrint"]) == (201, False)  # the trap
 
-        cloud.before_answer["file"] = start_another
+        cloud.once("file", start_another)
         attempt = await cloud.add_job(slow_gcode(1, seed="third"))
         await cloud.until_state(attempt, "released")
         assert (attempt.reason, attempt.reports) == ("printer_busy", ["released"])
-        await until(lambda: octoprint.file(attempt.path))
+        await eventually(lambda: octoprint.file(attempt.path), within_s=20)
         await cloud.until(lambda: cloud.foreign_prints == 2 * ["first.gcode"])
         assert [octoprint.starts(path) for path in (attempt.path, "second.gcode")] == [0, 0]
 
@@ -107,13 +76,13 @@ class TestPrintDoneAtTheStartOfFinishing:
     ) -> None:
         """That the printer is connected again and the history counts a success proves nothing about the last moves."""
         attempt = await finishing(octoprint, cloud, seed="lost")
-        await octoprint.call("POST", "/api/connection", json_body={"command": "disconnect"})
+        await by_hand.disconnect(octoprint)
         await cloud.until_state(attempt, "unknown")
         assert attempt.reason == "lost_while_finishing"
         await octoprint.connect()
-        await looks_again(cloud)
+        await cloud.until_claims()
         await bridge.restart()
-        await looks_again(cloud)
+        await cloud.until_claims()
         assert await octoprint.successes_and_failures(attempt.path) == (1, 0)
         assert attempt.reports == ["started", "unknown"]
 
@@ -121,7 +90,7 @@ class TestPrintDoneAtTheStartOfFinishing:
         self, cloud: FakeCloud, bridge: BridgeProcess, octoprint: OctoPrint
     ) -> None:
         attempt = await finishing(octoprint, cloud, seed="cancelled")
-        await octoprint.call("POST", "/api/job", json_body={"command": "cancel"})
+        await by_hand.press(octoprint, "cancel")
         await cloud.until_state(attempt, "cancelled")
         assert await octoprint.successes_and_failures(attempt.path) == (1, 1)
 
@@ -130,8 +99,7 @@ class TestSuccessWithoutPrintTime:
     async def test_it_is_no_success(self, cloud: FakeCloud, bridge: BridgeProcess, octoprint: OctoPrint) -> None:
         """OctoPrint counts such a success in 4 of 120 pairs of simultaneous starts, so here it is written into the
         history of a print that a kill interrupted; OctoPrint itself then tells it."""
-        attempt = await cloud.add_job(slow_gcode(30, seed="torn"))
-        await cloud.until_state(attempt, "printing")
+        attempt = await cloud.printing(slow_gcode(30, seed="torn"))
         await octoprint.kill()
         entry: dict[str, object] = {
             "timestamp": 1795219588.0,
@@ -158,7 +126,7 @@ class TestHistoryMissingAfterAKill:
         async def heard() -> bool:
             return bridge.journal_sightings(attempt.id).get("done") is True
 
-        await until(heard)
+        await eventually(heard, within_s=20)
         await octoprint.kill()
         rewrite_history(octoprint, attempt.path, [])
         await octoprint.start()
@@ -207,17 +175,16 @@ class TestTimedOutStart:
         """The bridge is killed while it waits for the answer: the request is in OctoPrint's socket already."""
 
         async def freeze() -> None:
-            cloud.before_answer.clear()
             octoprint.freeze()
 
-        cloud.before_answer["permit"] = freeze
+        cloud.once("permit", freeze)
         attempt = await cloud.add_job(slow_gcode(3, seed="later"))
 
         async def pressed() -> bool:
             return bridge.journal_states().get(attempt.id) == "starting" and bridge.has_sent_to(octoprint.port)
 
         try:
-            await until(pressed)
+            await eventually(pressed, within_s=20)
             await bridge.restart()
             await cloud.until(lambda: cloud.now.get("connection") == "octoprint_offline")
             assert attempt.state == "starting"
@@ -231,7 +198,7 @@ class TestTimedOutStart:
         self, cloud: FakeCloud, bridge: BridgeProcess, octoprint: OctoPrint, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(octoprint_client, "READ_TIMEOUT_S", 0.5)
-        await upload(octoprint, "traps", "late.gcode", slow_gcode(2))
+        await by_hand.upload(octoprint, "traps/late.gcode", slow_gcode(2))
         async with client_of(octoprint) as client:
             await client.job()  # a connection is open
             octoprint.freeze()
@@ -245,16 +212,15 @@ class TestTimedOutStart:
             async def prints() -> bool:
                 return (await client.job()).prints("traps/late.gcode")
 
-            await until(prints)
+            await eventually(prints, within_s=20)
         await stop_and_tell(octoprint, cloud, "traps/late.gcode")
 
 
 class TestSerialLossWhilePaused:
     @staticmethod
     async def paused(cloud: FakeCloud, octoprint: OctoPrint, *, seed: str) -> Attempt:
-        attempt = await cloud.add_job(slow_gcode(20, seed=seed))
-        await cloud.until_state(attempt, "printing")
-        await octoprint.call("POST", "/api/job", json_body={"command": "pause", "action": "pause"})
+        attempt = await cloud.printing(slow_gcode(20, seed=seed))
+        await by_hand.press(octoprint, "pause")
         await cloud.until_state(attempt, "paused")
         return attempt
 
@@ -279,7 +245,7 @@ class TestSerialLossWhilePaused:
         async def offline() -> bool:
             return str(await octoprint.state()).startswith("Offline")
 
-        await until(offline)
+        await eventually(offline, within_s=20)
         await bridge.start()
         await cloud.until_state(attempt, "unknown")
         assert attempt.reason == "not_decidable"
@@ -288,20 +254,21 @@ class TestSerialLossWhilePaused:
 
 class TestTruncatedUpload:
     @pytest.fixture
-    async def spool(self, tmp_path: Path) -> AsyncIterator[Path]:
-        """A folder on another file system than the tests' own."""
+    def spool(self, tmp_path: Path) -> Iterator[Path]:
+        """A folder on another file system than the tests' own, where there is one: from there OctoPrint copies.
+
+        Else it moves the whole file at once, and the test cuts it.
+        """
         memory = Path("/dev/shm")  # noqa: S108  (a file system, not a name)
-        if not memory.is_dir() or memory.stat().st_dev == tmp_path.stat().st_dev:
-            pytest.skip("there is no second file system")
-        folder = Path(tempfile.mkdtemp(dir=memory))
-        yield folder
-        shutil.rmtree(folder)
+        with tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else tmp_path) as folder:
+            yield Path(folder)
 
     async def test_a_copy_that_a_kill_cut_short_is_never_printed(
         self, own_cloud: FakeCloud, tmp_path: Path, spool: Path
     ) -> None:
         """It stands under its final name, without a hash, so storing it again is refused; the next attempt has a path
-        of its own. Copying takes some 50 ms: where the kill came too late, the copy is cut here."""
+        of its own. Copying takes some 50 ms: where the kill came too late, or nothing had to be copied, it is cut
+        here."""
         own_cloud.lease_s = 300
         content = b"G21\nG1 X1 F6000\n" + b"; padding that makes the copying last\n" * 1_400_000
         async with running_octoprint(tmp_path / "octoprint", spool=spool) as octoprint:
@@ -333,12 +300,7 @@ class TestFileNameInUse:
     async def test_a_file_of_other_bytes_under_our_name_is_not_printed(
         self, cloud: FakeCloud, bridge: BridgeProcess, octoprint: OctoPrint
     ) -> None:
-        async def be_faster() -> None:
-            cloud.before_answer.clear()
-            folder, _, name = attempt.path.rpartition("/")
-            await upload(octoprint, folder, name, slow_gcode(1, seed="other bytes"))
-
-        cloud.before_answer["file"] = be_faster
+        cloud.once("file", lambda: by_hand.upload(octoprint, attempt.path, slow_gcode(1, seed="other bytes")))
         attempt = await cloud.add_job(slow_gcode(1, seed="ours"))
         await cloud.until_state(attempt, "released")
         assert attempt.reason == "transfer_failed"
@@ -347,12 +309,7 @@ class TestFileNameInUse:
     async def test_our_own_file_of_an_upload_whose_answer_was_lost_is_used(
         self, cloud: FakeCloud, bridge: BridgeProcess, octoprint: OctoPrint
     ) -> None:
-        async def be_faster() -> None:
-            cloud.before_answer.clear()
-            folder, _, name = attempt.path.rpartition("/")
-            await upload(octoprint, folder, name, attempt.content)
-
-        cloud.before_answer["file"] = be_faster
+        cloud.once("file", lambda: by_hand.upload(octoprint, attempt.path, attempt.content))
         attempt = await cloud.add_job(slow_gcode(0.5, seed="stored already"))
         await cloud.until_state(attempt, "completed")
         assert octoprint.starts(attempt.path) == 1
@@ -364,18 +321,12 @@ class TestFileNameInUse:
         """Overwriting it is refused, it is idle or it is not; in any case the bed is not clear any more."""
 
         async def print_by_hand() -> None:
-            cloud.before_answer.clear()
-            folder, _, name = attempt.path.rpartition("/")
-            await upload(octoprint, folder, name, attempt.content)
-            await select(octoprint, attempt.path, start=True)
+            await by_hand.upload(octoprint, attempt.path, attempt.content)
+            await by_hand.start(octoprint, attempt.path)
+            if length_s < 1:
+                await by_hand.until_counted(octoprint, attempt.path, 1, 0)
 
-            async def as_wanted() -> bool:
-                over = await octoprint.successes_and_failures(attempt.path) == (1, 0)
-                return over or length_s > 1
-
-            await until(as_wanted)
-
-        cloud.before_answer["file"] = print_by_hand
+        cloud.once("file", print_by_hand)
         attempt = await cloud.add_job(slow_gcode(length_s, seed="by hand"))
         await cloud.until_state(attempt, "released")
         assert attempt.reason in {"printed_by_hand", "printer_busy"}

@@ -2,31 +2,21 @@
 
 import asyncio
 
-import httpx
 import pytest
 
 from fluxprint_common.ids import new_id, show
 from fluxprint_local.octoprint import BRIDGE_PERMISSIONS, OctoPrint
+from support import by_hand
 from support.bridge import BridgeProcess, running_bridge
 from support.fake_cloud import FakeCloud
 from support.octoprint import slow_gcode
-
-
-async def upload(octoprint: OctoPrint, name: str, content: bytes, *, start: bool, folder: str = "") -> None:
-    """A person puts a file into OctoPrint by hand."""
-    async with httpx.AsyncClient(base_url=octoprint.url, headers={"X-Api-Key": octoprint.keys.admin}) as http:
-        response = await http.post(
-            "/api/files/local", data={"print": str(start).lower(), "path": folder}, files={"file": (name, content)}
-        )
-    assert response.json()["effectivePrint"] is start
 
 
 class TestPrinterTrouble:
     async def test_an_error_while_printing_is_a_failure_and_the_next_job_waits(
         self, cloud: FakeCloud, bridge: BridgeProcess, octoprint: OctoPrint
     ) -> None:
-        attempt = await cloud.add_job(slow_gcode(20))
-        await cloud.until_state(attempt, "printing")
+        attempt = await cloud.printing(slow_gcode(20))
         await octoprint.debug("trigger_fatal_error_marlin")
         await cloud.until_state(attempt, "failed")
         assert attempt.reason == "octoprint_error"
@@ -46,22 +36,17 @@ class TestPrinterTrouble:
     async def test_a_connection_that_is_lost_in_a_pause_is_a_failure(
         self, cloud: FakeCloud, bridge: BridgeProcess, octoprint: OctoPrint
     ) -> None:
-        attempt = await cloud.add_job(slow_gcode(20))
-        await cloud.until_state(attempt, "printing")
-        await octoprint.call("POST", "/api/job", json_body={"command": "pause", "action": "pause"})
+        attempt = await cloud.printing(slow_gcode(20))
+        await by_hand.press(octoprint, "pause")
         await cloud.until_state(attempt, "paused")
-        await octoprint.call("POST", "/api/connection", json_body={"command": "disconnect"})
+        await by_hand.disconnect(octoprint)
         await cloud.until_state(attempt, "failed")
         assert attempt.reason == "printer_disconnected"
 
     async def test_a_printer_that_goes_offline_at_the_permit_is_waited_for(
         self, cloud: FakeCloud, bridge: BridgeProcess, octoprint: OctoPrint
     ) -> None:
-        async def disconnect() -> None:
-            cloud.before_answer.clear()
-            await octoprint.call("POST", "/api/connection", json_body={"command": "disconnect"})
-
-        cloud.before_answer["permit"] = disconnect
+        cloud.once("permit", lambda: by_hand.disconnect(octoprint))
         attempt = await cloud.add_job(slow_gcode(0.5))
         await bridge.until_logged("start_refused")
         assert attempt.state == "starting"
@@ -74,8 +59,7 @@ class TestOctoPrintTrouble:
     async def test_killed_while_printing_the_outcome_is_unknown(
         self, cloud: FakeCloud, bridge: BridgeProcess, octoprint: OctoPrint
     ) -> None:
-        attempt = await cloud.add_job(slow_gcode(30))
-        await cloud.until_state(attempt, "printing")
+        attempt = await cloud.printing(slow_gcode(30))
         await octoprint.kill()
         await cloud.until(lambda: cloud.now.get("connection") == "octoprint_offline")
         assert attempt.state == "printing"
@@ -86,10 +70,9 @@ class TestOctoPrintTrouble:
         assert octoprint.starts(attempt.path) == 1
 
         # What happens to the printer later says nothing about that print.
-        await octoprint.call("POST", "/api/connection", json_body={"command": "disconnect"})
+        await by_hand.disconnect(octoprint)
         await cloud.until(lambda: cloud.now.get("connection") == "printer_offline")
-        claims = cloud.calls.count("claim")
-        await cloud.until(lambda: cloud.calls.count("claim") > claims + 1)
+        await cloud.until_claims()
         assert attempt.state == "unknown"
         await octoprint.connect()
 
@@ -116,36 +99,21 @@ class TestOctoPrintTrouble:
     async def test_a_missing_permission_is_named_and_nothing_is_claimed(
         self, own_cloud: FakeCloud, octoprint: OctoPrint, tmp_path_factory: pytest.TempPathFactory
     ) -> None:
-        async def permit(*permissions: str) -> None:
-            body = {"active": True, "permissions": list(permissions), "groups": []}
-            (await octoprint.call("PUT", "/api/access/users/bridge", json_body=body)).raise_for_status()
-
-        await permit(*(set(BRIDGE_PERMISSIONS) - {"PRINT"}))
-        try:
+        async with by_hand.bridge_may(octoprint, set(BRIDGE_PERMISSIONS) - {"PRINT"}):
             folder = tmp_path_factory.mktemp("permission")
             async with running_bridge(folder, cloud_url=own_cloud.url, octoprint=octoprint) as bridge:
                 attempt = await own_cloud.add_job(slow_gcode(0.3))
                 await own_cloud.until(lambda: "'Print'" in str(own_cloud.now.get("error")))
                 assert attempt.state == "queued"
                 assert bridge.logged("octoprint_not_usable")
-        finally:
-            await permit(*BRIDGE_PERMISSIONS)
 
 
 class TestBeforeThePermit:
     async def test_a_key_that_is_refused_gives_the_attempt_back_and_is_named(
         self, own_cloud: FakeCloud, octoprint: OctoPrint, tmp_path_factory: pytest.TempPathFactory
     ) -> None:
-        async def permit(*permissions: str) -> None:
-            body = {"active": True, "permissions": list(permissions), "groups": []}
-            (await octoprint.call("PUT", "/api/access/users/bridge", json_body=body)).raise_for_status()
-
-        async def take_away() -> None:
-            own_cloud.before_answer.clear()
-            await permit(*(set(BRIDGE_PERMISSIONS) - {"STATUS"}))
-
-        own_cloud.before_answer["file"] = take_away
-        try:
+        own_cloud.once("file", lambda: by_hand.permit(octoprint, set(BRIDGE_PERMISSIONS) - {"STATUS"}))
+        async with by_hand.bridge_may(octoprint, BRIDGE_PERMISSIONS):
             folder = tmp_path_factory.mktemp("key")
             async with running_bridge(folder, cloud_url=own_cloud.url, octoprint=octoprint):
                 attempt = await own_cloud.add_job(slow_gcode(0.3))
@@ -155,8 +123,6 @@ class TestBeforeThePermit:
                 following = await own_cloud.add_job(slow_gcode(0.3, seed="waits for the key"))
                 await own_cloud.until(lambda: "API key" in str(own_cloud.now.get("error")))
                 assert following.state == "queued"
-        finally:
-            await permit(*BRIDGE_PERMISSIONS)
 
     async def test_a_foreign_print_is_told_first(
         self, cloud: FakeCloud, bridge: BridgeProcess, octoprint: OctoPrint
@@ -165,10 +131,8 @@ class TestBeforeThePermit:
 
         async def print_by_hand() -> None:
             cloud.before_answer = {"foreign": told.wait}
-            await upload(octoprint, "in between.gcode", slow_gcode(0.3), start=True)
-            async with asyncio.timeout(10):
-                while await octoprint.successes_and_failures("in between.gcode") != (1, 0):
-                    await asyncio.sleep(0.05)
+            await by_hand.upload_and_start(octoprint, "in between.gcode", slow_gcode(0.3))
+            await by_hand.until_counted(octoprint, "in between.gcode", 1, 0)
 
         cloud.before_answer["file"] = print_by_hand
         attempt = await cloud.add_job(slow_gcode(0.3))
@@ -188,15 +152,13 @@ class TestForeignPrint:
         self, cloud: FakeCloud, bridge: BridgeProcess, octoprint: OctoPrint
     ) -> None:
         """As of another FluxPrint's attempt: only the queue can say that this one is not its own."""
-        name = show("attempt", new_id()) + ".gcode"
-        await upload(octoprint, name, slow_gcode(4), folder="fluxprint/2026-11", start=True)
+        path = f"fluxprint/2026-11/{show('attempt', new_id())}.gcode"
+        await by_hand.upload_and_start(octoprint, path, slow_gcode(4))
         await cloud.until(lambda: cloud.now.get("state") == "foreign")
         attempt = await cloud.add_job(slow_gcode(0.3))
-        path = f"fluxprint/2026-11/{name}"
         await cloud.until(lambda: path in cloud.foreign_prints)
         await cloud.until(lambda: cloud.now.get("state") == "idle")
-        claims = cloud.calls.count("claim")
-        await cloud.until(lambda: cloud.calls.count("claim") > claims + 1)
+        await cloud.until_claims()
         assert (attempt.state, attempt.journal_id) == ("queued", None)
         await cloud.clear_bed()
         await cloud.until_state(attempt, "completed")
@@ -206,7 +168,7 @@ class TestForeignPrint:
         self, cloud: FakeCloud, bridge: BridgeProcess, octoprint: OctoPrint
     ) -> None:
         await cloud.until(lambda: cloud.now.get("state") == "idle")
-        await upload(octoprint, "by_hand.gcode", slow_gcode(2), start=True)
+        await by_hand.upload_and_start(octoprint, "by_hand.gcode", slow_gcode(2))
         await cloud.until(lambda: cloud.foreign_prints)
         attempt = await cloud.add_job(slow_gcode(0.3))
         await cloud.until(lambda: cloud.now.get("state") == "foreign")
@@ -221,24 +183,19 @@ class TestForeignPrint:
     async def test_a_bed_that_was_confirmed_clear_too_early_is_occupied_at_its_end(
         self, cloud: FakeCloud, bridge: BridgeProcess, octoprint: OctoPrint
     ) -> None:
-        await upload(octoprint, "early.gcode", slow_gcode(2), start=True)
+        await by_hand.upload_and_start(octoprint, "early.gcode", slow_gcode(2))
         await cloud.until(lambda: cloud.foreign_prints)
         await cloud.clear_bed()
         attempt = await cloud.add_job(slow_gcode(0.3))
         await cloud.until(lambda: len(cloud.foreign_prints) == 2)
-        claims = cloud.calls.count("claim")
-        await cloud.until(lambda: cloud.calls.count("claim") > claims)
+        await cloud.until_claims(1)
         assert cloud.beds[cloud.printer_id] == "occupied"
         assert attempt.state == "queued"
 
     async def test_one_that_gets_in_between_permit_and_start_wins(
         self, cloud: FakeCloud, bridge: BridgeProcess, octoprint: OctoPrint
     ) -> None:
-        async def start_another() -> None:
-            cloud.before_answer.clear()
-            await upload(octoprint, "faster.gcode", slow_gcode(2), start=True)
-
-        cloud.before_answer["permit"] = start_another
+        cloud.once("permit", lambda: by_hand.upload_and_start(octoprint, "faster.gcode", slow_gcode(2)))
         attempt = await cloud.add_job(slow_gcode(0.3))
         await cloud.until_state(attempt, "released")
         assert attempt.reason == "printer_busy"
@@ -250,10 +207,8 @@ class TestForeignPrint:
         self, cloud: FakeCloud, bridge: BridgeProcess, octoprint: OctoPrint
     ) -> None:
         await bridge.kill()
-        await upload(octoprint, "unseen.gcode", slow_gcode(0.3), start=True)
-        async with asyncio.timeout(10):
-            while await octoprint.successes_and_failures("unseen.gcode") != (1, 0):
-                await asyncio.sleep(0.05)
+        await by_hand.upload_and_start(octoprint, "unseen.gcode", slow_gcode(0.3))
+        await by_hand.until_counted(octoprint, "unseen.gcode", 1, 0)
         attempt = await cloud.add_job(slow_gcode(0.3))
         cloud.calls.clear()
         await bridge.start()
@@ -261,6 +216,5 @@ class TestForeignPrint:
         assert cloud.foreign_prints == ["unseen.gcode"]
         assert attempt.state == "queued"
         await bridge.restart()
-        claims = cloud.calls.count("claim")
-        await cloud.until(lambda: cloud.calls.count("claim") > claims)
+        await cloud.until_claims(1)
         assert cloud.foreign_prints == ["unseen.gcode"]

@@ -45,8 +45,7 @@ class TestPrint:
         first = await cloud.add_job(slow_gcode(0.3))
         second = await cloud.add_job(slow_gcode(0.3, seed="second"))
         await cloud.until_state(first, "completed")
-        claims = cloud.calls.count("claim")
-        await cloud.until(lambda: cloud.calls.count("claim") >= claims + 2)
+        await cloud.until_claims()
         assert second.state == "queued"
         await cloud.clear_bed()
         await cloud.until_state(second, "completed")

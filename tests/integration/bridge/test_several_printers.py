@@ -4,7 +4,8 @@ from pathlib import Path
 
 from fluxprint_local.octoprint import OctoPrint
 from support.bridge import running_bridge
-from support.fake_cloud import FakeCloud, running_cloud
+from support.fake_cloud import FakeCloud
+from support.fake_cloud_routes import running_cloud
 from support.octoprint import running_octoprint, slow_gcode
 
 

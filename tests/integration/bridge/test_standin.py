@@ -18,6 +18,7 @@ from fluxprint_local.octoprint import OctoPrint
 from fluxprint_local.ports import free_port
 from fluxprint_local.process import Process, http_status
 from support import servers
+from support.by_hand import until_operational
 from support.octoprint import slow_gcode
 
 FOLDER, NAME = "fluxprint/2026-11", "standin.gcode"
@@ -41,6 +42,12 @@ async def standin(tmp_path: Path) -> AsyncIterator[OctoPrintClient]:
         yield client
 
 
+@pytest.fixture
+async def real(octoprint: OctoPrint) -> AsyncIterator[OctoPrintClient]:
+    async with OctoPrintClient(octoprint.url, SecretStr(octoprint.keys.bridge)) as client:
+        yield client
+
+
 @dataclass(frozen=True)
 class Seen:
     """What one OctoPrint did with one file."""
@@ -58,14 +65,13 @@ class Seen:
 
 class TestStandin:
     async def test_it_does_what_octoprint_does(
-        self, standin: OctoPrintClient, octoprint: OctoPrint, tmp_path: Path
+        self, standin: OctoPrintClient, real: OctoPrintClient, tmp_path: Path
     ) -> None:
         source = tmp_path / NAME
         source.write_bytes(slow_gcode(2))
-        async with OctoPrintClient(octoprint.url, SecretStr(octoprint.keys.bridge)) as real:
-            expected = await see(real, source)
-            assert (await standin.account()).permissions >= NEEDED.keys()
-            found = await see(standin, source)
+        expected = await see(real, source)
+        assert (await standin.account()).permissions >= NEEDED.keys()
+        found = await see(standin, source)
         assert found.printed is not None
         assert expected.printed is not None
         for printed in (found.printed, expected.printed):
@@ -75,16 +81,13 @@ class TestStandin:
         assert found == expected
 
     async def test_a_cancelled_print_is_told_as_octoprint_does(
-        self, standin: OctoPrintClient, octoprint: OctoPrint, tmp_path: Path
+        self, standin: OctoPrintClient, real: OctoPrintClient, octoprint: OctoPrint, tmp_path: Path
     ) -> None:
         source = tmp_path / NAME
         source.write_bytes(slow_gcode(30))
-        async with OctoPrintClient(octoprint.url, SecretStr(octoprint.keys.bridge)) as real:
-            expected = await cancelled(real, source)
-            async with asyncio.timeout(20):
-                while (await real.job()).state is not PrinterState.IDLE:  # until then the file is in use
-                    await asyncio.sleep(0.05)
-            await real.remove(f"fluxprint/cancelled/{NAME}")
+        expected = await cancelled(real, source)
+        await until_operational(octoprint)  # until then the file is in use
+        await real.remove(f"fluxprint/cancelled/{NAME}")
         assert await cancelled(standin, source) == expected
 
 

@@ -1,0 +1,78 @@
+"""Old files of ours go from the real OctoPrint, and nothing else does."""
+
+import pytest
+
+from fluxprint_common.ids import new_id, show
+from fluxprint_local.octoprint import OctoPrint
+from support import by_hand
+from support.bridge import running_bridge
+from support.fake_cloud import FakeCloud
+from support.octoprint import slow_gcode
+from support.staging import staged, until_gone
+
+
+class TestPruning:
+    async def test_what_is_old_goes_and_what_is_needed_or_not_ours_stays(
+        self, own_cloud: FakeCloud, octoprint: OctoPrint, tmp_path_factory: pytest.TempPathFactory
+    ) -> None:
+        old, printed = show("attempt", new_id()), show("attempt", new_id())
+        paths = {
+            "left over": f"fluxprint/2026-01/{old}.gcode",
+            "older": f"fluxprint/2025-12/{old}.gcode",
+            "of a person": "fluxprint/2026-01/mine.gcode",
+            "printed by nobody known": f"fluxprint/2026-01/{printed}.gcode",
+            "elsewhere": f"elsewhere/{old}.gcode",
+            "last": f"fluxprint/2099-01/{old}.gcode",  # months are gone through in order
+        }
+        for path in paths.values():
+            await by_hand.upload(octoprint, path, slow_gcode(0.1))
+        await by_hand.print_to_its_end(octoprint, paths["printed by nobody known"])
+        await by_hand.unselect(octoprint, paths["printed by nobody known"])
+        folder = tmp_path_factory.mktemp("pruning")
+        settings = {"BRIDGE_KEEP_FILES_DAYS": "0"}
+        async with running_bridge(folder, cloud_url=own_cloud.url, octoprint=octoprint, settings=settings):
+            ended = await own_cloud.add_job(slow_gcode(0.3, seed="ended"))
+            await own_cloud.until_state(ended, "completed")
+            await own_cloud.clear_bed()
+            live = await own_cloud.printing(slow_gcode(30, seed="live"))
+            content = slow_gcode(1, seed="kept on the shelf")
+            await own_cloud.add_job(content)
+            shelved = await staged(octoprint, content)
+            for path in (ended.path, paths["left over"], paths["older"], paths["last"]):
+                await until_gone(octoprint, path)
+            stay = paths["of a person"], paths["elsewhere"], paths["printed by nobody known"]
+            for path in (live.path, shelved, *stay):
+                assert await octoprint.file(path) is not None, path
+            assert (await octoprint.job())["state"] == "Printing"
+            await by_hand.press(octoprint, "cancel")
+            await own_cloud.until_state(live, "cancelled")
+
+    async def test_an_empty_month_stays_while_something_prints(
+        self, own_cloud: FakeCloud, octoprint: OctoPrint, tmp_path_factory: pytest.TempPathFactory
+    ) -> None:
+        """Removing a folder lets OctoPrint go on with its analysis of files, beside the print."""
+        empty, last = "fluxprint/2025-09", f"fluxprint/2099-02/{show('attempt', new_id())}.gcode"
+        for path in (f"{empty}/x.gcode", last):
+            await by_hand.upload(octoprint, path, slow_gcode(0.1))
+        await by_hand.delete(octoprint, f"{empty}/x.gcode")
+        live = await own_cloud.add_job(slow_gcode(60, seed="beside a month"))
+        folder = tmp_path_factory.mktemp("beside")
+        settings = {"BRIDGE_KEEP_FILES_DAYS": "0"}
+        async with running_bridge(folder, cloud_url=own_cloud.url, octoprint=octoprint, settings=settings):
+            await own_cloud.until_state(live, "printing")
+            await until_gone(octoprint, last)  # months are gone through in order
+            assert await octoprint.file(empty) is not None
+            await by_hand.press(octoprint, "cancel")
+            await own_cloud.until_state(live, "cancelled")
+
+    async def test_what_is_young_stays(
+        self, own_cloud: FakeCloud, octoprint: OctoPrint, tmp_path_factory: pytest.TempPathFactory
+    ) -> None:
+        young, empty = f"fluxprint/2025-10/{show('attempt', new_id())}.gcode", "fluxprint/2025-11/x.gcode"
+        for path in (young, empty):
+            await by_hand.upload(octoprint, path, slow_gcode(0.1))
+        await by_hand.delete(octoprint, empty)
+        folder = tmp_path_factory.mktemp("young")
+        async with running_bridge(folder, cloud_url=own_cloud.url, octoprint=octoprint):
+            await until_gone(octoprint, "fluxprint/2025-11")  # months are gone through in order
+            assert await octoprint.file(young) is not None
