@@ -34,6 +34,15 @@ async def refusal(
     return refused.value.response.status_code
 
 
+async def problem(url: str, token: str) -> tuple[int, str]:
+    """The status and the code that a bridge's handshake is refused with."""
+    with pytest.raises(websockets.InvalidStatus) as refused:
+        async with uplink(url, token, PRINTER):
+            pass
+    answer = refused.value.response
+    return answer.status_code, json.loads(answer.body)["code"]
+
+
 class TestHandshake:
     async def test_refuses_who_is_no_bridge(self, organisation: Organisation, issuer: Issuer) -> None:
         refused: dict[str, Callable[[], str | None]] = {
@@ -87,21 +96,13 @@ class TestHandshake:
         app = create_app(settings_of(jwks_url=issuer.jwks_url, database_url=SecretStr(database.url_for("camera"))))
         async with serving(app) as url:
             token = issuer.bridge_token(organisation=new_id(), bridge=new_id())
-            with pytest.raises(websockets.InvalidStatus) as refused:
-                async with uplink(url, token, PRINTER):
-                    pass
-        answer = refused.value.response
-        assert (answer.status_code, json.loads(answer.body)["code"]) == (503, "unavailable")
+            assert await problem(url, token) == (503, "unavailable")
 
     async def test_says_when_it_is_not_the_bridges_fault(self, issuer: Issuer) -> None:
         app = create_app(settings_of(jwks_url=issuer.jwks_url))  # without a database
         async with serving(app) as url:
             token = issuer.bridge_token(organisation=new_id(), bridge=new_id())
-            with pytest.raises(websockets.InvalidStatus) as refused:
-                async with uplink(url, token, PRINTER):
-                    pass
-        answer = refused.value.response
-        assert (answer.status_code, json.loads(answer.body)["code"]) == (503, "database_unavailable")
+            assert await problem(url, token) == (503, "database_unavailable")
 
     async def test_a_printer_keeps_its_camera(self, organisation: Organisation, other: Organisation) -> None:
         printer = new_id()
