@@ -61,8 +61,8 @@ async def glance_at(desk: Desk, staged: StagedFile | None) -> Glance | None:
         return None
 
 
-async def bring(desk: Desk, work: Work, assignment: Assignment, glance: Glance | None) -> None:
-    """Have the file of a claimed attempt in OctoPrint: it may be there already, else it is transferred now.
+async def bring(desk: Desk, work: Work, assignment: Assignment, glance: Glance | None) -> bool:
+    """Have the file of a claimed attempt in OctoPrint; whether it was there already, else it is transferred now.
 
     Raises `TransferFailed`, `CloudRefused` and `KeyRefused`.
     """
@@ -72,8 +72,9 @@ async def bring(desk: Desk, work: Work, assignment: Assignment, glance: Glance |
             # A removal that had begun before the claim is over by now, and the row says so.
             fresh = glance is not None and glance.path == staged.path and not staged.unwanted
             if _is_whole(staged, glance.file if glance is not None and fresh else await _found(desk, staged)):
-                return
+                return True
         await transfer(desk.api, desk.octoprint, assignment, spool=desk.spool, to=work.attempt.path)
+        return False
 
 
 async def _found(desk: Desk, staged: StagedFile) -> StoredFile | None:

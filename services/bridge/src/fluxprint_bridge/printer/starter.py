@@ -17,7 +17,6 @@ from fluxprint_common.logs import get_logger
 log = get_logger(__name__)
 
 LOOK_AGAIN_S = 5.0
-EARLY_S = 2.0  #: a look that was made while something else went on is made again when it is older
 LOOK_BACK_S = 0.05
 MAX_BACKOFF_S = 5.0
 MAX_REFUSED_STARTS = 3
@@ -45,22 +44,13 @@ async def look(desk: Desk) -> Look:
     return Look(at, await desk.monitor.look())
 
 
-async def early_look(desk: Desk, before: Look | None) -> Look | None:
-    """Look while something else goes on, unless that was done before. None where OctoPrint does not answer."""
-    with contextlib.suppress(OctoPrintError):
-        return before or await look(desk)
-    return None
-
-
 async def until_idle(desk: Desk, work: Work, *, timeout_s: float | None, early: Look | None = None) -> float:
     """Wait until OctoPrint says right now that its printer is ready, and nothing that was printed is to be told.
 
-    `early` is a look that was made while the queue was asked or the file brought. Returns the moment of the look
-    (`clock.now`). Raises `NotReady` and `KeyRefused`.
+    `early` is a look that was made while the queue was asked. Returns the moment of the look (`clock.now`). Raises
+    `NotReady` and `KeyRefused`.
     """
     deadline = None if timeout_s is None else clock.now() + timeout_s
-    if early is not None and clock.now() - early.at > EARLY_S:
-        early = None
     while not work.cancel_wanted:
         changed, work_changed = desk.monitor.changed, work.changed
         reason, problem, pause_s = "printer_offline", "OctoPrint does not answer.", LOOK_AGAIN_S

@@ -20,7 +20,6 @@ from fluxprint_bridge.printer.staging import Glance, bring, glance_at
 from fluxprint_bridge.printer.starter import (
     NotReady,
     cancelled_before_start,
-    early_look,
     never_started,
     permitted_until,
     start,
@@ -269,12 +268,8 @@ class Worker:
         )
 
         async def prepared() -> float:
-            looking = asyncio.create_task(early_look(desk, glance.look if glance is not None else None))
-            try:
-                await bring(desk, work, assignment, glance)
-                early = await looking
-            finally:
-                looking.cancel()
+            was_there = await bring(desk, work, assignment, glance)
+            early = glance.look if was_there and glance is not None else None
             looked_at = await until_idle(desk, work, timeout_s=IDLE_WAIT_S, early=early)
             return await permitted_until(desk, work, looked_at=looked_at)
 
