@@ -14,7 +14,10 @@ class EventRow(Base):
     """Append-only. `sequence` grows in the order of commits (see events/repository.py)."""
 
     __tablename__ = "event"
-    __table_args__ = (Index(None, "organisation_id", "sequence"),)
+    __table_args__ = (
+        Index(None, "organisation_id", "sequence"),
+        Index(None, "organisation_id", "type", "sequence"),
+    )
 
     sequence: Mapped[int] = mapped_column(BigInteger, Identity(always=True), primary_key=True)
     id: Mapped[UUID]

@@ -8,10 +8,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
+from sqlalchemy import Select, func, insert, select, text, tuple_, union_all
 from sqlalchemy import event as sqlalchemy_event
-from sqlalchemy import func, insert, select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Session as SyncSession
+from sqlalchemy.orm import aliased
 
 from fluxprint_common.database import ReadSession, after_commit, rows_affected
 from fluxprint_common.events import Event
@@ -86,15 +87,36 @@ async def of_organisation(
     session: ReadSession, organisation_id: UUID, *, after: int, types: Sequence[str], limit: int
 ) -> Sequence[Event]:
     """One organisation's events behind a sequence, oldest first; all types where `types` is empty."""
-    statement = (
+    if types:
+        # Of each type the oldest, then of those the oldest: no index has several types in one order.
+        parts = [_oldest_of_type(organisation_id, type_, after=after, limit=limit) for type_ in sorted(set(types))]
+        row = aliased(EventRow, union_all(*parts).subquery())
+        statement = select(row).order_by(row.sequence).limit(limit)
+    else:
+        statement = (
+            select(EventRow)
+            .where(EventRow.organisation_id == organisation_id, EventRow.sequence > after)
+            .order_by(EventRow.sequence)
+            .limit(limit)
+        )
+    return [_feed_event(row).event for row in await session.scalars(statement)]
+
+
+def _oldest_of_type(organisation_id: UUID, type_: str, *, after: int, limit: int) -> Select[EventRow]:
+    """Events of one type, in the order of the index that has the types and of no other.
+
+    With `type = ...` another index would do for the order, and reads the events of all types if it is planned.
+    """
+    return (
         select(EventRow)
-        .where(EventRow.organisation_id == organisation_id, EventRow.sequence > after)
-        .order_by(EventRow.sequence)
+        .where(
+            EventRow.organisation_id == organisation_id,
+            EventRow.type <= type_,
+            tuple_(EventRow.type, EventRow.sequence) > tuple_(type_, after),
+        )
+        .order_by(EventRow.type, EventRow.sequence)
         .limit(limit)
     )
-    if types:
-        statement = statement.where(EventRow.type.in_(types))
-    return [_feed_event(row).event for row in await session.scalars(statement)]
 
 
 async def oldest_sequence(session: ReadSession) -> int:

@@ -8,7 +8,7 @@ from sqlalchemy import CheckConstraint, ColumnElement, ForeignKey, Index, SmallI
 from sqlalchemy.orm import Mapped, mapped_column
 
 from fluxprint_queue.database import SCHEMA, Base, created_at, moment
-from fluxprint_queue.jobs.states import CLAIMABLE, OPEN, JobState
+from fluxprint_queue.jobs.states import CLAIMABLE, ENDED, OPEN, JobState
 
 
 def _in_sql(states: Iterable[JobState]) -> str:
@@ -36,6 +36,8 @@ class Job(Base):
         Index("ix_job_claimable", "organisation_id", text("priority DESC"), "id", postgresql_where=text(CLAIMABLE_SQL)),
         # The few that have not ended, for whoever looks for them among all.
         Index("ix_job_open", "organisation_id", "id", postgresql_where=text(_in_sql(OPEN))),
+        # The others by their state: few may have failed among very many that were printed.
+        Index("ix_job_ended", "organisation_id", "state", "id", postgresql_where=text(_in_sql(ENDED))),
         Index(None, "organisation_id", "id"),
         Index(None, "file_id"),
     )

@@ -3,8 +3,9 @@
 from collections.abc import Mapping, Sequence
 from uuid import UUID
 
-from sqlalchemy import Select, bindparam, exists, select
+from sqlalchemy import Select, bindparam, exists, select, union_all
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import aliased
 
 from fluxprint_common.lookup import Lookup, Lookups
 from fluxprint_common.principal import Principal
@@ -57,7 +58,10 @@ async def list_page(
     session: AsyncSession, principal: Principal, *, states: Sequence[JobState], before: UUID | None, limit: int
 ) -> Sequence[Job]:
     """Newest first; all states where `states` is empty."""
-    statement = readable(principal).order_by(Job.id.desc()).limit(limit)
-    if states:
-        statement = statement.where(in_states(states))
-    return (await session.scalars(statement.where(Job.id < before) if before else statement)).all()
+    latest = readable(principal).where(Job.id < before) if before else readable(principal)
+    latest = latest.order_by(Job.id.desc()).limit(limit)
+    if not states:
+        return (await session.scalars(latest)).all()
+    # Of each state the newest, then of those the newest: no index has several states in one order.
+    job = aliased(Job, union_all(*(latest.where(in_states([state])) for state in sorted(set(states)))).subquery())
+    return (await session.scalars(select(job).order_by(job.id.desc()).limit(limit))).all()

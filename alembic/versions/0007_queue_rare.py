@@ -1,0 +1,42 @@
+"""Indexes for what is asked for by a type or state that is rare in a long history
+
+Revision: 0007
+Follows: 0006
+"""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0007"
+down_revision = "0006"
+branch_labels = None
+depends_on = None
+
+SCHEMA = "queue"
+
+#: Name, table, columns, condition. A job comes into its index once, when it ends: what claims change stays as it was.
+INDEXES = (
+    ("ix_job_ended", "job", ["organisation_id", "state", "id"], "state IN ('cancelled', 'completed', 'failed')"),
+    ("ix_event_organisation_id_type_sequence", "event", ["organisation_id", "type", "sequence"], None),
+)
+
+
+def upgrade() -> None:
+    with op.get_context().autocommit_block():
+        for name, table, columns, condition in INDEXES:
+            # One that was interrupted is left behind, and is of no use.
+            op.drop_index(name, table, schema=SCHEMA, if_exists=True, postgresql_concurrently=True)
+            op.create_index(
+                name,
+                table,
+                columns,
+                schema=SCHEMA,
+                postgresql_where=sa.text(condition) if condition else None,
+                postgresql_concurrently=True,
+            )
+
+
+def downgrade() -> None:
+    with op.get_context().autocommit_block():
+        for name, table, _columns, _condition in INDEXES:
+            op.drop_index(name, table, schema=SCHEMA, if_exists=True, postgresql_concurrently=True)
