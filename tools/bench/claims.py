@@ -44,13 +44,6 @@ WITH ended AS (
 UPDATE queue.job SET state = 'completed', copies_completed = copies, ended_at = now()
 WHERE id IN (SELECT job_id FROM ended)"""
 
-_RELEASED_OFTEN = """
-INSERT INTO queue.attempt (id, organisation_id, job_id, printer_id, bridge_id, journal_id, copy_number, state,
-                           lease_expires_at, reason, ended_at)
-SELECT gen_random_uuid(), j.organisation_id, j.id, $1, $2, $2, 1, 'released', now(), 'lease_expired', now()
-FROM generate_series(1, 10000)
-CROSS JOIN (SELECT * FROM queue.job WHERE state = 'queued' ORDER BY priority DESC, id LIMIT 1) j"""
-
 _PRINTED_OFTEN = """
 WITH j AS (UPDATE queue.job SET copies_open = 10, copies_completed = 990 WHERE copies = 1000 RETURNING *)
 INSERT INTO queue.attempt (id, organisation_id, job_id, printer_id, bridge_id, journal_id, copy_number, state,
@@ -162,7 +155,7 @@ async def _skewed(side: Side) -> tuple[list[float], list[float], list[float]]:
     """Three cases one after the other: the best job was given back 10,000 times, 990 of its 1,000 copies are printed,
     and everything waits for another printer."""
     printer, another = side.farm.printers[:2]
-    await side.owner.execute(_RELEASED_OFTEN, another, side.farm.bridge)
+    await history.give_back(side.owner, side.farm, 10_000, printer=another)
     released = [await side.statement(printer) for _ in range(STATEMENTS)]
     await history.queue_jobs(side.owner, side.farm, 1, copies=1000, priority=90)
     await side.owner.execute(_PRINTED_OFTEN, another, side.farm.bridge)

@@ -80,6 +80,13 @@ SELECT pg_temp.v7(clock_timestamp(), right(gen_random_uuid()::text, 12) || '000'
        $4, $5, $5, 'queued', $6
 FROM generate_series(1, $7::int) n"""
 
+_GIVEN_BACK = """
+INSERT INTO queue.attempt (id, organisation_id, job_id, printer_id, bridge_id, journal_id, copy_number, state,
+                           lease_expires_at, reason, ended_at)
+SELECT gen_random_uuid(), j.organisation_id, j.id, $1, $2, $2, 1, 'released', now(), 'lease_expired', now()
+FROM generate_series(1, $3::int)
+CROSS JOIN (SELECT * FROM queue.job WHERE state = 'queued' ORDER BY priority DESC, id LIMIT 1) j"""
+
 
 @dataclass(frozen=True)
 class Farm:
@@ -123,3 +130,8 @@ async def queue_jobs(
 ) -> None:
     """Add so many waiting jobs."""
     await owner.execute(_WAITING_JOBS, farm.organisation, farm.file, printer, priority, copies, farm.user, count)
+
+
+async def give_back(owner: asyncpg.Connection, farm: Farm, times: int, *, printer: UUID) -> None:
+    """Have the best waiting job given back so often."""
+    await owner.execute(_GIVEN_BACK, printer, farm.bridge, times)

@@ -38,6 +38,7 @@ async def old_farm(
     await history.open_farm(owner, farm)
     await history.finish_jobs(owner, farm, FINISHED)
     await history.queue_jobs(owner, farm, WAITING)
+    await history.give_back(owner, farm, FINISHED, printer=farm.printers[-1])
     await owner.execute("ANALYZE")
     await owner.execute("SELECT pg_stat_force_next_flush()")
     await owner.execute(f"ALTER DATABASE {database.name} SET plan_cache_mode = {request.param}")

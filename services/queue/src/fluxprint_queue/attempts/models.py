@@ -20,7 +20,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
-from fluxprint_queue.attempts.states import FAULTS, LIVE, AttemptState, ReportKind
+from fluxprint_queue.attempts.states import DROPPED, FAULTS, LIVE, AttemptState, ReportKind
 from fluxprint_queue.database import SCHEMA, Base, created_at, moment
 
 #: Fences grow with each claim and adoption, over all printers.
@@ -51,6 +51,8 @@ class Attempt(Base):
             postgresql_where=text(f"state IN {states_sql(LIVE | {AttemptState.COMPLETED})}"),
         ),
         Index("ix_attempt_leased", "lease_expires_at", postgresql_where=text("state = 'claimed'")),
+        # The copies of a job that are given up: however often others were tried, a claim reads only these and the live.
+        Index("ix_attempt_dropped", "job_id", "copy_number", postgresql_where=text(f"reason = '{DROPPED}'")),
         # What a claim asks of each job it comes across: a job may have been given back a thousand times.
         Index("ix_attempt_fault", "job_id", "printer_id", postgresql_where=text(FAULT_SQL)),
         Index(None, "job_id", "id"),

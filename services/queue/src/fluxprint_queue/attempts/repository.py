@@ -62,8 +62,9 @@ _CLAIM = text(
            taken.organisation_id, taken.id, :printer_id, :bridge_id, :journal_id,
            (SELECT min(n) FROM generate_series(1, taken.copies) n
              WHERE NOT EXISTS (SELECT FROM queue.attempt a WHERE a.job_id = taken.id AND a.copy_number = n
-                                AND (a.state IN {states_sql(LIVE | {AttemptState.COMPLETED})}
-                                     OR a.reason = '{DROPPED}'))),
+                                AND a.state IN {states_sql(LIVE | {AttemptState.COMPLETED})})
+               AND NOT EXISTS (SELECT FROM queue.attempt a WHERE a.job_id = taken.id AND a.copy_number = n
+                                AND a.reason = '{DROPPED}')),
            'claimed', clock_timestamp() + make_interval(secs => :lease_s)
     FROM taken
     RETURNING id
