@@ -27,7 +27,8 @@ class SpoolingElsewhere(OctoPrint):
 async def running_octoprint(folder: Path, *, spool: Path | None = None) -> AsyncIterator[OctoPrint]:
     """A new OctoPrint in `folder`, from when its printer is connected (about 6 s)."""
     python = await asyncio.to_thread(local.environment)
-    octoprint = (SpoolingElsewhere if spool else OctoPrint)(folder, free_port(), python=python)
+    # Its analysis of each upload would take more of the machine than all else that a test does.
+    octoprint = (SpoolingElsewhere if spool else OctoPrint)(folder, free_port(), python=python, analyses_files=False)
     if isinstance(octoprint, SpoolingElsewhere) and spool is not None:
         octoprint.spool = spool
     await octoprint.start()

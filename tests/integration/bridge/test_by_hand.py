@@ -10,7 +10,7 @@ import pytest
 from fluxprint_local.octoprint import OctoPrint
 from support import by_hand
 from support.bridge import BridgeProcess, running_bridge
-from support.fake_cloud import FakeCloud
+from support.fake_cloud import Attempt, FakeCloud, Refusal
 from support.octoprint import slow_gcode
 from support.odd_octoprint import OddOctoPrint, running_odd_octoprint
 from support.staging import staged_for_its_bed
@@ -80,6 +80,25 @@ class TestPermitAskedAgain:
             go_on.set()
         await cloud.until_state(attempt, "completed")
         assert len(cloud.foreign_prints) == 2
+
+
+    async def test_refused_for_the_bed_it_is_given_back(
+        self, cloud: FakeCloud, bridge: BridgeProcess, octoprint: OctoPrint, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The bridge is killed before it has the permit, and the queue hears of another print before it asks again."""
+
+        def refuse(_attempt: Attempt, _journal_id: str) -> None:
+            raise Refusal(409, "bed_occupied")
+
+        async def hear_of_another_print() -> None:
+            monkeypatch.setattr(cloud, "permit", refuse)
+            await bridge.restart()
+
+        cloud.once("permit", hear_of_another_print)
+        attempt = await cloud.add_job(slow_gcode(0.3, seed="refused for the bed"))
+        await cloud.until_state(attempt, "released")
+        assert attempt.reason == "bed_occupied"
+        assert octoprint.starts(attempt.path) == 0
 
 
 class TestGivenBack:
