@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import itertools
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 from fastapi import APIRouter, FastAPI
 from sqlalchemy import text
 
+from fluxprint_common import health as health_module
 from fluxprint_common.background import Supervisor
 from fluxprint_common.database import Database, Reading
 from support.small_service import running, settings_of, small_service
@@ -27,6 +29,11 @@ async def one(session: Reading) -> int:
 @router.get("/nothing")
 async def nothing() -> str:
     return "unrelated"
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(health_module, "KEEP_S", 0.0)
 
 
 @pytest.fixture
@@ -182,3 +189,40 @@ async def test_the_same_health_stands_under_the_service_s_public_name(postgres: 
     assert answer.status_code == 200
     assert answer.json()["service"] == "common"
     assert set(answer.json()) == {"status", "service", "version", "database", "redis", "loops"}
+
+
+class TestFlood:
+    """Anybody may ask for the health of a service: that must not cost the database."""
+
+    @pytest.fixture
+    def pings(self, monkeypatch: pytest.MonkeyPatch) -> list[float]:
+        """When the database was asked."""
+        asked: list[float] = []
+        ping = Database.ping
+
+        async def counted(database: Database) -> None:
+            asked.append(asyncio.get_running_loop().time())
+            await ping(database)
+
+        monkeypatch.setattr(Database, "ping", counted)
+        return asked
+
+    async def test_asks_the_database_once(
+        self, postgres: str, pings: list[float], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(health_module, "KEEP_S", 60.0)
+        async with running(small_service(router, settings_of(database_url=postgres))) as client:
+            paths = ["/health", "/api/v1/common/health"] * 25
+            answers = await asyncio.gather(*(client.get(path) for path in paths))
+            answers += [await client.get(path) for path in paths]
+        assert {answer.status_code for answer in answers} == {200}
+        assert len(pings) == 1
+
+    async def test_an_answer_is_soon_old(
+        self, postgres: str, pings: list[float], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(health_module, "KEEP_S", 0.05)
+        async with running(small_service(router, settings_of(database_url=postgres))) as client, asyncio.timeout(20):
+            while len(pings) < 3:
+                await client.get("/health")
+        assert all(later - earlier >= 0.05 for earlier, later in itertools.pairwise(pings))

@@ -1,6 +1,8 @@
 """What one bridge or one person may take, so that something is left for the others."""
 
 import asyncio
+import itertools
+import json
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
@@ -9,10 +11,13 @@ from uuid import UUID, uuid4
 import httpx
 import pytest
 from fastapi import FastAPI
-from sqlalchemy import bindparam, func, literal, select
+from sqlalchemy import bindparam, func, literal, select, text
 
 from fluxprint_common.ids import new_id, show
 from fluxprint_common.lookup import CONNECTIONS, Lookup, Lookups
+from fluxprint_queue.telemetry import hub
+from fluxprint_queue.telemetry.hub import TelemetryHub
+from support.link import link, telemetry
 from support.queue import QueueWorld, code, eventually, queue_app
 from support.servers import Database
 from support.serving import serving
@@ -181,3 +186,33 @@ class TestStreams:
                     return not app.state.feed._subscribers
 
                 await eventually(nobody_there)
+
+
+class TestTelemetry:
+    async def test_a_printer_that_changes_all_the_time_is_saved_now_and_then(
+        self, limited: Limited, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(hub, "SAVE_APART_S", 0.5)
+        saved: list[float] = []
+        save = TelemetryHub._save
+
+        async def counted(self: TelemetryHub, printer_ids: Sequence[UUID]) -> None:
+            saved.append(asyncio.get_running_loop().time())
+            await save(self, printer_ids)
+
+        monkeypatch.setattr(TelemetryHub, "_save", counted)
+        async with limited() as (world, app):
+            printer = await world.printer()
+
+            async def is_saved() -> bool:
+                async with app.state.database.reading() as session:
+                    return bool(await session.scalar(text("SELECT telemetry->>'state' FROM queue.printer")) == "paused")
+
+            async with link(world) as socket:
+                for number in range(40):
+                    await socket.send(json.dumps(telemetry(printer, state=("idle", "printing")[number % 2])))
+                    await asyncio.sleep(0.02)
+                await socket.send(json.dumps(telemetry(printer, state="paused")))
+                await eventually(is_saved)  # what came in a pause comes after it
+        assert len(saved) > 1
+        assert all(later - earlier >= 0.5 for earlier, later in itertools.pairwise(saved))

@@ -12,6 +12,7 @@ from fluxprint_common.background import Supervisor
 from fluxprint_common.database import Database
 
 CHECK_TIMEOUT_S = 2.0
+KEEP_S = 1.0
 
 
 class Status(StrEnum):
@@ -50,9 +51,25 @@ async def _no() -> bool:
     return False
 
 
-async def health_endpoint(request: Request) -> JSONResponse:
-    """200 while the service can do its work, 503 when it can't."""
-    state = request.app.state
-    status, parts = await check(state.database, state.redis, state.loops)
-    body = {"status": status, "service": state.service_name, "version": state.version, **parts}
-    return JSONResponse(body, 503 if status is Status.UNHEALTHY else 200)
+class HealthEndpoint:
+    """200 while the service can do its work, 503 when it can't.
+
+    Anybody may ask, as often as they like: the dependencies are asked by one at a time, and not again while what they
+    said is new.
+    """
+
+    def __init__(self) -> None:
+        self._asking = asyncio.Lock()
+        self._answer: tuple[Status, dict[str, object]] | None = None
+        self._good_until = 0.0
+
+    async def answer(self, request: Request) -> JSONResponse:
+        state = request.app.state
+        async with self._asking:
+            clock = asyncio.get_running_loop().time
+            if self._answer is None or clock() >= self._good_until:
+                self._answer = await check(state.database, state.redis, state.loops)
+                self._good_until = clock() + KEEP_S
+            status, parts = self._answer
+        body = {"status": status, "service": state.service_name, "version": state.version, **parts}
+        return JSONResponse(body, 503 if status is Status.UNHEALTHY else 200)

@@ -16,7 +16,7 @@ from starlette.routing import Route
 from fluxprint_common import doorbell, logs, openapi, problems
 from fluxprint_common.background import Supervisor
 from fluxprint_common.database import Database
-from fluxprint_common.health import health_endpoint
+from fluxprint_common.health import HealthEndpoint
 from fluxprint_common.jwks import JwksClient
 from fluxprint_common.metrics import Metrics, metrics_endpoint
 from fluxprint_common.middleware import BodyLimit, Cors, RequestContext, SecurityHeaders, UnhandledErrors
@@ -117,8 +117,9 @@ def create_service(spec: ServiceSpec, settings: ServiceSettings) -> FastAPI:
     problems.install(app, constraint_errors=spec.constraint_errors)
     for router in spec.routers:
         app.include_router(router, prefix="/api/v1")
+    health = HealthEndpoint()
     for path in ("/health", f"/api/v1/{spec.name}/health"):
-        app.router.routes.append(Route(path, health_endpoint, methods=["GET"]))
+        app.router.routes.append(Route(path, health.answer, methods=["GET"]))
     app.router.routes.append(Route("/metrics", metrics_endpoint, methods=["GET"]))
     return app
 
