@@ -81,7 +81,6 @@ class TestPermitAskedAgain:
         await cloud.until_state(attempt, "completed")
         assert len(cloud.foreign_prints) == 2
 
-
     async def test_refused_for_the_bed_it_is_given_back(
         self, cloud: FakeCloud, bridge: BridgeProcess, octoprint: OctoPrint, monkeypatch: pytest.MonkeyPatch
     ) -> None:
