@@ -314,6 +314,15 @@ class TestSettings:
             monkeypatch.setenv(name, value)
         assert load(BridgeSettings).api_v1_url.endswith("/api/v1")
 
+    def test_strangers_register_in_production_only_where_it_was_said(self) -> None:
+        for files, given, expected in (
+            (PRODUCTION, {}, "false"),
+            (PRODUCTION, {"AUTH_REGISTRATION_ENABLED": "true"}, "true"),
+            (DEVELOPMENT, {}, None),
+        ):
+            environment = merged(files, {**DEMANDED, **given})["services"]["auth"]["environment"]
+            assert environment.get("AUTH_REGISTRATION_ENABLED") == expected
+
     def test_every_variable_is_in_the_example(self) -> None:
         shown = set(re.findall(r"^#?([A-Z][A-Z0-9_]+)=", (ROOT / ".env.example").read_text(), re.MULTILINE))
         for file in OWN_CERTIFICATE:
