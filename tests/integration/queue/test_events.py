@@ -6,9 +6,12 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
+import asyncpg
 import httpx
 
 from fluxprint_common.permissions import Role
+from fluxprint_queue.events.repository import LOCK
+from support import servers
 from support.queue import QueueWorld, code
 from support.tokens import bearer
 
@@ -92,6 +95,29 @@ class TestTable:
             after = page["next_after"]
         assert len(found) == 6
         assert found == sorted(found)
+
+    async def test_no_number_is_taken_before_the_lock_is_had(
+        self, own_world: QueueWorld, database: servers.Database
+    ) -> None:
+        owner = await asyncpg.connect(database.url.replace("+asyncpg", ""))
+        newest = (
+            "SELECT last_value FROM pg_sequences WHERE schemaname = 'queue' AND sequencename = 'event_sequence_seq'"
+        )
+        waits = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+        try:
+            await own_world.job()
+            before = await owner.fetchval(newest)
+            await owner.execute("SELECT pg_advisory_lock($1)", LOCK)
+            writing = asyncio.create_task(own_world.job())
+            async with asyncio.timeout(10):
+                while not await owner.fetchval(waits):
+                    await asyncio.sleep(0.01)
+            assert await owner.fetchval(newest) == before
+            await owner.execute("SELECT pg_advisory_unlock($1)", LOCK)
+            await writing
+            assert await owner.fetchval(newest) > before
+        finally:
+            await owner.close()
 
     async def test_sequences_grow_in_the_order_of_commits(self, world: QueueWorld) -> None:
         """A reader that polls while 30 writers commit never finds an event behind one that it has seen."""

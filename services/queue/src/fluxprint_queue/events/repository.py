@@ -4,11 +4,12 @@ Events are written at the very end of their transaction, behind one advisory loc
 of commits: a reader that has seen 17 will never find a 16 later. The lock is held from the insert to the commit only.
 """
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
-from sqlalchemy import Select, func, insert, select, text, tuple_, union_all
+from sqlalchemy import Select, func, select, text, tuple_, union_all
 from sqlalchemy import event as sqlalchemy_event
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Session as SyncSession
@@ -19,7 +20,19 @@ from fluxprint_common.events import Event
 from fluxprint_common.ids import new_id
 from fluxprint_queue.events.models import EventRow
 
-_LOCK = 0x666C7578  # "flux"
+LOCK = 0x666C7578  #: "flux": whoever writes events holds it from before their numbers to the commit
+# The lock is had before the first row comes, and a row takes its number when it is written: in the order of `append`.
+_WRITE = text(
+    """
+    INSERT INTO queue.event (id, type, subject, organisation_id, printer_id, data)
+    SELECT e.id, e.type, e.subject, e.organisation_id, e.printer_id, e.data
+    FROM pg_advisory_xact_lock(:lock),
+         ROWS FROM (jsonb_to_recordset(CAST(:rows AS jsonb))
+                    AS (id uuid, type text, subject text, organisation_id uuid, printer_id uuid, data jsonb))
+         WITH ORDINALITY AS e (id, type, subject, organisation_id, printer_id, data, number)
+    ORDER BY e.number
+    """
+)
 _PENDING = "pending_events"
 #: Key of `session.info` for what rings the feed; set for all sessions when the service starts.
 RING = "ring"
@@ -47,11 +60,11 @@ def append(
         after_commit(session, session.info[RING])
     session.info.setdefault(_PENDING, []).append(
         {
-            "id": new_id(),
+            "id": str(new_id()),
             "type": type_,
             "subject": subject,
-            "organisation_id": organisation_id,
-            "printer_id": printer_id,
+            "organisation_id": str(organisation_id),
+            "printer_id": str(printer_id) if printer_id else None,
             "data": dict(data or {}),
         }
     )
@@ -59,12 +72,11 @@ def append(
 
 @sqlalchemy_event.listens_for(SyncSession, "before_commit")
 def _write_pending(session: SyncSession) -> None:
-    """Write what `append` collected, as the last statements before COMMIT."""
+    """Write what `append` collected, as the last statement before COMMIT."""
     rows = session.info.pop(_PENDING, None)
     if rows:
         session.flush()
-        session.execute(select(func.pg_advisory_xact_lock(_LOCK)))
-        session.execute(insert(EventRow).execution_options(render_nulls=True), rows)  # in one statement
+        session.execute(_WRITE, {"lock": LOCK, "rows": json.dumps(rows)})
 
 
 @sqlalchemy_event.listens_for(SyncSession, "after_rollback")
