@@ -118,8 +118,8 @@ async def check_print(compose: Compose, url: str, folder: Path, gateway: str) ->
         await printer.start()
     try:
         async with CameraSource(host=gateway) as camera, DemoClient(url) as client:
-            with step("account, bridge and printer created"):
-                await client.register()
+            with step("administrator, bridge and printer created"):
+                await client.log_in(compose.create_admin(client.email))
                 compose.bridge_file.write_text(
                     f"BRIDGE_AUTH_TOKEN={await client.add_printer()}\n"
                     f"OCTOPRINT_URL=http://host.docker.internal:{printer.port}\n"

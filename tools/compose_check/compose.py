@@ -46,6 +46,12 @@ class Compose:
         )
         return found[0]
 
+    def create_admin(self, email: str) -> str:
+        """The first administrator, as docs/deployment.md makes one; the password that it was given."""
+        command = ["python", "-m", "fluxprint_auth", "create-admin", email, "--generate-password"]
+        told = self.run("exec", "--no-TTY", "auth", *command)
+        return told.partition("password: ")[2].split()[0]
+
     def signal(self, service: str, number: int) -> None:
         """Send a signal to the service itself, as if something had gone wrong inside: Docker does not know of it."""
         self.run("exec", "--no-TTY", service, "python", "-c", KILLED, str(number))

@@ -52,6 +52,11 @@ class DemoClient:
         registered = await self._send("POST", "/auth/register", json=account)
         self._http.headers["Authorization"] = f"Bearer {registered['tokens']['access_token']}"
 
+    async def log_in(self, password: str) -> None:
+        """Sign in to an account that has this e-mail address already."""
+        answer = await self._send("POST", "/auth/login", json={"email": self.email, "password": password})
+        self._http.headers["Authorization"] = f"Bearer {answer['access_token']}"
+
     async def add_printer(self) -> str:
         """Create a bridge and a printer behind it; the bridge's token."""
         created = await self._send("POST", "/bridges", json={"name": "Demo bridge"})
