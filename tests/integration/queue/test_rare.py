@@ -8,6 +8,7 @@ import httpx
 import pytest
 
 from fluxprint_common.ids import new_id
+from fluxprint_common.permissions import Role
 from support import servers
 from support.queue import QueueWorld, start_queue
 from support.tokens import Issuer
@@ -29,6 +30,8 @@ _RARE = """
     UPDATE queue.job SET state = 'completed'
     WHERE state = 'cancelled' OR (state = 'failed' AND substring(name FROM '[0-9]+')::int % 1000 <> 0)
 """
+#: Twenty people have made them.
+_PEOPLE = "UPDATE queue.job SET created_by = md5((substring(name FROM '[0-9]+')::int % 20)::text)::uuid"
 #: With a neighbour it is the other way round: taken together it looks frequent.
 _FREQUENT = (
     "UPDATE queue.job SET state = 'failed', organisation_id = $1 WHERE name LIKE 'Part %3'",
@@ -57,6 +60,7 @@ async def old_farm(request: pytest.FixtureRequest, database: servers.Database) -
     await history.finish_jobs(owner, FARM, FINISHED)
     await history.queue_jobs(owner, FARM, WAITING)
     await owner.execute(_RARE)
+    await owner.execute(_PEOPLE)
     for change in _FREQUENT:
         await owner.execute(change, NEIGHBOUR)
     await owner.execute("VACUUM ANALYZE")
@@ -94,6 +98,8 @@ class TestRare:
                 await world.send("GET", "/jobs", params=jobs, expect=200)
             for events in EVENTS:
                 await world.send("GET", "/events", params=events, expect=200)
+            world.user = new_id()  # a client sees only its own, and has none
+            assert (await world.send("GET", "/jobs", role=Role.CLIENT, expect=200)).json()["items"] == []
         # The service has gone, and its connections have told what they read.
         after = await rows_read(old_farm)
         read = {name: after[name] - before[name] for name in after if after[name] > before[name]}

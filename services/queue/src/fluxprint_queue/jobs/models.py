@@ -39,6 +39,8 @@ class Job(Base):
         # The others by their state: few may have failed among very many that were printed.
         Index("ix_job_ended", "organisation_id", "state", "id", postgresql_where=text(_in_sql(ENDED))),
         Index(None, "organisation_id", "id"),
+        # A client sees only its own.
+        Index(None, "organisation_id", "created_by", "id"),
         Index(None, "file_id"),
     )
 
