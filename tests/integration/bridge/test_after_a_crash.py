@@ -1,9 +1,13 @@
 """The rows of the table in docs/protocol.md, "After a crash", that no other file tests."""
 
+import asyncio
+
+import pytest
+
 from fluxprint_local.octoprint import BRIDGE_PERMISSIONS, OctoPrint
 from support import by_hand
 from support.bridge import BridgeProcess
-from support.fake_cloud import FakeCloud
+from support.fake_cloud import Attempt, FakeCloud, Refusal
 from support.octoprint import gcode_with_a_long_end, rewrite_history, slow_gcode
 from support.queue import eventually
 
@@ -23,6 +27,14 @@ async def until_written(octoprint: OctoPrint, *texts: str) -> None:
         return True
 
     await eventually(written, within_s=20)
+
+
+async def _is(state: str, bridge: BridgeProcess, attempt: Attempt) -> bool:
+    return bridge.journal_states().get(attempt.id) == state
+
+
+async def _asked(asked: list[object]) -> bool:
+    return bool(asked)
 
 
 class TestIntentWritten:
@@ -125,6 +137,55 @@ class TestAttemptEnded:
         assert (waiting.state, cloud.beds[cloud.printer_id]) == ("queued", "occupied")
         await cloud.clear_bed()
         await cloud.until_state(waiting, "completed")
+
+    async def test_an_end_that_is_refused_after_a_restart_holds_the_bed(
+        self, cloud: FakeCloud, bridge: BridgeProcess, octoprint: OctoPrint, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The print is over and was looked at, and nothing of it is open, when the queue refuses to hear of it."""
+        answer = cloud.report
+        asked: list[object] = []
+
+        def fail(_attempt: Attempt | None, body: dict[str, object]) -> None:
+            asked.append(body["kind"])
+            raise Refusal(503, "database_unavailable")
+
+        attempt = await cloud.printing(slow_gcode(0.5, seed="refused after a restart"))
+        monkeypatch.setattr(cloud, "report", fail)
+        await cloud.until(lambda: cloud.now.get("state") == "idle")
+        await eventually(lambda: _is("ended", bridge, attempt), within_s=20)
+        await bridge.restart()
+        asked.clear()
+        await cloud.until(lambda: cloud.links and cloud.now.get("state") == "idle")
+        await eventually(lambda: _asked(asked), within_s=20)
+        await asyncio.sleep(1)  # it has looked at OctoPrint and found nothing that is not ours
+        attempt.state = "failed"  # a person decided, and took the bed for clear
+        cloud.beds[cloud.printer_id] = "clear"
+        waiting = await cloud.add_job(slow_gcode(0.3, seed="waits for its bed"))
+        monkeypatch.setattr(cloud, "report", answer)
+        await cloud.until(lambda: cloud.foreign_prints)
+        assert (waiting.state, cloud.beds[cloud.printer_id]) == ("queued", "occupied")
+        await cloud.clear_bed()
+        await cloud.until_state(waiting, "completed")
+
+
+class TestPrintedAgainByHand:
+    async def test_what_ended_and_was_printed_again_meanwhile_holds_the_bed(
+        self, cloud: FakeCloud, bridge: BridgeProcess, octoprint: OctoPrint
+    ) -> None:
+        attempt = await cloud.printing(slow_gcode(0.3, seed="printed again"))
+        await cloud.until_state(attempt, "completed")
+        await bridge.kill()
+        await by_hand.start(octoprint, attempt.path)
+        await by_hand.until_counted(octoprint, attempt.path, 2, 0)
+        await by_hand.until_operational(octoprint)
+        cloud.beds[cloud.printer_id] = "clear"
+        waiting = await cloud.add_job(slow_gcode(0.3, seed="waits for the second part"))
+        await bridge.start()
+        await cloud.until(lambda: attempt.path in cloud.foreign_prints)
+        assert (waiting.state, cloud.beds[cloud.printer_id]) == ("queued", "occupied")
+        await cloud.clear_bed()
+        await cloud.until_state(waiting, "completed")
+        assert cloud.foreign_prints == [attempt.path]
 
 
 class TestOctoPrintsLog:

@@ -84,6 +84,15 @@ class TestReport:
 
 
 class TestHostileBridge:
+    async def test_a_persons_reasons_are_not_a_bridges(self, world: QueueWorld) -> None:
+        """A claim takes such a copy for given up: a job of one copy would never be claimed again, nor any behind it."""
+        printer = await world.printer()
+        await world.job()
+        attempt = await world.claimed(printer)
+        answer = await world.report(attempt, "released", reason="resolved_drop")
+        assert answer.status_code == 422
+        assert "what a person decided" in answer.text
+
     @pytest.mark.parametrize(
         "change",
         [

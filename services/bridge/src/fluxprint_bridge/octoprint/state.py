@@ -197,6 +197,12 @@ class Prints(BaseModel):
     def any(self) -> bool:
         return self.success + self.failure > 0
 
+    @property
+    def again(self) -> bool:
+        """Whether it was printed more than once. A cancel while it finishes counts as a success and then a failure."""
+        twice = self.success > 1 or self.failure > 1
+        return twice or (self.success + self.failure > 1 and self.last is not None and self.last.success)
+
 
 class StoredFile(BaseModel):
     """`GET /api/files/local/<path>`; `sha1` is null for a file whose copying was cut off."""

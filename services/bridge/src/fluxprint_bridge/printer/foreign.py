@@ -129,12 +129,20 @@ async def _look_back(desk: Desk, job: Job, *, known: str | None) -> None:
             await notice(desk, file.path, run=OVER)
 
 
-async def _explained(desk: Desk, path: str | None) -> bool:
-    """Whether a finished print may have been an attempt's; of one that is not known here the queue decides."""
-    if attempt_of(path) is None:
+async def _explained(desk: Desk, path: str) -> bool:
+    """Whether a finished print may have been an attempt's; of one that is not known here the queue decides.
+
+    An attempt starts its file once: what OctoPrint counts beyond that was started by hand. Raises `OctoPrintError`.
+    """
+    if (attempt_id := attempt_of(path)) is None:
         return False
-    attempt = await desk.journal.attempt(attempt_of(path) or "")
-    return attempt.shown != "released" if attempt is not None else not await _is_staged(desk, path)
+    attempt = await desk.journal.attempt(attempt_id)
+    if attempt is None and await _is_staged(desk, path):
+        return False
+    if attempt is not None and (attempt.shown == "released" or attempt.state is not Step.ENDED):
+        return attempt.shown != "released"
+    found = await desk.octoprint.file(path)
+    return found is None or not found.prints.again
 
 
 async def notice(desk: Desk, path: str | None, *, run: str = RUNNING) -> None:
@@ -148,6 +156,12 @@ async def notice(desk: Desk, path: str | None, *, run: str = RUNNING) -> None:
         desk.disowned = {path}
         await desk.shelf.forget(attempt_id)  # what was staged and printed by hand is no attempt's any more
     await _tell(desk)
+
+
+async def tell_what_is_noted(desk: Desk) -> None:
+    """Notice what the outbox noted when the queue refused an end: nobody else looks for that."""
+    if desk.foreign_told.is_set() and (note := await desk.foreign.last()) is not None and not note.delivered:
+        await notice(desk, note.file_name, run=note.run)
 
 
 async def _all_told(desk: Desk) -> None:

@@ -11,7 +11,7 @@ from fluxprint_bridge.journal import Attempt, Step
 from fluxprint_bridge.octoprint.errors import KeyRefused, OctoPrintError
 from fluxprint_bridge.octoprint.state import ACTIVE, Job, PrinterState
 from fluxprint_bridge.printer.desk import Desk, Phase, Work
-from fluxprint_bridge.printer.foreign import notice
+from fluxprint_bridge.printer.foreign import notice, tell_what_is_noted
 from fluxprint_bridge.printer.lease import Lease, LeaseLost
 from fluxprint_bridge.printer.notes import Notes
 from fluxprint_bridge.printer.outbox import ATTEMPT_ENDED, FENCE_STALE
@@ -77,6 +77,7 @@ class Worker:
         desk = self._desk
         desk.bell.clear()
         await desk.outbox.emptied()
+        await tell_what_is_noted(desk)
         if desk.outbox.stale and not self._stood_back:
             await self._stand_back()
             self._stood_back = True

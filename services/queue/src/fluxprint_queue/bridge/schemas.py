@@ -3,7 +3,7 @@
 from typing import Annotated, Literal
 from uuid import UUID
 
-from pydantic import Field, field_validator
+from pydantic import AfterValidator, Field, field_validator
 
 from fluxprint_common.ids import PrinterId
 from fluxprint_common.schemas import Input, Output
@@ -14,7 +14,15 @@ from fluxprint_queue.ids import AttemptId, CommandId, JobId
 MAX_EVIDENCE_CHARS = 16 * 1024
 
 Fence = Annotated[int, Field(ge=1, le=2**63 - 1, strict=True, json_schema_extra={"format": "int64"})]
-Reason = Annotated[str, Field(max_length=100, pattern=r"^[a-z][a-z0-9_]*$")]
+
+
+def _of_a_bridge(reason: str) -> str:
+    if reason.startswith("resolved_"):
+        raise ValueError("resolved_ is for what a person decided")
+    return reason
+
+
+Reason = Annotated[str, Field(max_length=100, pattern=r"^[a-z][a-z0-9_]*$"), AfterValidator(_of_a_bridge)]
 
 
 class BridgePrinter(Output):
