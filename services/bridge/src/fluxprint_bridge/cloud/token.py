@@ -12,6 +12,7 @@ from fluxprint_bridge.cloud.errors import CloudUnavailable
 from fluxprint_bridge.cloud.problems import checked
 
 RENEW_AT = 0.75  # of its life
+KEEP_S = 60.0
 
 
 class _Exchanged(BaseModel):
@@ -26,6 +27,7 @@ class AccessToken:
         self._http = http
         self._bridge_token = bridge_token
         self._token: SecretStr | None = None
+        self._asked_at = 0.0
         self._renew_at = 0.0
         self._exchanging = asyncio.Lock()
 
@@ -43,8 +45,14 @@ class AccessToken:
         return str(json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))["sub"])
 
     def forget(self) -> None:
-        """The cloud does not accept it any more."""
-        self._token = None
+        """The cloud does not accept it any more.
+
+        A new one is kept all the same: whoever refuses it refuses the next one as well (a camera that is not this
+        bridge's), or spoke of the one before. All cameras and the link share this token, and how often an address may
+        ask for one is limited: many that are refused must not leave the whole bridge without any.
+        """
+        if clock.now() - self._asked_at >= KEEP_S:
+            self._token = None
 
     async def _exchange(self) -> None:
         asked_at = clock.now()
@@ -59,4 +67,5 @@ class AccessToken:
         except (ValidationError, ValueError):
             raise CloudUnavailable("the cloud answered the token exchange with something else") from None
         self._token = exchanged.access_token
+        self._asked_at = asked_at
         self._renew_at = asked_at + RENEW_AT * exchanged.expires_in_s
