@@ -20,7 +20,7 @@ from sqlalchemy.pool import NullPool
 ADVISORY_LOCK = 0x666C7578  # "flux"; any number, as long as every migrator takes the same one
 WAIT_FOR_MIGRATOR_S = 600
 LOOK_AGAIN_S = 0.2
-LOCK_TIMEOUT = "5s"  # a migration gives up rather than stop the traffic behind a long transaction
+LOCK_TIMEOUT = "5s"  # a migration gives up rather than stop the traffic; concurrently.py waits, which stops none
 CONNECT_TIMEOUT_S = 10
 
 

@@ -6,6 +6,7 @@ Follows: 0003
 
 import sqlalchemy as sa
 from alembic import op
+from concurrently import concurrently
 
 revision = "0004"
 down_revision = "0003"
@@ -32,7 +33,7 @@ INDEXES = (
 
 
 def upgrade() -> None:
-    with op.get_context().autocommit_block():
+    with concurrently():
         for name, table, columns, condition in INDEXES:
             # One that was interrupted is left behind, and is of no use.
             op.drop_index(name, table, schema=SCHEMA, if_exists=True, postgresql_concurrently=True)
@@ -52,6 +53,6 @@ def downgrade() -> None:
             f"ALTER TABLE {SCHEMA}.{table} RESET (autovacuum_vacuum_scale_factor, autovacuum_vacuum_threshold,"
             " vacuum_index_cleanup)"
         )
-    with op.get_context().autocommit_block():
+    with concurrently():
         for name, table, _columns, _condition in INDEXES:
             op.drop_index(name, table, schema=SCHEMA, if_exists=True, postgresql_concurrently=True)

@@ -6,6 +6,7 @@ Follows: 0007
 
 import sqlalchemy as sa
 from alembic import op
+from concurrently import concurrently
 
 revision = "0008"
 down_revision = "0007"
@@ -22,7 +23,7 @@ INDEXES = (
 
 
 def upgrade() -> None:
-    with op.get_context().autocommit_block():
+    with concurrently():
         for name, table, columns, condition in INDEXES:
             # One that was interrupted is left behind, and is of no use.
             op.drop_index(name, table, schema=SCHEMA, if_exists=True, postgresql_concurrently=True)
@@ -37,6 +38,6 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    with op.get_context().autocommit_block():
+    with concurrently():
         for name, table, _columns, _condition in INDEXES:
             op.drop_index(name, table, schema=SCHEMA, if_exists=True, postgresql_concurrently=True)

@@ -3,7 +3,7 @@
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, LargeBinary, Text
+from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, LargeBinary, Text, text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -28,6 +28,21 @@ class File(Base):
     __table_args__ = (
         Index(None, "organisation_id", "id"),
         Index(None, "sha256"),
+        # Deleted files keep their rows for the history of their jobs; lists and sums don't read past them.
+        Index(
+            "ix_file_kept",
+            "organisation_id",
+            "id",
+            postgresql_include=["size_bytes"],
+            postgresql_where=text("deleted_at IS NULL"),
+        ),
+        Index(
+            "ix_file_kept_uploaded_by",
+            "organisation_id",
+            "uploaded_by",
+            "id",
+            postgresql_where=text("deleted_at IS NULL"),
+        ),
     )
 
     id: Mapped[UUID] = mapped_column(primary_key=True)
