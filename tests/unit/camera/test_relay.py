@@ -355,6 +355,14 @@ class TestLimits:
             with relay.watching(person=me):
                 pass
 
+    def test_lets_one_account_show_a_whole_farm(self) -> None:
+        relay, me = Relay(), new_id()
+        with ExitStack() as watched:
+            for camera in (new_id() for _ in range(60)):
+                watched.enter_context(relay.publishing(camera))
+                watched.enter_context(relay.watching(camera, person=me))
+            assert relay.hub.count()[1] == 60
+
     def test_another_organisation_finds_nothing(self) -> None:
         relay = Relay()
         with relay.publishing() as publication:

@@ -26,7 +26,7 @@ class CameraSettings(ServiceSettings):
     sweep_s: float = Field(0.5, ge=0.02, le=2, description="How often deadlines are looked at")
     max_cameras_per_organisation: int = Field(100, ge=1, le=10_000)
     max_viewers_per_camera: int = Field(100, ge=1, le=10_000)
-    max_viewers_per_person: int = Field(50, ge=1, le=10_000)
+    max_viewers_per_person: int = Field(100, ge=1, le=10_000)
     max_viewers_per_organisation: int = Field(300, ge=1, le=100_000)
 
     @property
