@@ -3,9 +3,12 @@
 import asyncio
 import itertools
 import json
+from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 from uuid import UUID, uuid4
 
 import httpx
@@ -15,6 +18,9 @@ from sqlalchemy import bindparam, func, literal, select, text
 
 from fluxprint_common.ids import new_id, show
 from fluxprint_common.lookup import CONNECTIONS, Lookup, Lookups
+from fluxprint_common.permissions import Role
+from fluxprint_common.principal import Principal
+from fluxprint_queue.events import feed, stream
 from fluxprint_queue.telemetry import hub
 from fluxprint_queue.telemetry.hub import TelemetryHub
 from support.link import link, telemetry
@@ -164,6 +170,12 @@ def refused(answers: Sequence[httpx.Response]) -> list[str]:
     return [code(answer) for answer in answers if answer.status_code != 200]
 
 
+async def streams_of(app: FastAPI, expected: dict[UUID, int]) -> bool:
+    """Whether each has just so many places."""
+    places = [one.person_id for organisation in app.state.feed._subscribers.values() for one in organisation]
+    return Counter(places) == expected
+
+
 class TestStreams:
     async def test_of_those_who_come_at_once_no_more_are_let_in_than_may(self, limited: Limited) -> None:
         async with limited(streams_per_organisation=3) as (world, _app), AsyncExitStack() as closing:
@@ -171,10 +183,59 @@ class TestStreams:
             assert refused(answers) == ["too_many_streams"] * 17
 
     async def test_one_person_does_not_take_all_places(self, limited: Limited) -> None:
-        async with limited(streams_per_person=2) as (world, _app), AsyncExitStack() as closing:
+        async with (
+            limited(streams_per_person=2, streams_per_organisation=4) as (world, app),
+            AsyncExitStack() as closing,
+        ):
             me, colleague = new_id(), new_id()
-            assert refused(await opened(world, [me] * 20, closing)) == ["too_many_streams"] * 18
-            assert refused(await opened(world, [colleague] * 2, closing)) == []
+            theirs = await opened(world, [colleague] * 2, closing)
+            assert refused([*theirs, *await opened(world, [me] * 20, closing)]) == []
+            await eventually(lambda: streams_of(app, {me: 2, colleague: 2}))
+            assert refused(await opened(world, [new_id()], closing)) == ["too_many_streams"]
+
+    async def test_the_newest_takes_the_place_of_the_same_persons_oldest(self, limited: Limited) -> None:
+        async with limited(streams_per_person=2) as (world, _app), AsyncExitStack() as closing:
+            (oldest,) = await opened(world, [world.user], closing)
+            (second,) = await opened(world, [world.user], closing)
+            (newest,) = await opened(world, [world.user], closing)
+            async with asyncio.timeout(3):
+                told = (await oldest.aread()).decode()
+            # A browser that came back at once would take the place back.
+            assert told.rstrip().endswith(f"retry: {stream.DISPLACED_RETRY_MS}")
+            printer = await world.printer()
+            async with asyncio.timeout(3):
+                for answer in (second, newest):
+                    lines = answer.aiter_lines()
+                    while printer not in await anext(lines):
+                        pass
+
+    async def test_one_that_lost_its_place_is_cut_where_its_client_takes_nothing(
+        self, limited: Limited, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(feed, "CLOSE_WITHIN_S", 0.2)
+        in_an_hour = datetime.now(UTC) + timedelta(hours=1)
+
+        async def never(*_message: object) -> Any:
+            await asyncio.Event().wait()
+
+        async with limited(streams_per_person=1) as (world, app):
+            wanted = stream.StreamRequest(after=None, types=[], with_telemetry=False)
+            me = Principal(world.user, world.organisation, Role.EDITOR, new_id(), frozenset(), in_an_hour)
+
+            def open_one() -> asyncio.Task[None]:
+                answer = stream.EventStream(app.state.database, app.state.feed, me, wanted)
+                return asyncio.create_task(answer({"type": "http"}, never, never))
+
+            first = open_one()
+            await eventually(lambda: streams_of(app, {world.user: 1}))
+            second = open_one()
+            async with asyncio.timeout(3):
+                await first
+            assert await streams_of(app, {world.user: 1})
+            assert not second.done()
+            second.cancel()
+            await asyncio.wait([second])
+            assert await streams_of(app, {})
 
     async def test_a_place_is_free_again_when_its_stream_is_closed(self, limited: Limited) -> None:
         async with limited(streams_per_person=1) as (world, app):

@@ -26,6 +26,7 @@ from fluxprint_queue.telemetry.schemas import Telemetry
 WAKE_CHANNEL = "fluxprint:events"
 BATCH = 500
 SUBSCRIBER_BUFFER = 1000
+CLOSE_WITHIN_S = 5.0
 
 OnEvents = Callable[[Sequence[FeedEvent]], Awaitable[None]]
 
@@ -38,7 +39,12 @@ class TooManyStreams(RateLimited):
 
 @dataclass(frozen=True)
 class Room:
-    """How many streams may be open at once in this process, in one organisation and of one person in it."""
+    """How many streams may be open at once in this process, in one organisation and of one person in it.
+
+    A person's newest stream takes the place of the oldest: a phone that changes its network leaves connections behind
+    that nobody hears ending, and would wait for minutes. Past the organisation's places a stream is refused: the others
+    are colleagues'.
+    """
 
     per_organisation: int
     per_person: int
@@ -55,11 +61,20 @@ class Subscriber:
         self._wake = asyncio.Event()
         self.overflowed = False
         self.closing = False
+        self.displaced = False
+        self.deadline = asyncio.timeout(None)  # around the whole stream
 
     def close(self) -> None:
-        """The service stops: end the stream."""
-        self.closing = True
-        self._wake.set()
+        """End the stream, by force where its client takes nothing."""
+        if not self.closing:
+            self.closing = True
+            self._wake.set()
+            self.deadline.reschedule(asyncio.get_running_loop().time() + CLOSE_WITHIN_S)
+
+    def displace(self) -> None:
+        """The same person opened another stream, which gets this one's place."""
+        self.displaced = True
+        self.close()
 
     def offer(self, event: Event) -> None:
         if len(self._events) >= SUBSCRIBER_BUFFER:
@@ -82,7 +97,8 @@ class Subscriber:
 
     def take(self) -> tuple[list[Event], dict[UUID, Telemetry]]:
         """Everything that waits."""
-        self._wake.clear()
+        if not self.closing:
+            self._wake.clear()
         events, telemetry = list(self._events), self._telemetry
         self._events.clear()
         self._telemetry = {}
@@ -97,7 +113,7 @@ class Feed:
         self._publisher = publisher
         self._poll_s = poll_s
         self._room = room
-        self._subscribers: dict[UUID, set[Subscriber]] = {}
+        self._subscribers: dict[UUID, dict[Subscriber, None]] = {}  # of an organisation, oldest first
         self._wake = asyncio.Event()
         self._last: int | None = None
         self._name = str(uuid4())  # so that this process is not woken a second time by its own ring
@@ -139,18 +155,25 @@ class Feed:
     def subscribe(self, principal: Principal, *, with_telemetry: bool) -> Iterator[Subscriber]:
         """A stream's place in the feed. Raises: TooManyStreams"""
         organisation_id = principal.organisation_id
-        subscribers = self._subscribers.setdefault(organisation_id, set())
+        subscribers = self._subscribers.setdefault(organisation_id, {})
         # Nothing is awaited before the place is taken: of two who come at once one may be too many.
-        own = sum(subscriber.person_id == principal.subject for subscriber in subscribers)
-        _refuse_a_crowd("you", own, self._room.per_person)
-        _refuse_a_crowd("your organisation", len(subscribers), self._room.per_organisation)
+        own = [subscriber for subscriber in subscribers if subscriber.person_id == principal.subject]
+        if len(own) >= self._room.per_person:
+            subscribers.pop(own[0])
+            own[0].displace()
+        elif len(subscribers) >= self._room.per_organisation:
+            raise TooManyStreams(
+                f"At most {self._room.per_organisation} streams may be open for your organisation; close one first.",
+                headers={"Retry-After": "30"},
+            )
         subscriber = Subscriber(principal.subject, with_telemetry=with_telemetry)
-        subscribers.add(subscriber)
+        subscribers[subscriber] = None
         try:
             yield subscriber
         finally:
-            subscribers.discard(subscriber)
-            if not subscribers:
+            left = self._subscribers.get(organisation_id, {})  # one that was displaced may outlive those it knew
+            left.pop(subscriber, None)
+            if not left:
                 self._subscribers.pop(organisation_id, None)
 
     def stop(self) -> None:
@@ -177,10 +200,3 @@ class Feed:
         except TimeoutError:
             pass
         self._wake.clear()
-
-
-def _refuse_a_crowd(whose: str, there: int, allowed: int) -> None:
-    if there >= allowed:
-        raise TooManyStreams(
-            f"At most {allowed} streams may be open for {whose}; close one first.", headers={"Retry-After": "30"}
-        )

@@ -12,13 +12,18 @@ from starlette.types import Receive, Scope, Send
 from fluxprint_common.database import Database
 from fluxprint_common.events import Event
 from fluxprint_common.ids import show
+from fluxprint_common.logs import get_logger
 from fluxprint_common.principal import Principal
 from fluxprint_queue.events import repository
 from fluxprint_queue.events.feed import Feed, Subscriber
 from fluxprint_queue.telemetry.schemas import Telemetry
 
+log = get_logger(__name__)
+
 HEARTBEAT_S = 15.0
 RETRY_MS = 2000
+#: A browser whose newer stream took the place: at once it would take it back, and so on for ever.
+DISPLACED_RETRY_MS = 60_000
 CATCH_UP = 500
 
 
@@ -53,7 +58,13 @@ class EventStream(StreamingResponse):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         with self._feed.subscribe(self._principal, with_telemetry=self._wanted.with_telemetry) as subscriber:
             self.body_iterator = _stream(self._database, self._principal, self._wanted, subscriber)
-            await super().__call__(scope, receive, send)
+            try:
+                async with subscriber.deadline:
+                    await super().__call__(scope, receive, send)
+            except TimeoutError:
+                if not subscriber.deadline.expired():
+                    raise
+                log.info("stream_cut_off")  # its client takes nothing, not even the end
 
 
 async def _stream(
@@ -95,6 +106,8 @@ async def _live(
 ) -> AsyncIterator[tuple[str, int]]:
     while (left_s := (principal.expires_at - datetime.now(UTC)).total_seconds()) > 0:
         await subscriber.wait(min(HEARTBEAT_S, left_s))
+        if subscriber.displaced:
+            yield f"retry: {DISPLACED_RETRY_MS}\n\n", last
         if subscriber.closing:
             return
         if subscriber.overflowed:
