@@ -83,6 +83,7 @@ class Side:
             session_id=uuid4(),
             permissions=frozenset(),
             expires_at=datetime.now(UTC),
+            issued_at=datetime.now(UTC),
         )
         async with self.database.sessions() as session:
             await session.connection()

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import secrets
 import signal
 import sys
 from collections.abc import Mapping
@@ -25,6 +26,7 @@ def environment(database: Database) -> dict[str, str]:
     return inherited | {
         "AUTH_DATABASE_URL": database.url_for("auth"),
         "AUTH_SIGNING_KEY": SIGNING_KEY,
+        "AUTH_SECRET": secrets.token_hex(32),
         "AUTH_PORT": str(free_port()),
     }
 

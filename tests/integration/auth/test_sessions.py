@@ -141,7 +141,20 @@ class TestAccessTokens:
             max_lifetime_s=MAX_ACCESS_TOKEN_S,
         )
         claims = await verifier.verify(ada.tokens["access_token"])
-        assert set(claims) == {"iss", "aud", "sub", "iat", "exp", "jti", "sid", "org", "role", "scope"}
+        assert set(claims) == {
+            "iss",
+            "aud",
+            "sub",
+            "iat",
+            "exp",
+            "jti",
+            "sid",
+            "org",
+            "role",
+            "scope",
+            "via",
+            "auth_time",
+        }
         principal = principal_of(claims)
         assert f"org_{principal.organisation_id.hex}" == ada.organisation["id"]
         assert principal.role == "owner"

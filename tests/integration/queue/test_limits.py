@@ -220,7 +220,7 @@ class TestStreams:
 
         async with limited(streams_per_person=1) as (world, app):
             wanted = stream.StreamRequest(after=None, types=[], with_telemetry=False)
-            me = Principal(world.user, world.organisation, Role.EDITOR, new_id(), frozenset(), in_an_hour)
+            me = Principal(world.user, world.organisation, Role.EDITOR, new_id(), frozenset(), in_an_hour, in_an_hour)
 
             def open_one() -> asyncio.Task[None]:
                 answer = stream.EventStream(app.state.database, app.state.feed, me, wanted)

@@ -15,6 +15,7 @@ DATABASE = "postgresql+asyncpg://fluxprint_auth:0123456789abcdefghijklmnopqrstuv
 def environment(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     """A production environment that lacks nothing but the key."""
     monkeypatch.setenv("AUTH_DATABASE_URL", DATABASE)
+    monkeypatch.setenv("AUTH_SECRET", "0c8d4a7f3b1e9652d8f7a0c3b5e1d946")
     return monkeypatch
 
 
@@ -92,4 +93,20 @@ class TestFigures:
         environment.setenv("AUTH_SIGNING_KEY", new_key_pem())
         environment.setenv("AUTH_LOCKOUT_FALIURES", "3")
         with pytest.raises(SettingsError, match="AUTH_LOCKOUT_FALIURES: unknown setting"):
+            load(AuthSettings)
+
+
+class TestSecret:
+    def test_is_needed_in_production(self, environment: pytest.MonkeyPatch) -> None:
+        environment.setenv("AUTH_SIGNING_KEY", new_key_pem())
+        environment.delenv("AUTH_SECRET")
+        with pytest.raises(SettingsError, match=r"AUTH_SECRET: missing; make one with: openssl"):
+            load(AuthSettings)
+        environment.setenv("FLUXPRINT_ENVIRONMENT", "development")
+        load(AuthSettings)
+
+    def test_that_is_weak_is_refused(self, environment: pytest.MonkeyPatch) -> None:
+        environment.setenv("AUTH_SIGNING_KEY", new_key_pem())
+        environment.setenv("AUTH_SECRET", "too short")
+        with pytest.raises(SettingsError, match="AUTH_SECRET: the secret is shorter"):
             load(AuthSettings)

@@ -21,8 +21,9 @@ def principal() -> Principal:
         organisation_id=new_id(),
         role=Role.VIEWER,
         session_id=new_id(),
-        permissions=permissions_of(Role.VIEWER, None),
+        permissions=permissions_of(Role.VIEWER, ""),
         expires_at=datetime.now(UTC) + timedelta(minutes=15),
+        issued_at=datetime.now(UTC),
     )
 
 

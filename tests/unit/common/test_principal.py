@@ -9,7 +9,7 @@ import pytest
 from asgi_lifespan import LifespanManager
 from fastapi import APIRouter, FastAPI
 
-from fluxprint_common.permissions import ROLE_PERMISSIONS, Permission, Role, permissions_of
+from fluxprint_common.permissions import PERSONAL, ROLE_PERMISSIONS, Permission, Role, Via, permissions_of
 from fluxprint_common.principal import Principal, require
 from support.serving import serving
 from support.small_service import Issuer, client_of, settings_of, small_service
@@ -117,8 +117,22 @@ class TestTable:
 
     def test_every_role_and_every_permission_is_in_it(self) -> None:
         assert set(ROLE_PERMISSIONS) == set(Role)
-        assert frozenset().union(*ROLE_PERMISSIONS.values()) == set(Permission)
+        of_administrators = {Permission.INSTALLATION_MANAGE}
+        assert frozenset().union(*ROLE_PERMISSIONS.values()) == set(Permission) - of_administrators
+
+    def test_only_an_administrator_manages_the_installation_whatever_the_role(self) -> None:
+        assert Permission.INSTALLATION_MANAGE in permissions_of(Role.VIEWER, "", administrator=True)
+        assert Permission.INSTALLATION_MANAGE not in permissions_of(Role.OWNER, "")
+
+    @pytest.mark.parametrize("via", [Via.API_KEY, Via.OUTSIDE])
+    def test_what_is_personal_needs_that_the_person_signed_in_here(self, via: Via) -> None:
+        everything = " ".join(Permission)
+        assert not PERSONAL & permissions_of(Role.OWNER, everything, via=via, administrator=True)
+        assert permissions_of(Role.OWNER, everything, administrator=True) >= PERSONAL
+
+    def test_an_api_key_without_a_scope_may_nothing(self) -> None:
+        assert permissions_of(Role.OWNER, "", via=Via.API_KEY) == frozenset()
 
     def test_an_empty_scope_narrows_nothing(self) -> None:
-        assert permissions_of(Role.VIEWER, "") == permissions_of(Role.VIEWER, None) == ROLE_PERMISSIONS[Role.VIEWER]
+        assert permissions_of(Role.VIEWER, "") == ROLE_PERMISSIONS[Role.VIEWER]
         assert permissions_of(Role.VIEWER, " ") == frozenset()

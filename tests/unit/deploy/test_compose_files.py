@@ -47,6 +47,7 @@ DEMANDED = {
             "MIGRATE_CAMERA_PASSWORD",
             "REDIS_PASSWORD",
             "CAMERA_VIEW_TOKEN_SECRET",
+            "AUTH_SECRET",
         )
     },
 }

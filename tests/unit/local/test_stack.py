@@ -9,7 +9,9 @@ from fluxprint_local.datafolder import Ports, Secrets
 from fluxprint_local.stack import Place, Stack
 
 PORTS = Ports(postgres=1, redis=2, auth=3, queue=4, camera=5, traefik=6)
-SECRETS = Secrets("pg-secret", "auth-secret", "queue-secret", "camera-secret", "redis-secret", "view-secret")
+SECRETS = Secrets(
+    "pg-secret", "auth-secret", "queue-secret", "camera-secret", "redis-secret", "auth-secret-2", "view-secret"
+)
 
 
 def stack(tmp_path: Path, **environment: str) -> Stack:

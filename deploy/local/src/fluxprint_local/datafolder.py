@@ -38,6 +38,7 @@ class Secrets:
     migrate_queue_password: str
     migrate_camera_password: str
     redis_password: str
+    auth_secret: str
     camera_view_token_secret: str
 
 

@@ -104,7 +104,7 @@ class Stack:
         """Its settings: the shared ones and its own, and of the caller's environment those that are not fixed here."""
         data, prefix = self.place.data, name.upper()
         own = {
-            "auth": {"AUTH_SIGNING_KEY_FILE": str(data.signing_key())},
+            "auth": {"AUTH_SIGNING_KEY_FILE": str(data.signing_key()), "AUTH_SECRET": secrets.auth_secret},
             "queue": {
                 "QUEUE_STORAGE_DIR": str(data.path / "files"),
                 "QUEUE_AUTH_URL": f"http://127.0.0.1:{ports.auth}",

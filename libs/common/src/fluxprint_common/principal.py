@@ -15,9 +15,9 @@ from fastapi.security.base import SecurityBase
 from pydantic import TypeAdapter
 from starlette.requests import HTTPConnection
 
-from fluxprint_common.ids import BridgeId, OrganisationId, SessionId, UserId
+from fluxprint_common.ids import BridgeId, OrganisationId, PrinterId, SessionId, UserId
 from fluxprint_common.logs import get_logger
-from fluxprint_common.permissions import Permission, Role, permissions_of
+from fluxprint_common.permissions import Permission, Role, Via, permissions_of
 from fluxprint_common.problems import Forbidden, Unauthenticated
 from fluxprint_common.tokens import Claims, TokenError, TokenVerifier
 
@@ -30,6 +30,7 @@ _ORGANISATION: TypeAdapter[UUID] = TypeAdapter(OrganisationId)
 _SESSION: TypeAdapter[UUID] = TypeAdapter(SessionId)
 _USER: TypeAdapter[UUID] = TypeAdapter(UserId)
 _BRIDGE: TypeAdapter[UUID] = TypeAdapter(BridgeId)
+_PRINTERS: TypeAdapter[frozenset[UUID]] = TypeAdapter(frozenset[PrinterId])
 
 bearer = HTTPBearer(
     auto_error=False,
@@ -44,8 +45,12 @@ class Principal:
     """The person or bridge behind a request.
 
     Attributes:
-        subject: the user's id, or the bridge's where `role` is bridge.
-        session_id: the session that the token belongs to.
+        subject: the user's id, or the bridge's where `role` is bridge. An API key speaks for the user who made it.
+        session_id: what the token ends with: a session, an API key, a bridge.
+        issued_at: when the token was made.
+        authenticated_at: when the person last proved who they are, with everything that their account asks for; None
+            where nobody did (API keys, bridges, outside issuers).
+        printers: the only printers that the token is good for; None: all that the role may see.
     """
 
     subject: UUID
@@ -54,6 +59,10 @@ class Principal:
     session_id: UUID
     permissions: frozenset[Permission]
     expires_at: datetime
+    issued_at: datetime
+    via: Via = Via.SESSION
+    authenticated_at: datetime | None = None
+    printers: frozenset[UUID] | None = None
 
     @property
     def sees_only_own(self) -> bool:
@@ -68,27 +77,58 @@ def principal_of(claims: Claims) -> Principal:
         TokenError: a claim does not have the shape that our issuer gives it.
     """
     try:
+        role = Role(str(claims["role"]))
         return _principal(
             subject=str(claims["sub"]),
             organisation=str(claims["org"]),
-            role=Role(str(claims["role"])),
+            role=role,
             session=str(claims["sid"]),
             scope=str(claims.get("scope") or ""),
             expires=int(str(claims["exp"])),
+            issued=int(str(claims["iat"])),
+            via=Via(str(claims.get("via") or (Via.BRIDGE if role is Role.BRIDGE else Via.SESSION))),
+            authenticated=int(str(claims.get("auth_time") or 0)),
+            administrator=claims.get("administrator") is True,
+            printers=_printers(claims.get("printers")),
         )
     except (ValueError, KeyError) as error:
         raise TokenError("claims of another shape") from error
 
 
+def _printers(claim: object) -> tuple[str, ...] | None:
+    if claim is None:
+        return None
+    if not isinstance(claim, list):
+        raise ValueError("printers must be a list")
+    return tuple(str(printer) for printer in claim)
+
+
 @lru_cache(maxsize=4096)  # a token comes with many requests
-def _principal(*, subject: str, organisation: str, role: Role, session: str, scope: str, expires: int) -> Principal:
+def _principal(
+    *,
+    subject: str,
+    organisation: str,
+    role: Role,
+    session: str,
+    scope: str,
+    expires: int,
+    issued: int,
+    via: Via,
+    authenticated: int,
+    administrator: bool,
+    printers: tuple[str, ...] | None,
+) -> Principal:
     return Principal(
         subject=(_BRIDGE if role is Role.BRIDGE else _USER).validate_python(subject),
         organisation_id=_ORGANISATION.validate_python(organisation),
         role=role,
         session_id=_SESSION.validate_python(session),
-        permissions=permissions_of(role, scope),
+        permissions=permissions_of(role, scope, via=via, administrator=administrator),
         expires_at=datetime.fromtimestamp(expires, UTC),
+        issued_at=datetime.fromtimestamp(issued, UTC),
+        via=via,
+        authenticated_at=datetime.fromtimestamp(authenticated, UTC) if authenticated else None,
+        printers=None if printers is None else _PRINTERS.validate_python(printers),
     )
 
 

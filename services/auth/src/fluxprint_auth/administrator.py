@@ -111,7 +111,7 @@ async def _create(administrator: Administrator, settings: AuthSettings) -> str:
             is_administrator=True,
         )
         async with database.unit_of_work() as session:
-            _user, organisation, _membership = await register(session, account, address=None)
+            _user, organisation, _membership = await register(session, account, client=None)
         return organisation.slug
     finally:
         passwords.close()

@@ -44,6 +44,7 @@ def create_app(settings: AuthSettings) -> FastAPI:
 async def _start(app: FastAPI) -> AsyncIterator[None]:
     state = app.state
     settings: AuthSettings = state.settings
+    state.keyring = settings.keyring()
     key = settings.load_signing_key()
     names = {"issuer": settings.token_issuer, "audience": settings.token_audience}
     state.keys = PublishedKeys(key, settings.load_previous_signing_key())

@@ -15,9 +15,12 @@ class Base(DeclarativeBase):
     metadata = metadata_for(SCHEMA)
 
 
-def created_at() -> Mapped[datetime]:
-    """A moment that the database's clock gives at insertion."""
+def moment_of_insertion() -> Mapped[datetime]:
+    """A moment that the database's clock gives at insertion, where nobody gives another."""
     return mapped_column(DateTime(timezone=True), server_default=func.now())
+
+
+created_at = moment_of_insertion
 
 
 def moment() -> Mapped[datetime]:

@@ -1,12 +1,16 @@
 """What routes take from the running application."""
 
-from typing import Annotated
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Any
 
 from fastapi import Depends, Request
 
 from fluxprint_auth.accounts.passwords import Passwords
+from fluxprint_auth.clients import MAX_AGENT_CHARS, Client
+from fluxprint_auth.keyring import Keyring
 from fluxprint_auth.keys.access_tokens import AccessTokens
 from fluxprint_auth.keys.published import PublishedKeys
+from fluxprint_auth.sessions.problems import ReauthenticationRequired
 from fluxprint_auth.sessions.service import Sessions
 from fluxprint_auth.settings import AuthSettings
 from fluxprint_common.database import Database
@@ -50,8 +54,31 @@ async def _limiter(request: Request) -> RateLimiter:
     return limiter
 
 
-async def _address(request: Request) -> str:
-    return request.client.host if request.client else ""
+async def _client(request: Request) -> Client:
+    address = request.client.host if request.client else ""
+    return Client(address, request.headers.get("User-Agent", "")[:MAX_AGENT_CHARS])
+
+
+async def _keyring(request: Request) -> Keyring:
+    keyring: Keyring = request.app.state.keyring
+    return keyring
+
+
+def fresh(*permissions: Permission) -> Any:
+    """The principal with these permissions, for what must not be done with a session that somebody left open.
+
+    Source: RFC 9470 (step-up): the answer names the oldest sign-in that would do.
+    """
+
+    async def check(
+        principal: Annotated[Principal, require(*permissions)], settings: Annotated[AuthSettings, Depends(_settings)]
+    ) -> Principal:
+        within = timedelta(seconds=settings.fresh_within_s)
+        if principal.authenticated_at is None or datetime.now(UTC) - principal.authenticated_at > within:
+            raise ReauthenticationRequired(within_s=settings.fresh_within_s)
+        return principal
+
+    return Depends(check)
 
 
 CurrentSettings = Annotated[AuthSettings, Depends(_settings)]
@@ -61,6 +88,10 @@ Issuer = Annotated[AccessTokens, Depends(_issuer)]
 Keys = Annotated[PublishedKeys, Depends(_keys)]
 LoginSessions = Annotated[Sessions, Depends(_sessions)]
 Limiter = Annotated[RateLimiter, Depends(_limiter)]
-ClientAddress = Annotated[str, Depends(_address)]
+CurrentClient = Annotated[Client, Depends(_client)]
+Secrets = Annotated[Keyring, Depends(_keyring)]
 # Every member's role has this permission; a bridge's has not.
 Person = Annotated[Principal, require(Permission.ORGANISATION_READ)]
+# A person who signed in here, on their own account; the second one no longer than ten minutes ago.
+Oneself = Annotated[Principal, require(Permission.ACCOUNT_MANAGE)]
+FreshOneself = Annotated[Principal, fresh(Permission.ACCOUNT_MANAGE)]

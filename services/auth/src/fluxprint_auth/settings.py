@@ -1,23 +1,36 @@
 """Settings of the auth service."""
 
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Self
 
 from pydantic import Field, SecretStr, model_validator
 from pydantic_settings import SettingsConfigDict
 
+from fluxprint_auth.accounts.settings import AccountSettings
+from fluxprint_auth.keyring import Keyring
 from fluxprint_auth.keys.files import KeyFileError, read_key_file
+from fluxprint_auth.machine_settings import MachineSettings
+from fluxprint_auth.mail.settings import MailSettings
+from fluxprint_auth.organisations.settings import OrganisationSettings
+from fluxprint_auth.providers.settings import ProviderSettings
+from fluxprint_auth.sessions.settings import SessionSettings
 from fluxprint_common.settings import Environment, ServiceSettings, shared
 from fluxprint_common.tokens import SigningKey
 
-Limit = Annotated[str, Field(pattern=r"^\d{1,6}/\d{0,4}(second|minute|hour|day)$")]
-"""A figure for slowapi, such as `30/5minute`."""
-
+_DEVELOPMENT_SECRET = "for development only"  # noqa: S105
 _MAKE_ONE = "make one with: openssl ecparam -name prime256v1 -genkey -noout"
 
 
-class AuthSettings(ServiceSettings):
-    """`AUTH_*`, beside what every service reads."""
+class AuthSettings(
+    ServiceSettings,
+    SessionSettings,
+    AccountSettings,
+    MailSettings,
+    ProviderSettings,
+    OrganisationSettings,
+    MachineSettings,
+):
+    """`AUTH_*`, beside what every service reads. What belongs to one noun stands in that noun's folder."""
 
     model_config = SettingsConfigDict(env_prefix="AUTH_")
 
@@ -29,28 +42,19 @@ class AuthSettings(ServiceSettings):
     previous_signing_key: SecretStr | None = Field(None, description="Still published while its tokens live")
     previous_signing_key_file: Path | None = None
 
-    access_token_s: int = Field(900, ge=60, le=3600)
-    refresh_token_s: int = Field(7 * 86400, ge=60, le=90 * 86400, description="Each refresh extends it")
-    session_max_s: int = Field(30 * 86400, ge=60, le=365 * 86400, description="However often it is refreshed")
-    refresh_grace_s: int = Field(10, ge=0, le=60, description="A token just rotated gets the same successor again")
+    secret: SecretStr | None = Field(None, description="Encrypts what this service keeps, and keys its hashes")
+    previous_secret: SecretStr | None = Field(None, description="Still decrypts, until `renew-secrets` is done")
 
-    registration_enabled: bool = True
-    lockout_failures: int = Field(5, ge=2, le=100)
-    lockout_s: int = Field(900, ge=1, le=86400)
-    lockout_reset_s: int = Field(3600, ge=1, le=7 * 86400)
+    @model_validator(mode="after")
+    def _check_secret(self) -> Self:
+        if self.secret is None and self.environment is Environment.PRODUCTION:
+            raise ValueError("AUTH_SECRET: missing; make one with: openssl rand -hex 32")
+        return self
 
-    # OWASP's password storage cheat sheet: 46 MiB, one pass, one lane. Raised figures apply from the next login on.
-    argon2_memory_kib: int = Field(47104, ge=8192, le=1024 * 1024)
-    argon2_time_cost: int = Field(1, ge=1, le=20)
-    password_hashes_at_once: int = Field(2, ge=1, le=32)
-
-    limit_register: Limit = "30/hour"
-    limit_login: Limit = "30/5minute"
-    limit_login_account: Limit = "20/15minute"
-    limit_refresh: Limit = "120/minute"
-    limit_bridge_token: Limit = "60/minute"  # noqa: S105  (a figure)
-    limit_members: Limit = "60/hour"
-    limit_bridges: Limit = "30/hour"
+    def keyring(self) -> Keyring:
+        """What encrypts. Outside production it may be missing: then it is one that everybody knows."""
+        secret = self.secret.get_secret_value() if self.secret else _DEVELOPMENT_SECRET
+        return Keyring(secret, self.previous_secret.get_secret_value() if self.previous_secret else None)
 
     @model_validator(mode="after")
     def _check_keys(self) -> Self:

@@ -12,8 +12,10 @@ from fluxprint_auth.accounts import repository
 from fluxprint_auth.accounts.models import LoginThrottleRow, UserRow
 from fluxprint_auth.accounts.passwords import Passwords
 from fluxprint_auth.accounts.problems import AccountLocked, InvalidCredentials
+from fluxprint_auth.clients import Client
 from fluxprint_auth.database import transaction_time
-from fluxprint_auth.security.service import SecurityEvent, record
+from fluxprint_auth.security.events import SecurityEvent
+from fluxprint_auth.security.service import record
 from fluxprint_auth.settings import AuthSettings
 from fluxprint_common.database import Database
 
@@ -24,7 +26,7 @@ class Attempt:
 
     email: str
     password: str = field(repr=False)
-    address: str
+    client: Client
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,7 +71,7 @@ async def authenticate(
         user = await repository.by_email(reading, attempt.email)
     matches = await passwords.verify(user.password_hash if user else None, attempt.password)
     new_hash = None
-    if user is not None and matches and passwords.is_outdated(user.password_hash):
+    if user is not None and matches and user.password_hash and passwords.is_outdated(user.password_hash):
         new_hash = await passwords.hash(attempt.password)
 
     throttle = await repository.lock_throttle(session, key)
@@ -80,7 +82,7 @@ async def authenticate(
         _count_failure(session, throttle, attempt, lockout, now=now, user=user)
         raise InvalidCredentials
     await session.delete(throttle)
-    if new_hash is not None:
+    if new_hash is not None and user.password_hash is not None:
         await repository.replace_hash(session, user.id, old=user.password_hash, new=new_hash)
     return user
 
@@ -105,6 +107,6 @@ def _count_failure(
     throttle.locked_until = now + lockout.lock if throttle.failures >= lockout.failures else None
     user_id = user.id if user else None
     key = throttle.account_key[:16]
-    record(session, SecurityEvent.LOGIN_FAILED, address=attempt.address, user_id=user_id, account=key)
+    record(session, SecurityEvent.LOGIN_FAILED, client=attempt.client, user_id=user_id, account=key)
     if throttle.locked_until is not None:
-        record(session, SecurityEvent.LOCKOUT_TRIGGERED, address=attempt.address, user_id=user_id, account=key)
+        record(session, SecurityEvent.LOCKOUT_TRIGGERED, client=attempt.client, user_id=user_id, account=key)

@@ -10,7 +10,10 @@ from fluxprint_auth.database import Base, created_at, moment, moment_or_never
 
 
 class UserRow(Base):
-    """A person. `email` is normalised, so that equal addresses are equal text."""
+    """A person. `email` is normalised, so that equal addresses are equal text.
+
+    Without `password_hash` they sign in elsewhere.
+    """
 
     __tablename__ = "user"
     __table_args__ = (UniqueConstraint("email"), CheckConstraint("email = lower(email)", name="email_lower"))
@@ -18,9 +21,11 @@ class UserRow(Base):
     id: Mapped[UUID] = mapped_column(primary_key=True)
     email: Mapped[str] = mapped_column(Text)
     name: Mapped[str] = mapped_column(Text)
-    password_hash: Mapped[str] = mapped_column(Text)
+    password_hash: Mapped[str | None] = mapped_column(Text)
     is_administrator: Mapped[bool]
     created_at: Mapped[datetime] = created_at()
+    email_verified_at: Mapped[datetime | None] = moment_or_never()
+    disabled_at: Mapped[datetime | None] = moment_or_never()
 
 
 class LoginThrottleRow(Base):

@@ -6,9 +6,11 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from fluxprint_auth.accounts import repository
 from fluxprint_auth.accounts.models import UserRow
+from fluxprint_auth.clients import Client
 from fluxprint_auth.organisations import service as organisations
 from fluxprint_auth.organisations.models import MembershipRow, OrganisationRow
-from fluxprint_auth.security.service import SecurityEvent, record
+from fluxprint_auth.security.events import SecurityEvent
+from fluxprint_auth.security.service import record
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,7 +25,7 @@ class NewAccount:
 
 
 async def register(
-    session: AsyncSession, account: NewAccount, *, address: str | None
+    session: AsyncSession, account: NewAccount, *, client: Client | None
 ) -> tuple[UserRow, OrganisationRow, MembershipRow]:
     """Make a user who owns a new organisation. An address that is taken violates `uq_user_email`."""
     user = await repository.insert(
@@ -35,5 +37,5 @@ async def register(
     )
     organisation, membership = await organisations.found(session, name=account.organisation_name, owner_id=user.id)
     event = SecurityEvent.ADMINISTRATOR_CREATED if account.is_administrator else SecurityEvent.REGISTERED
-    record(session, event, address=address, organisation_id=organisation.id, user_id=user.id)
+    record(session, event, client=client, organisation_id=organisation.id, user_id=user.id)
     return user, organisation, membership

@@ -6,7 +6,7 @@ from fluxprint_auth.accounts import registration, repository
 from fluxprint_auth.accounts.credentials import check_choice
 from fluxprint_auth.accounts.problems import RegistrationDisabled
 from fluxprint_auth.accounts.schemas import Me, Registered, Registration, User
-from fluxprint_auth.dependencies import ClientAddress, CurrentSettings, LoginSessions, PasswordHashing, Person
+from fluxprint_auth.dependencies import CurrentClient, CurrentSettings, LoginSessions, PasswordHashing, Person
 from fluxprint_auth.organisations import service as organisations
 from fluxprint_auth.organisations.roles import MemberRole
 from fluxprint_auth.organisations.schemas import Organisation
@@ -33,7 +33,7 @@ async def register(
     passwords: PasswordHashing,
     sessions: LoginSessions,
     settings: CurrentSettings,
-    address: ClientAddress,
+    client: CurrentClient,
 ) -> Registered:
     """Make an account with an organisation of its own, and sign in."""
     if not settings.registration_enabled:
@@ -46,8 +46,8 @@ async def register(
         password_hash=await passwords.hash(password),
         organisation_name=body.organisation_name,
     )
-    user, organisation, membership = await registration.register(session, account, address=address)
-    pair = await sessions.open(session, membership, address=address)
+    user, organisation, membership = await registration.register(session, account, client=client)
+    pair = await sessions.open(session, membership, client=client)
     return Registered(
         user=User.model_validate(user),
         organisation=Organisation.model_validate(organisation),

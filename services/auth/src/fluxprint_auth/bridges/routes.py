@@ -6,7 +6,7 @@ from fastapi import APIRouter, Response
 
 from fluxprint_auth.bridges import repository, service
 from fluxprint_auth.bridges.schemas import Bridge, BridgeAccess, BridgeCreate, BridgeCreated, BridgeTokenExchange
-from fluxprint_auth.dependencies import ClientAddress, Issuer
+from fluxprint_auth.dependencies import CurrentClient, Issuer
 from fluxprint_common import openapi
 from fluxprint_common.database import Reading, Session
 from fluxprint_common.ids import BridgeId, show
@@ -29,10 +29,10 @@ Manager = Annotated[Principal, require(Permission.BRIDGES_MANAGE)]
     dependencies=[limit_by_subject("bridges", "limit_bridges")],
 )
 async def create_bridge(
-    body: BridgeCreate, principal: Manager, session: Session, address: ClientAddress, response: Response
+    body: BridgeCreate, principal: Manager, session: Session, client: CurrentClient, response: Response
 ) -> BridgeCreated:
     """Make a bridge identity. The answer holds its token, which is shown only this once."""
-    bridge, token = await service.create(session, principal, name=body.name, address=address)
+    bridge, token = await service.create(session, principal, name=body.name, client=client)
     response.headers["Location"] = f"/api/v1/bridges/{show('bridge', bridge.id)}"
     return BridgeCreated(bridge=Bridge.model_validate(bridge), bridge_token=token)
 
@@ -55,9 +55,9 @@ async def get_bridge(bridge_id: BridgeId, principal: Reader, session: Reading) -
 @router.delete(
     "/bridges/{bridge_id}", status_code=204, summary="Revoke a bridge", responses=openapi.problems(401, 403, 404)
 )
-async def delete_bridge(bridge_id: BridgeId, principal: Manager, session: Session, address: ClientAddress) -> Response:
+async def delete_bridge(bridge_id: BridgeId, principal: Manager, session: Session, client: CurrentClient) -> Response:
     """End a bridge for good. Access tokens that it still holds end within minutes."""
-    await service.revoke(session, principal, bridge_id, address=address)
+    await service.revoke(session, principal, bridge_id, client=client)
     return Response(status_code=204)
 
 
@@ -69,10 +69,10 @@ async def delete_bridge(bridge_id: BridgeId, principal: Manager, session: Sessio
     dependencies=[limit_by_address("bridge_token", "limit_bridge_token")],
 )
 async def exchange_bridge_token(
-    body: BridgeTokenExchange, session: Session, issuer: Issuer, address: ClientAddress
+    body: BridgeTokenExchange, session: Session, issuer: Issuer, client: CurrentClient
 ) -> BridgeAccess:
     """What a bridge signs its requests with, for its own long-lived token."""
-    access = await service.exchange(session, issuer, body.bridge_token.get_secret_value(), address=address)
+    access = await service.exchange(session, issuer, body.bridge_token.get_secret_value(), client=client)
     return BridgeAccess(
         access_token=access.token,
         token_type="Bearer",  # noqa: S106

@@ -6,7 +6,7 @@ from fastapi import APIRouter
 
 from fluxprint_auth.accounts.credentials import check_choice
 from fluxprint_auth.accounts.models import UserRow
-from fluxprint_auth.dependencies import ClientAddress, PasswordHashing, Person
+from fluxprint_auth.dependencies import CurrentClient, PasswordHashing, Person
 from fluxprint_auth.organisations import repository, service
 from fluxprint_auth.organisations.models import MembershipRow
 from fluxprint_auth.organisations.roles import MemberRole
@@ -51,7 +51,7 @@ async def create_member(
     principal: Annotated[Principal, require(Permission.MEMBERS_MANAGE)],
     session: Session,
     passwords: PasswordHashing,
-    address: ClientAddress,
+    client: CurrentClient,
 ) -> Member:
     """Make an account for somebody in this organisation, with a first password and a role below the caller's."""
     service.check_role(principal, body.role)
@@ -65,7 +65,7 @@ async def create_member(
         name=body.name,
         role=body.role,
         password_hash=password_hash,
-        address=address,
+        client=client,
     )
     return _show(membership, user)
 

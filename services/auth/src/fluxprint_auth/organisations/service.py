@@ -6,12 +6,14 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from fluxprint_auth.accounts import repository as accounts
 from fluxprint_auth.accounts.models import UserRow
+from fluxprint_auth.clients import Client
 from fluxprint_auth.organisations import repository
 from fluxprint_auth.organisations.models import MembershipRow, OrganisationRow
 from fluxprint_auth.organisations.problems import RoleNotBelowYours
 from fluxprint_auth.organisations.roles import MemberRole, may_give
 from fluxprint_auth.organisations.slugs import candidates
-from fluxprint_auth.security.service import SecurityEvent, record
+from fluxprint_auth.security.events import SecurityEvent
+from fluxprint_auth.security.service import record
 from fluxprint_common.principal import Principal
 from fluxprint_common.problems import NotFound, Unavailable
 
@@ -58,7 +60,7 @@ async def add_member(
     name: str,
     role: MemberRole,
     password_hash: str,
-    address: str,
+    client: Client,
 ) -> tuple[MembershipRow, UserRow]:
     """Make an account for somebody and put them into the giver's organisation.
 
@@ -75,7 +77,7 @@ async def add_member(
     record(
         session,
         SecurityEvent.MEMBER_ADDED,
-        address=address,
+        client=client,
         organisation_id=giver.organisation_id,
         user_id=giver.subject,
         session_id=giver.session_id,

@@ -23,6 +23,18 @@ class MembershipEnded(Unauthenticated):
     keeps_writes = True
 
 
+class ReauthenticationRequired(Unauthenticated):
+    """This needs that you proved who you are a short while ago; do it again at /auth/reauthenticate"""
+
+    code = "reauthentication_required"
+
+    def __init__(self, *, within_s: int) -> None:
+        super().__init__(f"Send your password or a code to /auth/reauthenticate first; it holds for {within_s} s.")
+        self.headers["WWW-Authenticate"] = (
+            f'Bearer realm="fluxprint", error="insufficient_user_authentication", max_age="{within_s}"'
+        )
+
+
 class NoOrganisation(Forbidden):
     """You are not a member of any organisation; ask to be added to one"""
 

@@ -2,9 +2,9 @@
 
 from fastapi import APIRouter, Response
 
-from fluxprint_auth.accounts import login
+from fluxprint_auth.accounts import login, sign_in
 from fluxprint_auth.dependencies import (
-    ClientAddress,
+    CurrentClient,
     CurrentSettings,
     Limiter,
     LoginSessions,
@@ -12,7 +12,6 @@ from fluxprint_auth.dependencies import (
     Person,
     Pool,
 )
-from fluxprint_auth.organisations import repository as organisations
 from fluxprint_auth.sessions.schemas import Login, RefreshRequest, Tokens, show_tokens
 from fluxprint_common import openapi
 from fluxprint_common.database import Session
@@ -36,17 +35,16 @@ async def log_in(
     sessions: LoginSessions,
     settings: CurrentSettings,
     limiter: Limiter,
-    address: ClientAddress,
+    client: CurrentClient,
 ) -> Tokens:
     """Begin a session with an e-mail address and a password.
 
     After some failures in a row the address is locked for a while: 429 `account_locked`, also for the right password.
     """
     await limiter.hit(settings.limit_login_account, "login_account", login.account_key(body.email))
-    attempt = login.Attempt(email=body.email, password=body.password.get_secret_value(), address=address)
+    attempt = login.Attempt(email=body.email, password=body.password.get_secret_value(), client=client)
     user = await login.authenticate(attempt, login.Lockout.of(settings), passwords, pool=pool, session=session)
-    membership = await organisations.first_membership(session, user.id)
-    return show_tokens(await sessions.open(session, membership, address=address))
+    return show_tokens(await sign_in.complete(session, user, sessions=sessions, client=client))
 
 
 @router.post(
@@ -57,18 +55,18 @@ async def log_in(
     dependencies=[limit_by_address("refresh", "limit_refresh")],
 )
 async def refresh_tokens(
-    body: RefreshRequest, session: Session, sessions: LoginSessions, address: ClientAddress
+    body: RefreshRequest, session: Session, sessions: LoginSessions, client: CurrentClient
 ) -> Tokens:
     """The next pair of tokens, for a refresh token that is then used up.
 
     Two requests with the same token within some seconds get the same answer. A token that was used up before that
     ends its session: somebody has a copy of it.
     """
-    return show_tokens(await sessions.refresh(session, body.refresh_token.get_secret_value(), address=address))
+    return show_tokens(await sessions.refresh(session, body.refresh_token.get_secret_value(), client=client))
 
 
 @router.post("/logout", status_code=204, summary="Sign out", responses=openapi.problems(401, 403))
-async def log_out(principal: Person, session: Session, sessions: LoginSessions, address: ClientAddress) -> Response:
+async def log_out(principal: Person, session: Session, sessions: LoginSessions, client: CurrentClient) -> Response:
     """End the session of the access token: its refresh token is worth nothing from now on."""
-    await sessions.end(session, principal.session_id, user_id=principal.subject, address=address)
+    await sessions.end(session, principal.session_id, user_id=principal.subject, client=client)
     return Response(status_code=204)

@@ -8,11 +8,13 @@ from uuid import UUID
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from fluxprint_auth import opaque
+from fluxprint_auth.clients import Client
 from fluxprint_auth.database import transaction_time
 from fluxprint_auth.keys.access_tokens import AccessToken, AccessTokens
 from fluxprint_auth.organisations import repository as organisations
 from fluxprint_auth.organisations.models import MembershipRow
-from fluxprint_auth.security.service import SecurityEvent, record
+from fluxprint_auth.security.events import SecurityEvent
+from fluxprint_auth.security.service import record
 from fluxprint_auth.sessions import repository
 from fluxprint_auth.sessions.models import EndReason, RefreshTokenRow, SessionRow
 from fluxprint_auth.sessions.problems import MembershipEnded, NoOrganisation, RefreshTokenInvalid, RefreshTokenReused
@@ -44,7 +46,7 @@ class Sessions:
         self._issuer = issuer
         self._policy = policy
 
-    async def open(self, session: AsyncSession, membership: MembershipRow | None, *, address: str) -> TokenPair:
+    async def open(self, session: AsyncSession, membership: MembershipRow | None, *, client: Client) -> TokenPair:
         """Begin a session in the organisation of `membership`.
 
         Raises:
@@ -61,10 +63,10 @@ class Sessions:
         )
         token = opaque.new_token(opaque.REFRESH)
         expires_at = await self._make_current(session, family, token, now)
-        _record(session, SecurityEvent.LOGIN_SUCCEEDED, family, address)
+        _record(session, SecurityEvent.LOGIN_SUCCEEDED, family, client)
         return self._pair(family, membership, token, expires_at - now)
 
-    async def refresh(self, session: AsyncSession, token: str, *, address: str) -> TokenPair:
+    async def refresh(self, session: AsyncSession, token: str, *, client: Client) -> TokenPair:
         """The next pair for a refresh token. The family is locked: of many requests at once, one rotates.
 
         - The current token is rotated.
@@ -87,13 +89,13 @@ class Sessions:
         if membership is None:
             await repository.end(session, family.id, EndReason.MEMBERSHIP_ENDED)
             raise MembershipEnded
-        successor, expires_at = await self._successor(session, family, row, token, now=now, address=address)
+        successor, expires_at = await self._successor(session, family, row, token, now=now, client=client)
         return self._pair(family, membership, successor, expires_at - now)
 
-    async def end(self, session: AsyncSession, session_id: UUID, *, user_id: UUID, address: str) -> None:
+    async def end(self, session: AsyncSession, session_id: UUID, *, user_id: UUID, client: Client) -> None:
         """End a session because its person asks for it."""
         if await repository.end(session, session_id, EndReason.LOGGED_OUT):
-            record(session, SecurityEvent.LOGGED_OUT, address=address, user_id=user_id, session_id=session_id)
+            record(session, SecurityEvent.LOGGED_OUT, client=client, user_id=user_id, session_id=session_id)
 
     async def _successor(
         self,
@@ -103,7 +105,7 @@ class Sessions:
         token: str,
         *,
         now: datetime,
-        address: str,
+        client: Client,
     ) -> tuple[str, datetime]:
         if row.rotated_at is None:
             nonce = secrets.token_bytes(opaque.NONCE_BYTES)
@@ -115,7 +117,7 @@ class Sessions:
             current = await repository.token_by_hash(session, opaque.digest(successor))
             return successor, current.expires_at
         await repository.end(session, family.id, EndReason.TOKEN_REUSED)
-        _record(session, SecurityEvent.REFRESH_REUSED, family, address)
+        _record(session, SecurityEvent.REFRESH_REUSED, family, client)
         raise RefreshTokenReused
 
     async def _make_current(self, session: AsyncSession, family: SessionRow, token: str, now: datetime) -> datetime:
@@ -126,20 +128,22 @@ class Sessions:
         return expires_at
 
     def _pair(self, family: SessionRow, membership: MembershipRow, token: str, lifetime: timedelta) -> TokenPair:
-        access = self._issuer.for_user(
+        access = self._issuer.for_session(
             family.user_id,
             session_id=family.id,
             organisation_id=family.organisation_id,
             role=Role(membership.role),
+            authenticated_at=family.authenticated_at,
+            is_administrator=False,
         )
         return TokenPair(access, token, int(lifetime.total_seconds()))
 
 
-def _record(session: AsyncSession, event: SecurityEvent, family: SessionRow, address: str) -> None:
+def _record(session: AsyncSession, event: SecurityEvent, family: SessionRow, client: Client) -> None:
     record(
         session,
         event,
-        address=address,
+        client=client,
         organisation_id=family.organisation_id,
         user_id=family.user_id,
         session_id=family.id,
