@@ -11,7 +11,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from fluxprint_auth import administrator
+from fluxprint_auth.commands import create_admin
+from fluxprint_auth.commands.running import CommandFailed, attempt
 from fluxprint_local.bootstrap import ROOT
 from fluxprint_local.ports import free_port
 from fluxprint_local.process import Process
@@ -66,22 +67,22 @@ class TestCreatingTheAdministrator:
         await lone_auth.register("root@example.org")
         status, output, errors = await command(environment, "create-admin", "root@example.org", stdin=f"{PASSWORD}\n")
         assert (status, output) == (1, "")
-        assert errors == "not created: there is an account with root@example.org already\n"
+        assert errors == "create-admin: there is an account with root@example.org already\n"
 
     async def test_on_a_database_that_is_away_says_so(self) -> None:
         settings = settings_of("postgresql+asyncpg://fluxprint_auth:x@127.0.0.1:1/none")
-        root = administrator.Administrator(
+        root = create_admin.Administrator(
             email="root@example.org", name="Root", organisation="The Lab", password=PASSWORD
         )
-        with pytest.raises(administrator.CannotCreate, match="the database at AUTH_DATABASE_URL does not answer"):
-            await asyncio.to_thread(administrator.create, root, settings)
+        with pytest.raises(CommandFailed, match="the database at AUTH_DATABASE_URL does not answer"):
+            await attempt(create_admin.create(root, settings))
 
     async def test_on_a_database_without_tables_says_so(self, postgres: str) -> None:
-        root = administrator.Administrator(
+        root = create_admin.Administrator(
             email="root@example.org", name="Root", organisation="The Lab", password=PASSWORD
         )
-        with pytest.raises(administrator.CannotCreate, match="are its migrations done"):
-            await asyncio.to_thread(administrator.create, root, settings_of(postgres))
+        with pytest.raises(CommandFailed, match="are its migrations done"):
+            await attempt(create_admin.create(root, settings_of(postgres)))
 
 
 class TestServing:

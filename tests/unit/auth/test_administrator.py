@@ -5,13 +5,14 @@ import sys
 
 import pytest
 
-from fluxprint_auth import administrator
+from fluxprint_auth.commands import create_admin
+from fluxprint_auth.commands.running import CommandFailed
 from support.auth import PASSWORD
 
 
 class TestChecking:
     def test_takes_what_is_fine(self) -> None:
-        root = administrator.checked(
+        root = create_admin.checked(
             email="Root@Example.org", name="Root", organisation="The Lab", password=lambda: PASSWORD
         )
         assert root.email == "root@example.org"
@@ -29,27 +30,27 @@ class TestChecking:
     )
     def test_says_what_is_not(self, changed: dict[str, object], message: str) -> None:
         fine = {"email": "root@example.org", "name": "Root", "organisation": "The Lab", "password": lambda: PASSWORD}
-        with pytest.raises(administrator.CannotCreate, match=message):
-            administrator.checked(**(fine | changed))  # type: ignore[arg-type]
+        with pytest.raises(CommandFailed, match=message):
+            create_admin.checked(**(fine | changed))  # type: ignore[arg-type]
 
     def test_asks_for_no_password_when_the_rest_is_wrong(self) -> None:
         def ask() -> str:
             raise AssertionError
 
-        with pytest.raises(administrator.CannotCreate, match="is no e-mail address"):
-            administrator.checked(email="root", name="Root", organisation="The Lab", password=ask)
+        with pytest.raises(CommandFailed, match="is no e-mail address"):
+            create_admin.checked(email="root", name="Root", organisation="The Lab", password=ask)
 
 
 class TestPassword:
     def test_comes_from_standard_input(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(sys, "stdin", io.StringIO(f" {PASSWORD} \r\nmore\n"))
-        assert administrator.ask_for_password() == f" {PASSWORD} "
+        assert create_admin.ask_for_password() == f" {PASSWORD} "
 
     def test_that_does_not_come_is_asked_for_in_words(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(sys, "stdin", io.StringIO(""))
-        with pytest.raises(administrator.CannotCreate, match="add --generate-password"):
-            administrator.ask_for_password()
+        with pytest.raises(CommandFailed, match="add --generate-password"):
+            create_admin.ask_for_password()
 
     def test_is_generated_long_enough(self) -> None:
-        assert len({administrator.generate_password() for _ in range(100)}) == 100
-        assert len(administrator.generate_password()) >= 20
+        assert len({create_admin.generate_password() for _ in range(100)}) == 100
+        assert len(create_admin.generate_password()) >= 20

@@ -40,7 +40,10 @@ COMMANDS: dict[str, tuple[str, Command]] = {
     "setup": ("prepare .venv and stop there", ready),
     "up": ("start everything on this machine and stay until ctrl-C", ours("up", "up")),
     "down": ("end what `up` started", ours("up", "down")),
-    "admin": ("`admin create EMAIL` makes an administrator on the running stack", ours("up", "admin")),
+    "admin": (
+        "`admin create EMAIL` makes an administrator on the running stack; `admin --help`",
+        ours("up", "admin"),
+    ),
     "demo": ("print a real file on a real OctoPrint with its virtual printer", ours("demo", "demo")),
     "test": ("run the tests (arguments go to pytest)", tool("tools/test")),
     "lint": ("check style, types, walls between rooms, migrations, the API document", tool("tools/lint")),

@@ -60,13 +60,14 @@ def down(_arguments: list[str]) -> None:
 
 
 def admin(arguments: list[str]) -> None:
-    """`create EMAIL`: become the auth service's command, with the settings of the running stack."""
-    if len(arguments) < 2 or arguments[0] != "create":
-        sys.exit("usage: ./fluxprint admin create EMAIL [--generate-password]")
+    """Become the auth service's command, with the settings of the running stack. `create` is its `create-admin`."""
+    if not arguments:
+        sys.exit("usage: ./fluxprint admin create EMAIL [--generate-password]; the others: ./fluxprint admin --help")
+    command = ["create-admin", *arguments[1:]] if arguments[0] == "create" else arguments
     place = Place.from_environment(os.environ)
     if place.data.owner() is None:
         raise StartFailed(f"nothing runs on {place.data.path}; start it first with ./fluxprint up")
     auth = Stack(place, os.environ).service("auth", place.data.ports(), place.data.secrets())
     # The logs of a command are for a person.
     environment = {**auth.full_environment(), "FLUXPRINT_LOG_FORMAT": "text"}
-    os.execve(sys.executable, [*auth.command, "create-admin", *arguments[1:]], environment)
+    os.execve(sys.executable, [*auth.command, *command], environment)

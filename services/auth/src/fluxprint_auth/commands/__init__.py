@@ -1,0 +1,1 @@
+"""What an operator does on the command line: `python -m fluxprint_auth COMMAND`."""
