@@ -30,6 +30,7 @@ class TestKeyring:
         both = Keyring(NEW, previous=OLD)
         renewed = both.renew(Purpose.MAIL, encrypted)
         assert Keyring(NEW).decrypt(Purpose.MAIL, renewed) == b"a link"
+        assert [both.is_current(Purpose.MAIL, each) for each in (encrypted, renewed)] == [False, True]
         with pytest.raises(Unreadable, match="AUTH_PREVIOUS_SECRET"):
             Keyring(NEW).decrypt(Purpose.MAIL, encrypted)
 

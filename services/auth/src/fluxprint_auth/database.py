@@ -1,14 +1,17 @@
 """The base of the auth service's tables, in the schema `auth`."""
 
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import DateTime, func, select
+from sqlalchemy import DateTime, LargeBinary, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
-from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from sqlalchemy.orm import DeclarativeBase, Mapped, MappedColumn, mapped_column
 
+from fluxprint_auth.keyring import Purpose
 from fluxprint_common.database import metadata_for
 
 SCHEMA = "auth"
+ENCRYPTED_FOR = "encrypted_for"
 
 
 class Base(DeclarativeBase):
@@ -31,6 +34,14 @@ def moment() -> Mapped[datetime]:
 def moment_or_never() -> Mapped[datetime | None]:
     """A moment that may not have come yet."""
     return mapped_column(DateTime(timezone=True))
+
+
+def encrypted(purpose: Purpose) -> MappedColumn[Any]:
+    """What the keyring encrypted for that purpose: `tokens: Mapped[bytes | None] = encrypted(Purpose.PROVIDER_TOKENS)`.
+
+    The column says so, so that `renew-secrets` finds every one of them.
+    """
+    return mapped_column(LargeBinary, info={ENCRYPTED_FOR: purpose})
 
 
 async def transaction_time(session: AsyncSession) -> datetime:

@@ -58,6 +58,14 @@ class Keyring:
         """
         return self.encrypt(purpose, self.decrypt(purpose, encrypted))
 
+    def is_current(self, purpose: Purpose, encrypted: bytes) -> bool:
+        """Whether it was encrypted with the current secret, so that the previous one is not needed for it."""
+        try:
+            Fernet(_fernet_key(self._secrets[0], purpose)).decrypt(encrypted)
+        except InvalidToken:
+            return False
+        return True
+
     def mac(self, purpose: Purpose, message: bytes) -> bytes:
         """A keyed hash (HMAC-SHA256, 32 bytes) of `message`, with the current secret."""
         return hmac.digest(_derived(self._secrets[0], purpose), message, "sha256")
@@ -67,7 +75,11 @@ class Keyring:
         return [hmac.digest(_derived(secret, purpose), message, "sha256") for secret in self._secrets]
 
     def _fernet(self, purpose: Purpose) -> MultiFernet:
-        return MultiFernet([Fernet(base64.urlsafe_b64encode(_derived(secret, purpose))) for secret in self._secrets])
+        return MultiFernet([Fernet(_fernet_key(secret, purpose)) for secret in self._secrets])
+
+
+def _fernet_key(secret: str, purpose: Purpose) -> bytes:
+    return base64.urlsafe_b64encode(_derived(secret, purpose))
 
 
 def _derived(secret: str, purpose: Purpose) -> bytes:
