@@ -9,6 +9,7 @@ from fastapi import FastAPI
 from fluxprint_auth.accounts.passwords import Passwords
 from fluxprint_auth.accounts.problems import EmailTaken
 from fluxprint_auth.accounts.routes import router as accounts
+from fluxprint_auth.api_keys.routes import router as api_keys
 from fluxprint_auth.bridges.problems import BridgeNameTaken
 from fluxprint_auth.bridges.routes import router as bridges
 from fluxprint_auth.housekeeping import keep_house
@@ -31,9 +32,10 @@ def create_app(settings: AuthSettings) -> FastAPI:
         tags={
             "auth": "Accounts and sessions: register, sign in, refresh, sign out.",
             "organisations": "The organisation that one works in, and its members.",
+            "api-keys": "Keys for programs that do what their makers may do.",
             "bridges": "Identities of bridges, which connect printers to the queue.",
         },
-        routers=[accounts, sessions, keys, organisations, bridges],
+        routers=[accounts, sessions, keys, organisations, api_keys, bridges],
         constraint_errors={"uq_user_email": EmailTaken, "uq_bridge_name": BridgeNameTaken},
         start=_start,
     )

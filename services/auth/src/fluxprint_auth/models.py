@@ -1,19 +1,23 @@
 """All tables of the auth service, for migrations."""
 
 from fluxprint_auth.accounts.models import LoginThrottleRow, UserRow
+from fluxprint_auth.api_keys.models import ApiKeyRow
 from fluxprint_auth.bridges.models import BridgeRow
 from fluxprint_auth.database import Base
 from fluxprint_auth.organisations.models import MembershipRow, OrganisationRow
+from fluxprint_auth.outside.models import OutsideIdentityRow
 from fluxprint_auth.security.models import SecurityEventRow
 from fluxprint_auth.sessions.models import RefreshTokenRow, SessionRow
 
 metadata = Base.metadata
 
 __all__ = [
+    "ApiKeyRow",
     "BridgeRow",
     "LoginThrottleRow",
     "MembershipRow",
     "OrganisationRow",
+    "OutsideIdentityRow",
     "RefreshTokenRow",
     "SecurityEventRow",
     "SessionRow",

@@ -61,6 +61,7 @@ class AccessTokens:
         role: Role,
         scopes: Collection[Permission],
         printers: Collection[UUID] | None,
+        at_most_s: int | None = None,
     ) -> AccessToken:
         """What an API key is exchanged for: a token that ends with the key, for its maker, in the key's bounds.
 
@@ -70,7 +71,8 @@ class AccessTokens:
         own: dict[str, object] = {"scope": " ".join(sorted(scopes))}
         if printers is not None:
             own["printers"] = [show("printer", printer) for printer in printers]
-        return self._issue(show("user", user_id), key_id, organisation_id, role, via=Via.API_KEY, own=own)
+        subject = show("user", user_id)
+        return self._issue(subject, key_id, organisation_id, role, via=Via.API_KEY, own=own, at_most_s=at_most_s)
 
     def for_outside(
         self, user_id: UUID, *, session_id: UUID, organisation_id: UUID, role: Role, at_most_s: int
