@@ -16,6 +16,8 @@ from fluxprint_auth.housekeeping import keep_house
 from fluxprint_auth.keys.access_tokens import AccessTokens
 from fluxprint_auth.keys.published import PublishedKeys
 from fluxprint_auth.keys.routes import router as keys
+from fluxprint_auth.members.problems import LastOwner
+from fluxprint_auth.members.routes import router as members
 from fluxprint_auth.organisations.routes import router as organisations
 from fluxprint_auth.sessions.live import LiveTokenVerifier
 from fluxprint_auth.sessions.routes import router as sessions
@@ -31,12 +33,16 @@ def create_app(settings: AuthSettings) -> FastAPI:
         description="Who is who: accounts, sessions, organisations and bridges.",
         tags={
             "auth": "Accounts and sessions: register, sign in, refresh, sign out.",
-            "organisations": "The organisation that one works in, and its members.",
+            "organisations": "Organisations, their members, and invitations to them.",
             "api-keys": "Keys for programs that do what their makers may do.",
             "bridges": "Identities of bridges, which connect printers to the queue.",
         },
-        routers=[accounts, sessions, keys, organisations, api_keys, bridges],
-        constraint_errors={"uq_user_email": EmailTaken, "uq_bridge_name": BridgeNameTaken},
+        routers=[accounts, sessions, keys, organisations, members, api_keys, bridges],
+        constraint_errors={
+            "uq_user_email": EmailTaken,
+            "uq_bridge_name": BridgeNameTaken,
+            "organisation_keeps_an_owner": LastOwner,
+        },
         start=_start,
     )
     return create_service(spec, settings)

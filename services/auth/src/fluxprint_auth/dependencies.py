@@ -73,12 +73,21 @@ def fresh(*permissions: Permission) -> Any:
     async def check(
         principal: Annotated[Principal, require(*permissions)], settings: Annotated[AuthSettings, Depends(_settings)]
     ) -> Principal:
-        within = timedelta(seconds=settings.fresh_within_s)
-        if principal.authenticated_at is None or datetime.now(UTC) - principal.authenticated_at > within:
-            raise ReauthenticationRequired(within_s=settings.fresh_within_s)
+        check_fresh(principal, settings)
         return principal
 
     return Depends(check)
+
+
+def check_fresh(principal: Principal, settings: AuthSettings) -> None:
+    """Refuse who has not proved a short while ago who they are; where a route's signature can't tell beforehand.
+
+    Raises:
+        ReauthenticationRequired
+    """
+    within = timedelta(seconds=settings.fresh_within_s)
+    if principal.authenticated_at is None or datetime.now(UTC) - principal.authenticated_at > within:
+        raise ReauthenticationRequired(within_s=settings.fresh_within_s)
 
 
 CurrentSettings = Annotated[AuthSettings, Depends(_settings)]

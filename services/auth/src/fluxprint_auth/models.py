@@ -4,6 +4,7 @@ from fluxprint_auth.accounts.models import LoginThrottleRow, UserRow
 from fluxprint_auth.api_keys.models import ApiKeyRow
 from fluxprint_auth.bridges.models import BridgeRow
 from fluxprint_auth.database import Base
+from fluxprint_auth.invitations.models import InvitationRow
 from fluxprint_auth.organisations.models import MembershipRow, OrganisationRow
 from fluxprint_auth.outside.models import OutsideIdentityRow
 from fluxprint_auth.security.models import SecurityEventRow
@@ -14,6 +15,7 @@ metadata = Base.metadata
 __all__ = [
     "ApiKeyRow",
     "BridgeRow",
+    "InvitationRow",
     "LoginThrottleRow",
     "MembershipRow",
     "OrganisationRow",

@@ -32,6 +32,17 @@ async def get(session: AsyncSession, user_id: UUID) -> UserRow | None:
     return await session.get(UserRow, user_id)
 
 
+async def lock(session: AsyncSession, user_id: UUID) -> UserRow | None:
+    """A user, locked until the end of the transaction; others may go on to sign in as them."""
+    statement = (
+        select(UserRow)
+        .where(UserRow.id == user_id)
+        .with_for_update(key_share=True)
+        .execution_options(populate_existing=True)
+    )
+    return await session.scalar(statement)
+
+
 async def replace_hash(session: AsyncSession, user_id: UUID, *, old: str, new: str) -> None:
     """Store the same password's new hash, unless the password was changed meanwhile."""
     await session.execute(

@@ -1,9 +1,9 @@
-"""What can be wrong with an organisation's members."""
+"""What can be wrong with an organisation."""
 
-from fluxprint_common.problems import Forbidden
+from fluxprint_common.problems import Conflict
 
 
-class RoleNotBelowYours(Forbidden):
-    """You may only give roles below your own"""
+class TooManyOrganisations(Conflict):
+    """You own as many organisations as one person may; hand one over first"""
 
-    code = "role_not_below_yours"
+    code = "too_many_organisations"

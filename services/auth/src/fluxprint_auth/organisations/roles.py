@@ -19,5 +19,10 @@ _RANKING = tuple(MemberRole)
 
 
 def may_give(giver: MemberRole, role: MemberRole) -> bool:
-    """Whether somebody with the role `giver` may give `role` to another: only one below their own."""
+    """Whether somebody with the role `giver` may bring another in with `role`: only one below their own."""
     return _RANKING.index(giver) < _RANKING.index(role)
+
+
+def may_decide_on(decider: MemberRole, role: MemberRole) -> bool:
+    """Whether somebody may take `role` from a member, or give it to one: below their own, and owners also theirs."""
+    return decider is MemberRole.OWNER or may_give(decider, role)

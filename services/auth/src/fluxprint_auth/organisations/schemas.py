@@ -4,9 +4,8 @@ from typing import Annotated
 
 from pydantic import Field
 
-from fluxprint_auth.accounts.credentials import Email, NewPassword
 from fluxprint_auth.organisations.roles import MemberRole
-from fluxprint_common.ids import OrganisationId, UserId
+from fluxprint_common.ids import OrganisationId
 from fluxprint_common.schemas import Input, Name, Output, Timestamp
 
 
@@ -22,26 +21,19 @@ class Organisation(Output):
 
 
 class CurrentOrganisation(Output):
-    """The organisation of the access token, and what one is there."""
+    """An organisation, and what one is there."""
 
     organisation: Organisation
     role: MemberRole
 
 
-class MemberCreate(Input):
-    """Somebody new in the organisation."""
+class OrganisationCreate(Input):
+    """A new organisation, which one owns."""
 
-    email: Email
-    name: Annotated[Name, Field(examples=["Grace Hopper"])]
-    role: Annotated[MemberRole, Field(description="Below your own.", examples=["editor"])]
-    password: Annotated[NewPassword, Field(description="To begin with. Tell it to nobody but them.")]
+    name: Annotated[Name, Field(examples=["Analytical Engines"])]
 
 
-class Member(Output):
-    """A person in an organisation."""
+class OrganisationUpdate(Input):
+    """What is to change of an organisation."""
 
-    user_id: UserId
-    email: str = Field(max_length=254, json_schema_extra={"format": "email"}, examples=["grace@example.org"])
-    name: Annotated[Name, Field(examples=["Grace Hopper"])]
-    role: MemberRole
-    created_at: Timestamp = Field(description="Since when they are a member.")
+    name: Annotated[Name, Field(description="The slug stays as it is.", examples=["Difference Engines"])]

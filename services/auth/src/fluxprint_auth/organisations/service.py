@@ -1,16 +1,15 @@
-"""Rules of organisations and their members."""
+"""Rules of organisations."""
 
 from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from fluxprint_auth.accounts import repository as accounts
-from fluxprint_auth.accounts.models import UserRow
 from fluxprint_auth.clients import Client
 from fluxprint_auth.organisations import repository
 from fluxprint_auth.organisations.models import MembershipRow, OrganisationRow
-from fluxprint_auth.organisations.problems import RoleNotBelowYours
-from fluxprint_auth.organisations.roles import MemberRole, may_give
+from fluxprint_auth.organisations.problems import TooManyOrganisations
+from fluxprint_auth.organisations.roles import MemberRole
 from fluxprint_auth.organisations.slugs import candidates
 from fluxprint_auth.security.events import SecurityEvent
 from fluxprint_auth.security.service import record
@@ -42,46 +41,52 @@ async def get(session: AsyncSession, organisation_id: UUID) -> OrganisationRow:
     return organisation
 
 
-def check_role(giver: Principal, role: MemberRole) -> None:
-    """Refuse a role that is not below the giver's own.
+async def create(
+    session: AsyncSession, principal: Principal, *, name: str, at_most: int, client: Client
+) -> OrganisationRow:
+    """Make another organisation that the caller owns.
+
+    Args:
+        at_most: how many organisations one person may own. Requests at the same time count one after the other.
 
     Raises:
-        RoleNotBelowYours
+        TooManyOrganisations, NotFound
     """
-    if not may_give(MemberRole(giver.role), role):
-        raise RoleNotBelowYours
-
-
-async def add_member(
-    session: AsyncSession,
-    giver: Principal,
-    *,
-    email: str,
-    name: str,
-    role: MemberRole,
-    password_hash: str,
-    client: Client,
-) -> tuple[MembershipRow, UserRow]:
-    """Make an account for somebody and put them into the giver's organisation.
-
-    An address that has an account violates `uq_user_email`: nobody is put anywhere unasked.
-
-    Raises:
-        RoleNotBelowYours
-    """
-    check_role(giver, role)
-    user = await accounts.insert(session, email=email, name=name, password_hash=password_hash, is_administrator=False)
-    membership = await repository.insert_membership(
-        session, organisation_id=giver.organisation_id, user_id=user.id, role=role
-    )
+    if await accounts.lock(session, principal.subject) is None:
+        raise NotFound
+    if await repository.count_owned(session, principal.subject) >= at_most:
+        raise TooManyOrganisations
+    organisation, _membership = await found(session, name=name, owner_id=principal.subject)
     record(
         session,
-        SecurityEvent.MEMBER_ADDED,
+        SecurityEvent.ORGANISATION_CREATED,
         client=client,
-        organisation_id=giver.organisation_id,
-        user_id=giver.subject,
-        session_id=giver.session_id,
-        member=str(user.id),
-        role=role.value,
+        organisation_id=organisation.id,
+        user_id=principal.subject,
+        session_id=principal.session_id,
     )
-    return membership, user
+    return organisation
+
+
+async def rename(session: AsyncSession, principal: Principal, *, name: str, client: Client) -> OrganisationRow:
+    """Give the caller's organisation another name. Its slug stays: addresses were made from it.
+
+    Raises:
+        NotFound
+    """
+    organisation = await repository.lock(session, principal.organisation_id)
+    if organisation is None:
+        raise NotFound
+    if organisation.name != name:
+        before, organisation.name = organisation.name, name
+        record(
+            session,
+            SecurityEvent.ORGANISATION_CHANGED,
+            client=client,
+            organisation_id=organisation.id,
+            user_id=principal.subject,
+            session_id=principal.session_id,
+            before=before,
+            after=name,
+        )
+    return organisation

@@ -3,7 +3,7 @@
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import CheckConstraint, Index, Text
+from sqlalchemy import CheckConstraint, Index, Text, text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -18,6 +18,11 @@ class SecurityEventRow(Base):
         CheckConstraint("outcome IN ('success', 'failure')", name="outcome"),
         Index(None, "organisation_id", "id"),
         Index(None, "user_id", "id"),
+        Index(None, "actor_id", "id"),
+        Index(None, "organisation_id", "type", "id"),
+        Index(None, "type", "id"),
+        Index("ix_security_events_failure", "organisation_id", "id", postgresql_where=text("outcome = 'failure'")),
+        Index(None, "created_at"),
     )
 
     id: Mapped[UUID] = mapped_column(primary_key=True)
