@@ -34,6 +34,7 @@ ROOT = Path(__file__).resolve().parents[3]
 PUBLIC = {
     "POST /api/v1/auth/register",
     "POST /api/v1/auth/login",
+    "POST /api/v1/auth/login/second-factor",  # the second step of signing in; the challenge is the first one's proof
     "POST /api/v1/auth/refresh",
     "POST /api/v1/auth/bridge-token",
     "GET /api/v1/auth/jwks",

@@ -49,6 +49,11 @@ class Problem(BaseModel):
     detail: str = Field(max_length=2000, description="For a person: what happened and what to do.")
     request_id: str = Field(max_length=100, description="Quote it when you ask for help.")
     errors: list[FieldProblem] = Field(max_length=_MAX_FIELD_PROBLEMS)
+    challenge: str | None = Field(
+        None,
+        max_length=200,
+        description="With the code `second_factor_required` of a sign-in only: what the code is to be sent with.",
+    )
 
 
 class ServiceError(Exception):
@@ -58,6 +63,8 @@ class ServiceError(Exception):
     code: ClassVar[str] = "internal_error"
     #: The unit of work commits before this error is answered: security state that the failure itself changed.
     keeps_writes: ClassVar[bool] = False
+    #: What a client needs to go on, beside the members that every problem has (RFC 9457, 3.2).
+    challenge: str | None = None
 
     def __init__(
         self,
@@ -153,8 +160,11 @@ def render(error: ServiceError) -> Response:
         detail=error.detail[:2000],
         request_id=request_id,
         errors=error.errors[:_MAX_FIELD_PROBLEMS],
+        challenge=error.challenge,
     )
-    return JSONResponse(problem.model_dump(), error.status, headers=error.headers, media_type=MEDIA_TYPE)
+    return JSONResponse(
+        problem.model_dump(exclude_none=True), error.status, headers=error.headers, media_type=MEDIA_TYPE
+    )
 
 
 #: How a database that does not answer looks; a stopped container's name is no longer found, and a connection that was

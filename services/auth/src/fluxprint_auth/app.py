@@ -12,6 +12,7 @@ from fluxprint_auth.accounts.routes import router as accounts
 from fluxprint_auth.api_keys.routes import router as api_keys
 from fluxprint_auth.bridges.problems import BridgeNameTaken
 from fluxprint_auth.bridges.routes import router as bridges
+from fluxprint_auth.factors.routes import router as factors
 from fluxprint_auth.housekeeping import keep_house
 from fluxprint_auth.keys.access_tokens import AccessTokens
 from fluxprint_auth.keys.published import PublishedKeys
@@ -37,7 +38,16 @@ def create_app(settings: AuthSettings) -> FastAPI:
             "api-keys": "Keys for programs that do what their makers may do.",
             "bridges": "Identities of bridges, which connect printers to the queue.",
         },
-        routers=[accounts, sessions, keys, organisations, members, api_keys, bridges],
+        routers=[
+            accounts,
+            sessions,
+            keys,
+            organisations,
+            members,
+            api_keys,
+            bridges,
+            factors,
+        ],
         constraint_errors={
             "uq_user_email": EmailTaken,
             "uq_bridge_name": BridgeNameTaken,

@@ -4,9 +4,11 @@ from fluxprint_auth.accounts.models import LoginThrottleRow, UserRow
 from fluxprint_auth.api_keys.models import ApiKeyRow
 from fluxprint_auth.bridges.models import BridgeRow
 from fluxprint_auth.database import Base
+from fluxprint_auth.factors.models import RecoveryCodeRow, SecondFactorRow, SignInChallengeRow
 from fluxprint_auth.invitations.models import InvitationRow
 from fluxprint_auth.organisations.models import MembershipRow, OrganisationRow
 from fluxprint_auth.outside.models import OutsideIdentityRow
+from fluxprint_auth.providers.models import IdentityRow, ProviderFlowRow
 from fluxprint_auth.security.models import SecurityEventRow
 from fluxprint_auth.sessions.models import RefreshTokenRow, SessionRow
 
@@ -15,14 +17,19 @@ metadata = Base.metadata
 __all__ = [
     "ApiKeyRow",
     "BridgeRow",
+    "IdentityRow",
     "InvitationRow",
     "LoginThrottleRow",
     "MembershipRow",
     "OrganisationRow",
     "OutsideIdentityRow",
+    "ProviderFlowRow",
+    "RecoveryCodeRow",
     "RefreshTokenRow",
+    "SecondFactorRow",
     "SecurityEventRow",
     "SessionRow",
+    "SignInChallengeRow",
     "UserRow",
     "metadata",
 ]

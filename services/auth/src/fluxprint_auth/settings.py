@@ -7,6 +7,7 @@ from pydantic import Field, SecretStr, model_validator
 from pydantic_settings import SettingsConfigDict
 
 from fluxprint_auth.accounts.settings import AccountSettings
+from fluxprint_auth.factors.settings import FactorSettings
 from fluxprint_auth.keyring import Keyring
 from fluxprint_auth.keys.files import KeyFileError, read_key_file
 from fluxprint_auth.machine_settings import MachineSettings
@@ -25,6 +26,7 @@ class AuthSettings(
     ServiceSettings,
     SessionSettings,
     AccountSettings,
+    FactorSettings,
     MailSettings,
     ProviderSettings,
     OrganisationSettings,

@@ -14,10 +14,16 @@ from fluxprint_common.permissions import Role
 
 
 async def insert_session(
-    session: AsyncSession, *, user_id: UUID, organisation_id: UUID, expires_at: datetime
+    session: AsyncSession, *, user_id: UUID, organisation_id: UUID, expires_at: datetime, second_factor: bool
 ) -> SessionRow:
     """A new session."""
-    row = SessionRow(id=new_id(), user_id=user_id, organisation_id=organisation_id, expires_at=expires_at)
+    row = SessionRow(
+        id=new_id(),
+        user_id=user_id,
+        organisation_id=organisation_id,
+        expires_at=expires_at,
+        second_factor=second_factor,
+    )
     session.add(row)
     await session.flush()
     return row

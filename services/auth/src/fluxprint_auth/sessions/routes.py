@@ -11,6 +11,7 @@ from fluxprint_auth.dependencies import (
     PasswordHashing,
     Person,
     Pool,
+    Secrets,
 )
 from fluxprint_auth.sessions.schemas import Login, RefreshRequest, Tokens, show_tokens
 from fluxprint_common import openapi
@@ -35,16 +36,21 @@ async def log_in(
     sessions: LoginSessions,
     settings: CurrentSettings,
     limiter: Limiter,
+    keyring: Secrets,
     client: CurrentClient,
 ) -> Tokens:
     """Begin a session with an e-mail address and a password.
+
+    An account with a second factor asks for its code: 401 `second_factor_required`, with the `challenge` that the code
+    is to be sent with to `/auth/login/second-factor`; or send it here as `code`.
 
     After some failures in a row the address is locked for a while: 429 `account_locked`, also for the right password.
     """
     await limiter.hit(settings.limit_login_account, "login_account", login.account_key(body.email))
     attempt = login.Attempt(email=body.email, password=body.password.get_secret_value(), client=client)
     user = await login.authenticate(attempt, login.Lockout.of(settings), passwords, pool=pool, session=session)
-    return show_tokens(await sign_in.complete(session, user, sessions=sessions, client=client))
+    code = sign_in.Code.of(body.code, settings, keyring) if body.code else None
+    return show_tokens(await sign_in.complete(session, user, sessions=sessions, client=client, code=code))
 
 
 @router.post(

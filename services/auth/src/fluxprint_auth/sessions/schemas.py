@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from fluxprint_auth.accounts.credentials import Email, GivenPassword
+from fluxprint_auth.factors.schemas import AnyCode
 from fluxprint_auth.opaque import OpaqueToken
 from fluxprint_auth.sessions.service import TokenPair
 from fluxprint_common.schemas import Input, Output, Seconds
@@ -17,6 +18,7 @@ class Login(Input):
 
     email: Email
     password: GivenPassword
+    code: AnyCode | None = Field(None, description="Of the second factor, for clients that ask for it at once.")
 
 
 class RefreshRequest(Input):

@@ -46,8 +46,18 @@ class Sessions:
         self._issuer = issuer
         self._policy = policy
 
-    async def open(self, session: AsyncSession, membership: MembershipRow | None, *, client: Client) -> TokenPair:
+    async def open(
+        self,
+        session: AsyncSession,
+        membership: MembershipRow | None,
+        *,
+        client: Client,
+        second_factor: bool = False,
+    ) -> TokenPair:
         """Begin a session in the organisation of `membership`.
+
+        Args:
+            second_factor: whether one was part of the proof.
 
         Raises:
             NoOrganisation: there is none.
@@ -60,6 +70,7 @@ class Sessions:
             user_id=membership.user_id,
             organisation_id=membership.organisation_id,
             expires_at=now + timedelta(seconds=self._policy.max_s),
+            second_factor=second_factor,
         )
         token = opaque.new_token(opaque.REFRESH)
         expires_at = await self._make_current(session, family, token, now)

@@ -1,0 +1,119 @@
+"""HTTP of second factors: setting one up, signing in with it, and proving again who one is."""
+
+from fastapi import APIRouter, Response
+
+from fluxprint_auth.accounts import repository as accounts
+from fluxprint_auth.accounts import sign_in
+from fluxprint_auth.dependencies import (
+    CurrentClient,
+    CurrentSettings,
+    FreshOneself,
+    LoginSessions,
+    Oneself,
+    Secrets,
+)
+from fluxprint_auth.factors import codes, repository, service
+from fluxprint_auth.factors.schemas import (
+    RecoveryCodes,
+    SecondFactor,
+    SecondFactorConfirmation,
+    SecondFactorSetup,
+    SecondFactorSignIn,
+)
+from fluxprint_auth.sessions.schemas import Tokens, show_tokens
+from fluxprint_common import openapi
+from fluxprint_common.database import Reading, Session
+from fluxprint_common.problems import NotFound
+from fluxprint_common.ratelimit import limit_by_address, limit_by_subject
+
+router = APIRouter(prefix="/auth", tags=["auth"])
+
+
+@router.get("/second-factor", summary="Get my second factor", responses=openapi.problems(401, 403))
+async def get_second_factor(principal: Oneself, session: Reading) -> SecondFactor:
+    """Whether signing in asks for a code, and how many recovery codes are left."""
+    factor = await repository.get(session, principal.subject)
+    confirmed_at = factor.confirmed_at if factor else None
+    left = await repository.recovery_codes_left(session, principal.subject)
+    return SecondFactor(active=confirmed_at is not None, confirmed_at=confirmed_at, recovery_codes_left=left)
+
+
+@router.post(
+    "/second-factor",
+    status_code=201,
+    summary="Set up a second factor",
+    responses=openapi.problems(401, 403, 404, 409),
+    dependencies=[limit_by_subject("second_factor", "limit_second_factor")],
+)
+async def create_second_factor(
+    principal: FreshOneself, session: Session, keyring: Secrets, settings: CurrentSettings
+) -> SecondFactorSetup:
+    """A secret for an authenticator app (TOTP, RFC 6238). It is asked for once a first code was confirmed."""
+    user = await accounts.get(session, principal.subject)
+    if user is None:
+        raise NotFound
+    secret = await service.begin(session, user.id, keyring=keyring)
+    uri = codes.otpauth_uri(secret, account=user.email, issuer=settings.second_factor_issuer)
+    return SecondFactorSetup(secret=secret, otpauth_uri=uri)
+
+
+@router.post(
+    "/second-factor/confirm",
+    summary="Confirm the second factor",
+    responses=openapi.problems(401, 403, 409),
+    dependencies=[limit_by_subject("second_factor", "limit_second_factor")],
+)
+async def confirm_second_factor(
+    body: SecondFactorConfirmation, principal: FreshOneself, session: Session, keyring: Secrets, client: CurrentClient
+) -> RecoveryCodes:
+    """Turn the second factor on, with a code of the app. The recovery codes are shown only now."""
+    code = body.code.get_secret_value()
+    recovery_codes = await service.confirm(session, principal.subject, code, keyring=keyring, client=client)
+    return RecoveryCodes(recovery_codes=recovery_codes)
+
+
+@router.post(
+    "/second-factor/recovery-codes",
+    summary="Renew the recovery codes",
+    responses=openapi.problems(401, 403, 404),
+    dependencies=[limit_by_subject("second_factor", "limit_second_factor")],
+)
+async def renew_recovery_codes(principal: FreshOneself, session: Session, client: CurrentClient) -> RecoveryCodes:
+    """New recovery codes. The ones before are worth nothing any more."""
+    recovery_codes = await service.renew_recovery_codes(session, principal.subject, client=client)
+    return RecoveryCodes(recovery_codes=recovery_codes)
+
+
+@router.delete(
+    "/second-factor", status_code=204, summary="Turn the second factor off", responses=openapi.problems(401, 403, 404)
+)
+async def delete_second_factor(principal: FreshOneself, session: Session, client: CurrentClient) -> Response:
+    """Sign in with the first factor alone from now on. The recovery codes go too."""
+    await service.disable(session, principal.subject, client=client)
+    return Response(status_code=204)
+
+
+@router.post(
+    "/login/second-factor",
+    summary="Sign in with the second factor",
+    responses=openapi.problems(401, 403),
+    openapi_extra={"security": []},
+    dependencies=[limit_by_address("second_factor", "limit_second_factor")],
+)
+async def log_in_with_second_factor(
+    body: SecondFactorSignIn,
+    session: Session,
+    sessions: LoginSessions,
+    settings: CurrentSettings,
+    keyring: Secrets,
+    client: CurrentClient,
+) -> Tokens:
+    """Finish a sign-in that was answered with `second_factor_required`, within 5 minutes.
+
+    A challenge is good once, and for few wrong codes; after some wrong codes in a row the account takes none for a
+    while: 429 `second_factor_locked`.
+    """
+    code = sign_in.Code.of(body.code, settings, keyring)
+    challenge = body.challenge.get_secret_value()
+    pair = await sign_in.complete_with_challenge(session, challenge, code, sessions=sessions, client=client)
+    return show_tokens(pair)
