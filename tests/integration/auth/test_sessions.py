@@ -87,21 +87,22 @@ class TestRefreshing:
         assert (await auth.refresh("x" * 201)).status_code == 422
 
     async def test_shows_a_changed_role(self, lone_auth: Auth) -> None:
-        ada = await lone_auth.register()
-        await lone_auth.fetch("UPDATE auth.membership SET role = 'viewer'")
+        max_ = await lone_auth.add_member(await lone_auth.register(), "editor")
+        await lone_auth.fetch("UPDATE auth.membership SET role = 'viewer' WHERE role = 'editor'")
         # A token with the role that one had is no longer believed here ...
-        assert (await lone_auth.http.get("/auth/me", headers=ada.headers)).status_code == 401
+        assert (await lone_auth.http.get("/auth/me", headers=max_.headers)).status_code == 401
         # ... and the next one has the new role.
-        ada.tokens = (await lone_auth.refresh(ada.tokens["refresh_token"])).json()
-        assert (await lone_auth.http.get("/auth/me", headers=ada.headers)).json()["role"] == "viewer"
+        max_.tokens = (await lone_auth.refresh(max_.tokens["refresh_token"])).json()
+        assert (await lone_auth.http.get("/auth/me", headers=max_.headers)).json()["role"] == "viewer"
 
     async def test_ends_with_the_membership(self, lone_auth: Auth) -> None:
-        ada = await lone_auth.register()
-        await lone_auth.fetch("DELETE FROM auth.membership")
-        answer = await lone_auth.refresh(ada.tokens["refresh_token"])
+        max_ = await lone_auth.add_member(await lone_auth.register(), "editor")
+        await lone_auth.fetch("DELETE FROM auth.membership WHERE role = 'editor'")
+        answer = await lone_auth.refresh(max_.tokens["refresh_token"])
         assert (answer.status_code, answer.json()["code"]) == (401, "membership_ended")
-        assert await lone_auth.value("SELECT end_reason FROM auth.session") == "membership_ended"
-        login = await lone_auth.post("/auth/login", {"email": ada.email, "password": ada.password})
+        ended = "SELECT end_reason FROM auth.session WHERE ended_at IS NOT NULL"
+        assert await lone_auth.value(ended) == "membership_ended"
+        login = await lone_auth.post("/auth/login", {"email": max_.email, "password": max_.password})
         assert (login.status_code, login.json()["code"]) == (403, "no_organisation")
 
 

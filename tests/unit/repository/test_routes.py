@@ -24,6 +24,7 @@ from fluxprint_common.openapi import document
 from fluxprint_common.permissions import ROLE_PERMISSIONS, Role
 from fluxprint_common.principal import ACCESS_TOKEN_CLAIMS, MAX_ACCESS_TOKEN_S
 from fluxprint_common.ratelimit import RateLimiter
+from fluxprint_common.revocations import Revocations
 from fluxprint_common.tokens import TokenVerifier
 from support.small_service import AUDIENCE, ISSUER, NOWHERE, Issuer, client_of
 from tools.apps import create_apps
@@ -49,6 +50,8 @@ PUBLIC_UNDOCUMENTED = {
     "GET /api/v1/camera/health",
     "GET /health",
     "GET /metrics",
+    # for the other services: Traefik does not reach them
+    "GET /internal/revocations",
 }
 #: These read the token themselves before they accept; tests/integration tries each as a stranger.
 WEBSOCKETS = {"/api/v1/bridge/link", "/api/v1/cameras/ingest"}
@@ -149,6 +152,7 @@ async def house() -> AsyncIterator[House]:
             stack.push_async_callback(app.state.database.close)
             app.state.redis = None
             app.state.rate_limiter = RateLimiter(redis_url=None, metrics=Metrics(), enabled=False)
+            app.state.revocations = Revocations(kept_s=1)
             app.state.access_tokens = TokenVerifier(
                 JwksClient("http://issuer.test/jwks", http=http), issuer=ISSUER, audience=AUDIENCE,
                 required=ACCESS_TOKEN_CLAIMS, max_lifetime_s=MAX_ACCESS_TOKEN_S,

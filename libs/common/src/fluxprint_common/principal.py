@@ -19,6 +19,7 @@ from fluxprint_common.ids import BridgeId, OrganisationId, PrinterId, SessionId,
 from fluxprint_common.logs import get_logger
 from fluxprint_common.permissions import Permission, Role, Via, permissions_of
 from fluxprint_common.problems import Forbidden, Unauthenticated
+from fluxprint_common.revocations import Revocations
 from fluxprint_common.tokens import Claims, TokenError, TokenVerifier
 
 log = get_logger(__name__)
@@ -139,8 +140,12 @@ async def authenticate(connection: HTTPConnection, token: str) -> Principal:
         Unauthenticated: whatever is wrong with it; the reason is only logged.
     """
     verifier: TokenVerifier = connection.app.state.access_tokens
+    revocations: Revocations = connection.app.state.revocations
     try:
-        return principal_of(await verifier.verify(token))
+        principal = principal_of(await verifier.verify(token))
+        if revocations.refuse(principal.session_id, principal.issued_at):
+            raise TokenError("revoked")
+        return principal
     except TokenError as error:
         log.info("token_refused", reason=error.reason)
         raise Unauthenticated("The access token is not valid or has expired; refresh it or sign in again.") from None

@@ -4,6 +4,7 @@ import socket
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from importlib.metadata import version
 
 import httpx
@@ -13,7 +14,7 @@ from fastapi.routing import APIRoute
 from starlette.middleware import Middleware
 from starlette.routing import Route
 
-from fluxprint_common import doorbell, logs, openapi, problems
+from fluxprint_common import doorbell, logs, openapi, problems, revocations
 from fluxprint_common.background import Supervisor
 from fluxprint_common.database import Database
 from fluxprint_common.health import HealthEndpoint
@@ -22,8 +23,9 @@ from fluxprint_common.metrics import Metrics, metrics_endpoint
 from fluxprint_common.middleware import BodyLimit, Cors, RequestContext, SecurityHeaders, UnhandledErrors
 from fluxprint_common.principal import ACCESS_TOKEN_CLAIMS, MAX_ACCESS_TOKEN_S
 from fluxprint_common.ratelimit import RateLimiter
+from fluxprint_common.revocations import Follower, Revocations
 from fluxprint_common.settings import Environment, ServiceSettings
-from fluxprint_common.tokens import TokenVerifier
+from fluxprint_common.tokens import LEEWAY_S, TokenVerifier
 
 DEFAULT_BODY_LIMIT = 256 * 1024
 GRACEFUL_SHUTDOWN_S = 3
@@ -44,7 +46,7 @@ _EXPOSED_HEADERS = (
 )
 _ALLOWED_HEADERS = (
     "Authorization", "Content-Type", "If-Match", "If-None-Match", "Idempotency-Key", "Last-Event-ID", "Range",
-    "X-Request-ID",
+    "X-CSRF-Token", "X-Request-ID",
 )  # fmt: skip
 
 
@@ -61,6 +63,8 @@ class ServiceSpec:
         name: `auth`, `queue`, `camera`; also its health's place, `/api/v1/<name>/health`.
         tags: OpenAPI tags with their texts; every route has exactly one.
         constraint_errors: which error a violated database constraint means.
+        internal_routers: what only other services call, at the paths that stand in them; neither in the document nor
+            behind Traefik.
         body_limits: bytes, for exact paths that take more than the default.
         start: what lives as long as the service: loops, clients, stores.
     """
@@ -69,6 +73,7 @@ class ServiceSpec:
     description: str
     tags: Mapping[str, str]
     routers: Sequence[APIRouter]
+    internal_routers: Sequence[APIRouter] = ()
     constraint_errors: problems.ConstraintErrors = field(default_factory=dict)
     body_limits: Mapping[str, int] = field(default_factory=dict)
     start: Start = _nothing
@@ -117,6 +122,8 @@ def create_service(spec: ServiceSpec, settings: ServiceSettings) -> FastAPI:
     problems.install(app, constraint_errors=spec.constraint_errors)
     for router in spec.routers:
         app.include_router(router, prefix="/api/v1")
+    for router in spec.internal_routers:
+        app.include_router(router, include_in_schema=False)
     health = HealthEndpoint()
     for path in ("/health", f"/api/v1/{spec.name}/health"):
         app.router.routes.append(Route(path, health.answer, methods=["GET"]))
@@ -158,10 +165,30 @@ def _lifespan(spec: ServiceSpec, settings: ServiceSettings) -> Callable[[FastAPI
             stack.push_async_callback(state.loops.stop)
             state.publisher = doorbell.Publisher(state.redis)
             state.loops.start("doorbells", state.publisher.run)
+            state.revocations = Revocations(kept_s=MAX_ACCESS_TOKEN_S + 2 * LEEWAY_S)
+            state.revocation_source = revocations.over_http(state.http, settings.jwks_url)
             await stack.enter_async_context(spec.start(app))
+            _follow_revocations(app, settings.revocation_poll_s)
             yield
 
     return lifespan
+
+
+def _follow_revocations(app: FastAPI, poll_s: float) -> None:
+    """Learn what is revoked: at once over Redis, and by asking, of which the service start may have chosen the way."""
+    state = app.state
+    follower = Follower(state.revocations, state.revocation_source)
+    state.loops.start("revocations", partial(follower.run, poll_s), critical=False)
+    if state.redis is None:
+        return
+
+    async def connected() -> None:
+        await follower.ask()  # rings may have been missed
+
+    async def hear() -> None:
+        await doorbell.listen(state.redis, [revocations.CHANNEL], follower.hear, on_connect=connected)
+
+    state.loops.start("redis-revocations", hear, critical=False)
 
 
 def run(app: FastAPI, settings: ServiceSettings, *, service: str) -> None:

@@ -40,6 +40,7 @@ _SHARED_KEYS = frozenset(
         "FLUXPRINT_TOKEN_ISSUER", "FLUXPRINT_TOKEN_AUDIENCE", "FLUXPRINT_CORS_ORIGINS", "FLUXPRINT_LOG_LEVEL",
         "FLUXPRINT_LOG_FORMAT", "FLUXPRINT_TRUSTED_PROXIES", "FLUXPRINT_ENABLED", "FLUXPRINT_API_URL",
         "FLUXPRINT_DATA_DIR", "FLUXPRINT_HOST", "FLUXPRINT_PORT", "FLUXPRINT_RATE_LIMITS_ENABLED",
+        "FLUXPRINT_REVOCATION_POLL_S",
     }
 )  # fmt: skip
 
@@ -105,6 +106,9 @@ class ServiceSettings(Settings):
     jwks_url: str = Field(validation_alias=shared("JWKS_URL"))
     token_issuer: str = Field("fluxprint", validation_alias=shared("TOKEN_ISSUER"))
     token_audience: str = Field("fluxprint-api", validation_alias=shared("TOKEN_AUDIENCE"))
+    revocation_poll_s: float = Field(
+        10, ge=0.1, le=30, validation_alias=shared("REVOCATION_POLL_S"), description="Redis is quicker, where it is"
+    )
     cors_origins: Annotated[tuple[str, ...], NoDecode] = Field((), validation_alias=shared("CORS_ORIGINS"))
     trusted_proxies: str = Field("127.0.0.1", validation_alias=shared("TRUSTED_PROXIES"))
     rate_limits_enabled: bool = Field(True, validation_alias=shared("RATE_LIMITS_ENABLED"))

@@ -20,6 +20,8 @@ from fluxprint_auth.keys.routes import router as keys
 from fluxprint_auth.members.problems import LastOwner
 from fluxprint_auth.members.routes import router as members
 from fluxprint_auth.organisations.routes import router as organisations
+from fluxprint_auth.revocations import service as revocations
+from fluxprint_auth.revocations.routes import router as internal_revocations
 from fluxprint_auth.sessions.live import LiveTokenVerifier
 from fluxprint_auth.sessions.routes import router as sessions
 from fluxprint_auth.sessions.service import SessionPolicy, Sessions
@@ -48,6 +50,7 @@ def create_app(settings: AuthSettings) -> FastAPI:
             bridges,
             factors,
         ],
+        internal_routers=[internal_revocations],
         constraint_errors={
             "uq_user_email": EmailTaken,
             "uq_bridge_name": BridgeNameTaken,
@@ -68,11 +71,17 @@ async def _start(app: FastAPI) -> AsyncIterator[None]:
     state.keys = PublishedKeys(key, settings.load_previous_signing_key())
     state.issuer = AccessTokens(key, lifetime_s=settings.access_token_s, **names)
     state.access_tokens = LiveTokenVerifier(state.keys, state.database, **names)
+    state.revocation_source = revocations.source(state.database)
+    state.database.sessions.configure(info=revocations.ringing(state.publisher, state.revocations))
     state.sessions = Sessions(
         state.issuer,
         SessionPolicy(
-            refresh_s=settings.refresh_token_s, max_s=settings.session_max_s, grace_s=settings.refresh_grace_s
+            refresh_s=settings.refresh_token_s,
+            max_s=settings.session_max_s,
+            grace_s=settings.refresh_grace_s,
+            fingerprint_change=settings.fingerprint_change,
         ),
+        state.keyring,
     )
     state.passwords = make_passwords(settings)
     throttles_kept = timedelta(seconds=max(settings.lockout_reset_s, settings.lockout_s))

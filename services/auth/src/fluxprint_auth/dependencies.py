@@ -6,7 +6,7 @@ from typing import Annotated, Any
 from fastapi import Depends, Request
 
 from fluxprint_auth.accounts.passwords import Passwords
-from fluxprint_auth.clients import MAX_AGENT_CHARS, Client
+from fluxprint_auth.clients import MAX_AGENT_CHARS, MAX_LANGUAGES_CHARS, Client
 from fluxprint_auth.keyring import Keyring
 from fluxprint_auth.keys.access_tokens import AccessTokens
 from fluxprint_auth.keys.published import PublishedKeys
@@ -56,7 +56,11 @@ async def _limiter(request: Request) -> RateLimiter:
 
 async def _client(request: Request) -> Client:
     address = request.client.host if request.client else ""
-    return Client(address, request.headers.get("User-Agent", "")[:MAX_AGENT_CHARS])
+    return Client(
+        address,
+        request.headers.get("User-Agent", "")[:MAX_AGENT_CHARS],
+        request.headers.get("Accept-Language", "")[:MAX_LANGUAGES_CHARS],
+    )
 
 
 async def _keyring(request: Request) -> Keyring:

@@ -7,6 +7,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from fluxprint_auth.accounts.repository import delete_old_throttles
 from fluxprint_auth.factors.repository import delete_expired as delete_expired_challenges
+from fluxprint_auth.revocations.repository import delete_expired as delete_expired_revocations
 from fluxprint_auth.sessions.repository import delete_expired
 from fluxprint_common.background import every
 from fluxprint_common.database import Database
@@ -27,6 +28,7 @@ async def tidy_up(database: Database, *, throttles_kept: timedelta) -> None:
     """Delete in batches, each a short transaction of its own."""
     deletions: tuple[Deletion, ...] = (
         lambda session: delete_expired(session, kept=ENDED_SESSIONS_KEPT, limit=BATCH),
+        lambda session: delete_expired_revocations(session, limit=BATCH),
         lambda session: delete_old_throttles(session, kept=throttles_kept, limit=BATCH),
         lambda session: delete_expired_challenges(session, limit=BATCH),
     )

@@ -9,6 +9,7 @@ from fluxprint_auth.invitations.models import InvitationRow
 from fluxprint_auth.organisations.models import MembershipRow, OrganisationRow
 from fluxprint_auth.outside.models import OutsideIdentityRow
 from fluxprint_auth.providers.models import IdentityRow, ProviderFlowRow
+from fluxprint_auth.revocations.models import RevocationRow
 from fluxprint_auth.security.models import SecurityEventRow
 from fluxprint_auth.sessions.models import RefreshTokenRow, SessionRow
 
@@ -27,6 +28,7 @@ __all__ = [
     "RecoveryCodeRow",
     "RefreshTokenRow",
     "SecondFactorRow",
+    "RevocationRow",
     "SecurityEventRow",
     "SessionRow",
     "SignInChallengeRow",

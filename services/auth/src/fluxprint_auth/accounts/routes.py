@@ -10,7 +10,7 @@ from fluxprint_auth.dependencies import CurrentClient, CurrentSettings, LoginSes
 from fluxprint_auth.organisations import service as organisations
 from fluxprint_auth.organisations.roles import MemberRole
 from fluxprint_auth.organisations.schemas import Organisation
-from fluxprint_auth.sessions.schemas import show_tokens
+from fluxprint_auth.sessions.transport import CurrentTransport
 from fluxprint_common import openapi
 from fluxprint_common.database import Reading, Session
 from fluxprint_common.problems import NotFound
@@ -34,6 +34,7 @@ async def register(
     sessions: LoginSessions,
     settings: CurrentSettings,
     client: CurrentClient,
+    transport: CurrentTransport,
 ) -> Registered:
     """Make an account with an organisation of its own, and sign in."""
     if not settings.registration_enabled:
@@ -51,7 +52,7 @@ async def register(
     return Registered(
         user=User.model_validate(user),
         organisation=Organisation.model_validate(organisation),
-        tokens=show_tokens(pair),
+        tokens=transport.hand_over(pair, body.carry),
     )
 
 

@@ -7,15 +7,16 @@ from pydantic import Field
 from fluxprint_auth.accounts.credentials import Email, NewPassword
 from fluxprint_auth.organisations.roles import MemberRole
 from fluxprint_auth.organisations.schemas import Organisation
+from fluxprint_auth.sessions.carry import Carried
 from fluxprint_auth.sessions.schemas import Tokens
 from fluxprint_common.ids import UserId
-from fluxprint_common.schemas import Input, Name, Output, Timestamp
+from fluxprint_common.schemas import Name, Output, Timestamp
 
 PersonName = Annotated[Name, Field(examples=["Ada Lovelace"])]
 OrganisationName = Annotated[Name, Field(examples=["Analytical Engines"])]
 
 
-class Registration(Input):
+class Registration(Carried):
     """A new account and the organisation that it owns."""
 
     email: Email

@@ -56,7 +56,7 @@ async def get_bridge(bridge_id: BridgeId, principal: Reader, session: Reading) -
     "/bridges/{bridge_id}", status_code=204, summary="Revoke a bridge", responses=openapi.problems(401, 403, 404)
 )
 async def delete_bridge(bridge_id: BridgeId, principal: Manager, session: Session, client: CurrentClient) -> Response:
-    """End a bridge for good. Access tokens that it still holds end within minutes."""
+    """End a bridge for good. Its link and its cameras are cut within a second."""
     await service.revoke(session, principal, bridge_id, client=client)
     return Response(status_code=204)
 

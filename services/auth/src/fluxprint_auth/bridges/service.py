@@ -11,6 +11,7 @@ from fluxprint_auth.bridges.problems import BridgeTokenInvalid
 from fluxprint_auth.clients import Client
 from fluxprint_auth.database import transaction_time
 from fluxprint_auth.keys.access_tokens import AccessToken, AccessTokens
+from fluxprint_auth.revocations import service as revocations
 from fluxprint_auth.security.events import SecurityEvent
 from fluxprint_auth.security.service import record
 from fluxprint_common.principal import Principal
@@ -44,13 +45,14 @@ async def get(session: AsyncSession, principal: Principal, bridge_id: UUID) -> B
 
 
 async def revoke(session: AsyncSession, principal: Principal, bridge_id: UUID, *, client: Client) -> None:
-    """End a bridge: its token is worth nothing from now on.
+    """End a bridge: its token is worth nothing from now on, and neither is what it was exchanged for.
 
     Raises:
         NotFound
     """
     if not await repository.revoke(session, bridge_id, organisation_id=principal.organisation_id):
         raise NotFound
+    await revocations.revoke(session, bridge_id)
     _record(session, SecurityEvent.BRIDGE_REVOKED, principal, bridge_id, client)
 
 

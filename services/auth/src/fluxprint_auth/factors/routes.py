@@ -20,7 +20,8 @@ from fluxprint_auth.factors.schemas import (
     SecondFactorSetup,
     SecondFactorSignIn,
 )
-from fluxprint_auth.sessions.schemas import Tokens, show_tokens
+from fluxprint_auth.sessions.schemas import Tokens
+from fluxprint_auth.sessions.transport import CurrentTransport
 from fluxprint_common import openapi
 from fluxprint_common.database import Reading, Session
 from fluxprint_common.problems import NotFound
@@ -107,6 +108,7 @@ async def log_in_with_second_factor(
     settings: CurrentSettings,
     keyring: Secrets,
     client: CurrentClient,
+    transport: CurrentTransport,
 ) -> Tokens:
     """Finish a sign-in that was answered with `second_factor_required`, within 5 minutes.
 
@@ -116,4 +118,4 @@ async def log_in_with_second_factor(
     code = sign_in.Code.of(body.code, settings, keyring)
     challenge = body.challenge.get_secret_value()
     pair = await sign_in.complete_with_challenge(session, challenge, code, sessions=sessions, client=client)
-    return show_tokens(pair)
+    return transport.hand_over(pair, body.carry)

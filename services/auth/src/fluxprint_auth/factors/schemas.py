@@ -6,6 +6,7 @@ from pydantic import Field, SecretStr, model_validator
 
 from fluxprint_auth.accounts.credentials import GivenPassword
 from fluxprint_auth.opaque import OpaqueToken
+from fluxprint_auth.sessions.carry import Carried
 from fluxprint_common.schemas import Input, Output, Seconds, Timestamp
 
 TotpCode = Annotated[
@@ -50,7 +51,7 @@ class RecoveryCodes(Output):
     recovery_codes: list[RecoveryCode] = Field(max_length=20)
 
 
-class SecondFactorSignIn(Input):
+class SecondFactorSignIn(Carried):
     """The second step of signing in."""
 
     challenge: Annotated[OpaqueToken, Field(description="From the problem `second_factor_required`.")]

@@ -41,16 +41,20 @@ class AccessTokens:
         role: Role,
         authenticated_at: datetime,
         is_administrator: bool,
+        after: datetime | None = None,
     ) -> AccessToken:
         """A person's token, in one of their organisations.
 
         Args:
             authenticated_at: when they last proved who they are, for what asks for a fresh proof.
+            after: of `revocations.service.not_made_before`: the token is younger, so that it is not refused with those.
         """
         own: dict[str, object] = {"auth_time": int(authenticated_at.timestamp())}
         if is_administrator:
             own["administrator"] = True
-        return self._issue(show("user", user_id), session_id, organisation_id, role, via=Via.SESSION, own=own)
+        return self._issue(
+            show("user", user_id), session_id, organisation_id, role, via=Via.SESSION, own=own, after=after
+        )
 
     def for_api_key(
         self,
@@ -62,24 +66,37 @@ class AccessTokens:
         scopes: Collection[Permission],
         printers: Collection[UUID] | None,
         at_most_s: int | None = None,
+        after: datetime | None = None,
     ) -> AccessToken:
         """What an API key is exchanged for: a token that ends with the key, for its maker, in the key's bounds.
 
         Args:
             printers: the only ones that it is good for; None: all that the role may see.
+            after: as `for_session` takes it.
         """
         own: dict[str, object] = {"scope": " ".join(sorted(scopes))}
         if printers is not None:
             own["printers"] = [show("printer", printer) for printer in printers]
         subject = show("user", user_id)
-        return self._issue(subject, key_id, organisation_id, role, via=Via.API_KEY, own=own, at_most_s=at_most_s)
+        return self._issue(
+            subject, key_id, organisation_id, role, via=Via.API_KEY, own=own, at_most_s=at_most_s, after=after
+        )
 
     def for_outside(
-        self, user_id: UUID, *, session_id: UUID, organisation_id: UUID, role: Role, at_most_s: int
+        self,
+        user_id: UUID,
+        *,
+        session_id: UUID,
+        organisation_id: UUID,
+        role: Role,
+        at_most_s: int,
+        after: datetime | None = None,
     ) -> AccessToken:
         """What a trusted outside issuer's token is exchanged for. It lives no longer than that one."""
         subject = show("user", user_id)
-        return self._issue(subject, session_id, organisation_id, role, via=Via.OUTSIDE, at_most_s=at_most_s)
+        return self._issue(
+            subject, session_id, organisation_id, role, via=Via.OUTSIDE, at_most_s=at_most_s, after=after
+        )
 
     def for_bridge(self, bridge_id: UUID, *, organisation_id: UUID) -> AccessToken:
         """A bridge's token. A bridge has one session for life, which bears its id: revoking one ends the other."""
@@ -95,8 +112,11 @@ class AccessTokens:
         via: Via,
         own: Mapping[str, object] | None = None,
         at_most_s: int | None = None,
+        after: datetime | None = None,
     ) -> AccessToken:
         now = int(time.time())
+        if after is not None:  # whole seconds: the second of a revocation is the refused ones'
+            now = max(now, int(after.timestamp()) + 1)
         lifetime_s = self._lifetime_s if at_most_s is None else min(self._lifetime_s, at_most_s)
         claims = {
             "iss": self._issuer,

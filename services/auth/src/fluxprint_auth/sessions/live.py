@@ -1,13 +1,13 @@
 """Access tokens on our own routes: besides being genuine, their session must go on.
 
-Other services learn of an ended session when its token ends, at most 15 minutes later. Here, where credentials are
-made, the database is asked each time.
+Other services hear of an ended session within a second (`fluxprint_common.revocations`). Here, where credentials are
+made, the database is asked each time: also whether the person still is what the token says.
 """
 
 from fluxprint_auth.bridges import repository as bridges
 from fluxprint_auth.sessions import repository
 from fluxprint_common.database import Database
-from fluxprint_common.permissions import Role
+from fluxprint_common.permissions import Permission, Role
 from fluxprint_common.principal import ACCESS_TOKEN_CLAIMS, MAX_ACCESS_TOKEN_S, principal_of
 from fluxprint_common.tokens import Claims, KeySet, TokenError, TokenVerifier
 
@@ -43,6 +43,7 @@ class LiveTokenVerifier(TokenVerifier):
                     user_id=who.subject,
                     organisation_id=who.organisation_id,
                     role=who.role,
+                    is_administrator=Permission.INSTALLATION_MANAGE in who.permissions,
                 )
         if not live:
             raise TokenError("the session has ended")

@@ -23,6 +23,27 @@ class MembershipEnded(Unauthenticated):
     keeps_writes = True
 
 
+class FingerprintChanged(Unauthenticated):
+    """The session was begun by another kind of client, so it was ended; sign in again"""
+
+    code = "fingerprint_changed"
+    keeps_writes = True
+
+
+class AccountDisabled(Unauthenticated):
+    """The account is disabled; ask whoever looks after this installation"""
+
+    code = "account_disabled"
+    keeps_writes = True
+
+
+class CsrfInvalid(Forbidden):
+    """The session is in a cookie: send the X-CSRF-Token that came with it, from a page of this installation"""
+
+    code = "csrf_invalid_token"
+    keeps_writes = True  # the attempt is recorded
+
+
 class ReauthenticationRequired(Unauthenticated):
     """This needs that you proved who you are a short while ago; do it again at /auth/reauthenticate"""
 

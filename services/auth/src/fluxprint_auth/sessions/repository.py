@@ -1,20 +1,40 @@
 """SQL of sessions."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from sqlalchemy import delete, func, or_, select, update
+from sqlalchemy import ColumnElement, and_, delete, exists, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from fluxprint_auth.accounts.models import UserRow
 from fluxprint_auth.organisations.models import MembershipRow
 from fluxprint_auth.sessions.models import EndReason, RefreshTokenRow, SessionRow
 from fluxprint_common.database import rows_affected
 from fluxprint_common.ids import new_id
-from fluxprint_common.permissions import Role
+from fluxprint_common.permissions import Role, Via
+
+
+@dataclass(frozen=True)
+class Holder:
+    """What a person is in an organisation, and beside it."""
+
+    role: Role
+    is_administrator: bool
+    is_disabled: bool
 
 
 async def insert_session(
-    session: AsyncSession, *, user_id: UUID, organisation_id: UUID, expires_at: datetime, second_factor: bool
+    session: AsyncSession,
+    *,
+    user_id: UUID,
+    organisation_id: UUID,
+    expires_at: datetime,
+    second_factor: bool,
+    address: str,
+    device: str | None,
+    fingerprint: bytes,
 ) -> SessionRow:
     """A new session."""
     row = SessionRow(
@@ -23,6 +43,9 @@ async def insert_session(
         organisation_id=organisation_id,
         expires_at=expires_at,
         second_factor=second_factor,
+        address=address,
+        device=device,
+        fingerprint=fingerprint,
     )
     session.add(row)
     await session.flush()
@@ -59,18 +82,96 @@ async def mark_rotated(session: AsyncSession, token: RefreshTokenRow, *, at: dat
     await session.execute(update(table).where(table.id == token.id).values(rotated_at=at, successor_nonce=nonce))
 
 
-async def end(session: AsyncSession, session_id: UUID, reason: EndReason) -> bool:
-    """End a session; False where it had ended already."""
+async def holder(session: AsyncSession, *, user_id: UUID, organisation_id: UUID, lock: bool) -> Holder | None:
+    """What a token says of a person in an organisation; None where they are no member.
+
+    Args:
+        lock: nobody changes any of it until the end of the transaction. For what begins to speak for an organisation:
+            who takes a membership away ends the sessions that are in it, and must find this one there.
+    """
+    statement = (
+        select(MembershipRow.role, UserRow.is_administrator, UserRow.disabled_at)
+        .join(UserRow, UserRow.id == MembershipRow.user_id)
+        .where(MembershipRow.user_id == user_id, MembershipRow.organisation_id == organisation_id)
+    )
+    if lock:
+        statement = statement.with_for_update(read=True)
+    row = (await session.execute(statement)).one_or_none()
+    return None if row is None else Holder(Role(row.role), row.is_administrator, row.disabled_at is not None)
+
+
+async def lock(session: AsyncSession, session_id: UUID) -> SessionRow | None:
+    """A session which goes on, locked until the end of the transaction."""
+    statement = select(SessionRow).where(SessionRow.id == session_id, _goes_on())
+    return await session.scalar(statement.with_for_update())
+
+
+async def end(session: AsyncSession, session_id: UUID, reason: EndReason, *, user_id: UUID) -> UUID | None:
+    """End a session of that person; returns the organisation that it was in, None where it had ended already."""
     statement = (
         update(SessionRow)
-        .where(SessionRow.id == session_id, SessionRow.ended_at.is_(None))
+        .where(SessionRow.id == session_id, SessionRow.user_id == user_id, _goes_on())
         .values(ended_at=func.now(), end_reason=reason)
+        .returning(SessionRow.organisation_id)
     )
-    return rows_affected(await session.execute(statement)) == 1
+    return await session.scalar(statement)
 
 
-async def is_live(session: AsyncSession, session_id: UUID, *, user_id: UUID, organisation_id: UUID, role: Role) -> bool:
-    """Whether the session goes on, and its person still has that role there."""
+async def end_all(
+    session: AsyncSession, user_id: UUID, reason: EndReason, *, organisation_id: UUID | None, except_id: UUID | None
+) -> Sequence[UUID]:
+    """End all sessions of a person, or those in one organisation; returns which. One that begins now comes after it."""
+    await session.execute(select(UserRow.id).where(UserRow.id == user_id).with_for_update(key_share=True))
+    statement = (
+        update(SessionRow)
+        .where(SessionRow.user_id == user_id, SessionRow.ended_at.is_(None))
+        .values(ended_at=func.now(), end_reason=reason)
+        .returning(SessionRow.id)
+    )
+    if organisation_id is not None:
+        statement = statement.where(SessionRow.organisation_id == organisation_id)
+    if except_id is not None:
+        statement = statement.where(SessionRow.id != except_id)
+    return (await session.scalars(statement)).all()
+
+
+async def lock_all(session: AsyncSession, user_id: UUID, *, organisation_id: UUID | None) -> Sequence[UUID]:
+    """The sessions of a person, or those in one organisation: no token is made of them until the transaction ends."""
+    statement = select(SessionRow.id).where(SessionRow.user_id == user_id, _goes_on()).order_by(SessionRow.id)
+    if organisation_id is not None:
+        statement = statement.where(SessionRow.organisation_id == organisation_id)
+    return (await session.scalars(statement.with_for_update())).all()
+
+
+async def live_of(session: AsyncSession, user_id: UUID, *, before_id: UUID | None, limit: int) -> Sequence[SessionRow]:
+    """The sessions of a person that go on, newest first. One whose last refresh token has ended does not."""
+    token = exists().where(RefreshTokenRow.session_id == SessionRow.id, RefreshTokenRow.expires_at > func.now())
+    statement = (
+        select(SessionRow)
+        .where(SessionRow.user_id == user_id, _goes_on(), or_(token, SessionRow.via != Via.SESSION))
+        .order_by(SessionRow.id.desc())
+        .limit(limit)
+    )
+    if before_id is not None:
+        statement = statement.where(SessionRow.id < before_id)
+    return (await session.scalars(statement)).all()
+
+
+async def get(session: AsyncSession, session_id: UUID) -> SessionRow | None:
+    """A session, also one that has ended."""
+    return await session.get(SessionRow, session_id)
+
+
+async def by_token(session: AsyncSession, token_hash: bytes) -> SessionRow | None:
+    """The session that a refresh token is of, whatever has become of both."""
+    statement = select(SessionRow).join(RefreshTokenRow, RefreshTokenRow.session_id == SessionRow.id)
+    return await session.scalar(statement.where(RefreshTokenRow.token_hash == token_hash))
+
+
+async def is_live(
+    session: AsyncSession, session_id: UUID, *, user_id: UUID, organisation_id: UUID, role: Role, is_administrator: bool
+) -> bool:
+    """Whether the session goes on, and its person still is what a token says."""
     statement = (
         select(SessionRow.id)
         .join(
@@ -78,16 +179,23 @@ async def is_live(session: AsyncSession, session_id: UUID, *, user_id: UUID, org
             (MembershipRow.user_id == SessionRow.user_id)
             & (MembershipRow.organisation_id == SessionRow.organisation_id),
         )
+        .join(UserRow, UserRow.id == SessionRow.user_id)
         .where(
             SessionRow.id == session_id,
             SessionRow.user_id == user_id,
             SessionRow.organisation_id == organisation_id,
-            SessionRow.ended_at.is_(None),
-            SessionRow.expires_at > func.now(),
+            _goes_on(),
             MembershipRow.role == role,
+            UserRow.disabled_at.is_(None),
         )
     )
+    if is_administrator:
+        statement = statement.where(UserRow.is_administrator)
     return await session.scalar(statement) is not None
+
+
+def _goes_on() -> ColumnElement[bool]:
+    return and_(SessionRow.ended_at.is_(None), SessionRow.expires_at > func.now())
 
 
 async def delete_expired(session: AsyncSession, *, kept: timedelta, limit: int) -> int:

@@ -14,6 +14,7 @@ from fluxprint_auth.dependencies import (
     Secrets,
 )
 from fluxprint_auth.sessions.schemas import Login, RefreshRequest, Tokens, show_tokens
+from fluxprint_auth.sessions.transport import CurrentTransport
 from fluxprint_common import openapi
 from fluxprint_common.database import Session
 from fluxprint_common.ratelimit import limit_by_address
@@ -38,6 +39,7 @@ async def log_in(
     limiter: Limiter,
     keyring: Secrets,
     client: CurrentClient,
+    transport: CurrentTransport,
 ) -> Tokens:
     """Begin a session with an e-mail address and a password.
 
@@ -50,7 +52,8 @@ async def log_in(
     attempt = login.Attempt(email=body.email, password=body.password.get_secret_value(), client=client)
     user = await login.authenticate(attempt, login.Lockout.of(settings), passwords, pool=pool, session=session)
     code = sign_in.Code.of(body.code, settings, keyring) if body.code else None
-    return show_tokens(await sign_in.complete(session, user, sessions=sessions, client=client, code=code))
+    pair = await sign_in.complete(session, user, sessions=sessions, client=client, code=code)
+    return transport.hand_over(pair, body.carry)
 
 
 @router.post(
@@ -68,7 +71,8 @@ async def refresh_tokens(
     Two requests with the same token within some seconds get the same answer. A token that was used up before that
     ends its session: somebody has a copy of it.
     """
-    return show_tokens(await sessions.refresh(session, body.refresh_token.get_secret_value(), client=client))
+    token = body.refresh_token.get_secret_value() if body.refresh_token else ""
+    return show_tokens(await sessions.refresh(session, token, client=client))
 
 
 @router.post("/logout", status_code=204, summary="Sign out", responses=openapi.problems(401, 403))
