@@ -103,8 +103,9 @@ class Stack:
     def service_environment(self, name: str, ports: Ports, secrets: Secrets) -> dict[str, str]:
         """Its settings: the shared ones and its own, and of the caller's environment those that are not fixed here."""
         data, prefix = self.place.data, name.upper()
+        mail = {} if "AUTH_MAIL_SMTP_URL" in self._environment else {"AUTH_MAIL_DIR": str(data.path / "mail")}
         own = {
-            "auth": {"AUTH_SIGNING_KEY_FILE": str(data.signing_key()), "AUTH_SECRET": secrets.auth_secret},
+            "auth": {"AUTH_SIGNING_KEY_FILE": str(data.signing_key()), "AUTH_SECRET": secrets.auth_secret, **mail},
             "queue": {
                 "QUEUE_STORAGE_DIR": str(data.path / "files"),
                 "QUEUE_AUTH_URL": f"http://127.0.0.1:{ports.auth}",

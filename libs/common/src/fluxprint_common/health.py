@@ -1,7 +1,7 @@
 """Health of a service with its dependencies: for people, for Traefik, for compose."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from enum import StrEnum
 
 from redis.asyncio import Redis
@@ -17,23 +17,34 @@ KEEP_S = 1.0
 
 class Status(StrEnum):
     HEALTHY = "healthy"
-    DEGRADED = "degraded"  # serves, but something is missing: Redis
+    DEGRADED = "degraded"  # serves, but something is missing: Redis, the mail server
     UNHEALTHY = "unhealthy"
 
 
-async def check(database: Database, redis: Redis | None, loops: Supervisor) -> tuple[Status, dict[str, object]]:
-    """The service's status, and that of each dependency."""
+FAILING = "failing"
+
+
+async def check(
+    database: Database, redis: Redis | None, loops: Supervisor, others: Mapping[str, Callable[[], str]]
+) -> tuple[Status, dict[str, object]]:
+    """The service's status, and that of each dependency.
+
+    Args:
+        others: dependencies of this service alone, without which it still serves; each says how it is.
+    """
     database_ok, redis_ok = await asyncio.gather(_answers(database.ping), _answers(redis.ping) if redis else _no())
     broken = loops.unhealthy()
     status = Status.HEALTHY
-    if redis is not None and not redis_ok:
+    said = {name: say() for name, say in others.items()}
+    if (redis is not None and not redis_ok) or FAILING in said.values():
         status = Status.DEGRADED
     if not database_ok or broken:
         status = Status.UNHEALTHY
     parts: dict[str, object] = {
         "database": "connected" if database_ok else "disconnected",
         "redis": "not configured" if redis is None else "connected" if redis_ok else "disconnected",
-        "loops": {name: "failing" if name in broken else "running" for name in loops.names},
+        **said,
+        "loops": {name: FAILING if name in broken else "running" for name in loops.names},
     }
     return status, parts
 
@@ -68,7 +79,7 @@ class HealthEndpoint:
         async with self._asking:
             clock = asyncio.get_running_loop().time
             if self._answer is None or clock() >= self._good_until:
-                self._answer = await check(state.database, state.redis, state.loops)
+                self._answer = await check(state.database, state.redis, state.loops, state.health_parts)
                 self._good_until = clock() + KEEP_S
             status, parts = self._answer
         body = {"status": status, "service": state.service_name, "version": state.version, **parts}

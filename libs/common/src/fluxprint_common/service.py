@@ -118,6 +118,7 @@ def create_service(spec: ServiceSpec, settings: ServiceSettings) -> FastAPI:
     app.state.metrics = metrics
     app.state.service_name = spec.name
     app.state.version = release
+    app.state.health_parts = {}  # what else a service's health shows: functions that say `failing` or how it is
     app.state.before_stop = []  # quick functions that end what would never end by itself: streams
     problems.install(app, constraint_errors=spec.constraint_errors)
     for router in spec.routers:

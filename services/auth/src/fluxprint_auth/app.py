@@ -17,6 +17,9 @@ from fluxprint_auth.housekeeping import keep_house
 from fluxprint_auth.keys.access_tokens import AccessTokens
 from fluxprint_auth.keys.published import PublishedKeys
 from fluxprint_auth.keys.routes import router as keys
+from fluxprint_auth.mail.mailer import Mailer
+from fluxprint_auth.mail.outbox import MailMetrics, Outbox
+from fluxprint_auth.mail.transports import make_transport
 from fluxprint_auth.members.problems import LastOwner
 from fluxprint_auth.members.routes import router as members
 from fluxprint_auth.organisations.routes import router as organisations
@@ -84,12 +87,23 @@ async def _start(app: FastAPI) -> AsyncIterator[None]:
         state.keyring,
     )
     state.passwords = make_passwords(settings)
+    _start_mail(app, settings)
     throttles_kept = timedelta(seconds=max(settings.lockout_reset_s, settings.lockout_s))
     state.loops.start("housekeeping", lambda: keep_house(state.database, throttles_kept=throttles_kept), critical=False)
     try:
         yield
     finally:
         state.passwords.close()
+
+
+def _start_mail(app: FastAPI, settings: AuthSettings) -> None:
+    state = app.state
+    mailer = state.mailer = Mailer.of(settings, state.keyring)
+    state.health_parts["mail"] = lambda: mailer.state.value
+    transport = make_transport(settings)
+    if transport is not None:
+        outbox = Outbox(state.database, mailer, transport, MailMetrics(state.metrics.registry))
+        state.loops.start("mail", outbox.run, critical=False)
 
 
 def make_passwords(settings: AuthSettings) -> Passwords:

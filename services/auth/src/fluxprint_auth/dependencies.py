@@ -10,6 +10,7 @@ from fluxprint_auth.clients import MAX_AGENT_CHARS, MAX_LANGUAGES_CHARS, Client
 from fluxprint_auth.keyring import Keyring
 from fluxprint_auth.keys.access_tokens import AccessTokens
 from fluxprint_auth.keys.published import PublishedKeys
+from fluxprint_auth.mail.mailer import Mailer
 from fluxprint_auth.sessions.problems import ReauthenticationRequired
 from fluxprint_auth.sessions.service import Sessions
 from fluxprint_auth.settings import AuthSettings
@@ -68,6 +69,11 @@ async def _keyring(request: Request) -> Keyring:
     return keyring
 
 
+async def _mailer(request: Request) -> Mailer:
+    mailer: Mailer = request.app.state.mailer
+    return mailer
+
+
 def fresh(*permissions: Permission) -> Any:
     """The principal with these permissions, for what must not be done with a session that somebody left open.
 
@@ -102,6 +108,7 @@ Keys = Annotated[PublishedKeys, Depends(_keys)]
 LoginSessions = Annotated[Sessions, Depends(_sessions)]
 Limiter = Annotated[RateLimiter, Depends(_limiter)]
 CurrentClient = Annotated[Client, Depends(_client)]
+CurrentMailer = Annotated[Mailer, Depends(_mailer)]
 Secrets = Annotated[Keyring, Depends(_keyring)]
 # Every member's role has this permission; a bridge's has not.
 Person = Annotated[Principal, require(Permission.ORGANISATION_READ)]

@@ -1,11 +1,13 @@
 """All tables of the auth service, for migrations."""
 
-from fluxprint_auth.accounts.models import LoginThrottleRow, UserRow
+from fluxprint_auth.accounts.models import LoginThrottleRow, TrustedDeviceRow, UserRow
 from fluxprint_auth.api_keys.models import ApiKeyRow
 from fluxprint_auth.bridges.models import BridgeRow
 from fluxprint_auth.database import Base
 from fluxprint_auth.factors.models import RecoveryCodeRow, SecondFactorRow, SignInChallengeRow
 from fluxprint_auth.invitations.models import InvitationRow
+from fluxprint_auth.links.models import OneTimeLinkRow
+from fluxprint_auth.mail.models import MailRow
 from fluxprint_auth.organisations.models import MembershipRow, OrganisationRow
 from fluxprint_auth.outside.models import OutsideIdentityRow
 from fluxprint_auth.providers.models import IdentityRow, ProviderFlowRow
@@ -21,7 +23,9 @@ __all__ = [
     "IdentityRow",
     "InvitationRow",
     "LoginThrottleRow",
+    "MailRow",
     "MembershipRow",
+    "OneTimeLinkRow",
     "OrganisationRow",
     "OutsideIdentityRow",
     "ProviderFlowRow",
@@ -32,6 +36,7 @@ __all__ = [
     "SecurityEventRow",
     "SessionRow",
     "SignInChallengeRow",
+    "TrustedDeviceRow",
     "UserRow",
     "metadata",
 ]

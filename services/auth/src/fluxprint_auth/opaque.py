@@ -17,6 +17,8 @@ __all__ = ["API_KEY", "TOKEN_CHARS", "is_well_formed"]
 REFRESH = "fxr"
 BRIDGE = "fxb"
 CHALLENGE = "fxc"  # of a sign-in that waits for its second factor
+LINK = "fxl"
+DEVICE = "fxd"
 
 SECRET_BYTES = 32
 NONCE_BYTES = 16

@@ -1,7 +1,7 @@
 """Settings of the auth service."""
 
 from pathlib import Path
-from typing import Self
+from typing import ClassVar, Self
 
 from pydantic import Field, SecretStr, model_validator
 from pydantic_settings import SettingsConfigDict
@@ -35,6 +35,7 @@ class AuthSettings(
     """`AUTH_*`, beside what every service reads. What belongs to one noun stands in that noun's folder."""
 
     model_config = SettingsConfigDict(env_prefix="AUTH_")
+    foreign_secrets: ClassVar[frozenset[str]] = frozenset({"mail_smtp_url"})
 
     port: int = Field(8001, ge=0, le=65535)
     jwks_url: str = Field("", validation_alias=shared("JWKS_URL"), description="Not used here: the keys are our own")

@@ -3,10 +3,10 @@
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import CheckConstraint, Index, Text, UniqueConstraint
+from sqlalchemy import CheckConstraint, ForeignKey, Index, LargeBinary, Text, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
-from fluxprint_auth.database import Base, created_at, moment, moment_or_never
+from fluxprint_auth.database import SCHEMA, Base, created_at, moment, moment_or_never
 
 
 class UserRow(Base):
@@ -29,12 +29,40 @@ class UserRow(Base):
 
 
 class LoginThrottleRow(Base):
-    """Failed logins with one address, whether it has an account or not: a lockout must not tell."""
+    """Failed logins with one address from one place, whether it has an account or not: a lockout must not tell.
+
+    Attributes:
+        account_key: a hash of the address and of where the failures came from (`accounts/lockout.py`).
+        account: a hash of the address alone, by which an account is unlocked; None for what counts over all accounts.
+        began_at: since when failures are counted, where they are counted over a time that doesn't move.
+    """
 
     __tablename__ = "login_throttle"
-    __table_args__ = (Index(None, "last_failed_at"),)
+    __table_args__ = (Index(None, "last_failed_at"), Index(None, "account"))
 
     account_key: Mapped[str] = mapped_column(Text, primary_key=True)
+    account: Mapped[str | None] = mapped_column(Text)
     failures: Mapped[int]
+    began_at: Mapped[datetime | None] = moment_or_never()
     last_failed_at: Mapped[datetime] = moment()
     locked_until: Mapped[datetime | None] = moment_or_never()
+
+
+class TrustedDeviceRow(Base):
+    """A device that somebody signed in with: strangers who guess at the account don't lock it out.
+
+    Attributes:
+        token_hash: of the `fxd_` token that the device keeps.
+        network: a keyed hash of the address range that it last signed in from.
+    """
+
+    __tablename__ = "trusted_device"
+    __table_args__ = (UniqueConstraint("token_hash"), Index(None, "user_id"), Index(None, "expires_at"))
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    user_id: Mapped[UUID] = mapped_column(ForeignKey(f"{SCHEMA}.user.id", ondelete="CASCADE"))
+    token_hash: Mapped[bytes] = mapped_column(LargeBinary)
+    network: Mapped[str] = mapped_column(Text)
+    created_at: Mapped[datetime] = created_at()
+    last_used_at: Mapped[datetime] = moment()
+    expires_at: Mapped[datetime] = moment()

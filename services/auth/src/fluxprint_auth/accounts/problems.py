@@ -22,6 +22,27 @@ class InvalidCredentials(Unauthenticated):
     keeps_writes = True  # the failure is counted
 
 
+class AccountDisabled(Forbidden):
+    """This account is disabled; ask whoever looks after the installation"""
+
+    code = "account_disabled"
+    keeps_writes = True
+
+
+class EmailNotVerified(Forbidden):
+    """Open the link in the mail that was sent to this address first; a new one comes from /auth/verify-email/resend"""
+
+    code = "email_not_verified"
+    keeps_writes = True
+
+
+class WrongPassword(Forbidden):
+    """The current password is wrong"""
+
+    code = "wrong_password"
+    keeps_writes = True  # the failure is counted
+
+
 class AccountLocked(RateLimited):
     """Too many failed logins with this e-mail address"""
 

@@ -1,0 +1,101 @@
+"""A real mail server, and what it was sent."""
+
+import asyncio
+import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from email import message_from_bytes
+from email.message import EmailMessage
+from email.policy import default
+from pathlib import Path
+from typing import Any
+
+from aiosmtpd.smtp import SMTP, Envelope, Session
+
+_LINK = re.compile(r"(https?://\S+)#token=(fxl_\w+)")
+
+
+@dataclass
+class MailServer:
+    """Takes every mail, or answers what a test says."""
+
+    port: int
+    mails: list[EmailMessage] = field(default_factory=list)
+    recipients: list[str] = field(default_factory=list)
+    answer: str = "250 taken"
+    came: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def handle_DATA(self, _server: SMTP, _session: Session, envelope: Envelope) -> str:  # noqa: N802  (aiosmtpd's name)
+        if self.answer.startswith("250"):
+            self.mails.append(parsed(bytes(envelope.content or b"")))
+            self.recipients.extend(envelope.rcpt_tos)
+            self.came.set()
+        return self.answer
+
+    async def count(self, wanted: int) -> None:
+        """Wait until so many have come."""
+        async with asyncio.timeout(20):
+            while len(self.mails) < wanted:
+                self.came.clear()
+                await self.came.wait()
+
+
+@asynccontextmanager
+async def running_mail_server(port: int, into: MailServer | None = None, **options: Any) -> AsyncIterator[MailServer]:
+    """A mail server on loopback until the block ends."""
+    server = into or MailServer(port)
+    connections: list[SMTP] = []
+
+    def connected() -> SMTP:
+        connections.append(SMTP(server, **options))
+        return connections[-1]
+
+    listening = await asyncio.get_running_loop().create_server(connected, "127.0.0.1", port)
+    try:
+        yield server
+    finally:
+        listening.close()
+        for connection in connections:
+            if connection.transport is not None:
+                connection.transport.abort()
+        await listening.wait_closed()
+
+
+def parsed(content: bytes) -> EmailMessage:
+    message = message_from_bytes(content, policy=default)
+    assert isinstance(message, EmailMessage)
+    return message
+
+
+def text_of(message: EmailMessage, kind: str = "plain") -> str:
+    body = message.get_body((kind,))
+    assert body is not None
+    return str(body.get_content())
+
+
+def token_in(message: EmailMessage) -> str:
+    """The token of the one link."""
+    found = _LINK.search(text_of(message))
+    assert found, text_of(message)
+    return found[2]
+
+
+@dataclass
+class MailFolder:
+    """The mails that a service has written into files."""
+
+    path: Path
+
+    def to(self, address: str) -> list[EmailMessage]:
+        """Those to one address, oldest first."""
+        files = sorted(self.path.glob("*.eml"), key=lambda file: file.name)
+        mails = [parsed(file.read_bytes()) for file in files]
+        return [mail for mail in mails if mail["To"].addresses[0].addr_spec.lower() == address]
+
+    async def next_to(self, address: str, count: int = 1) -> EmailMessage:
+        """The mail to that address that makes it so many."""
+        async with asyncio.timeout(15):
+            while len(found := self.to(address)) < count:
+                await asyncio.sleep(0.02)
+        return found[count - 1]
