@@ -28,7 +28,7 @@ class MailServer:
 
     async def handle_DATA(self, _server: SMTP, _session: Session, envelope: Envelope) -> str:  # noqa: N802  (aiosmtpd's name)
         if self.answer.startswith("250"):
-            self.mails.append(parsed(bytes(envelope.content or b"")))
+            self.mails.append(parsed(envelope.original_content or b""))
             self.recipients.extend(envelope.rcpt_tos)
             self.came.set()
         return self.answer
@@ -58,7 +58,7 @@ async def running_mail_server(port: int, into: MailServer | None = None, **optio
         listening.close()
         for connection in connections:
             if connection.transport is not None:
-                connection.transport.abort()
+                connection.transport.close()
         await listening.wait_closed()
 
 

@@ -114,8 +114,8 @@ class TestHostileContent:
         port = free_port()
         async with running_mail_server(port) as server, mailing(database, port) as auth:
             async with auth.app.state.database.unit_of_work() as session:
-                facts = {"new_email": "<b>x\r\nBcc: eve@example.org\r\n\r\n.\r\nMAIL FROM:<x>", "at": "now"}
-                await service.send(session, auth.app.state.mailer, "email_changed", to=TO, **facts)
+                hostile = "<b>x\r\nBcc: eve@example.org\r\n\r\n.\r\nMAIL FROM:<x>"
+                await service.send(session, auth.app.state.mailer, "email_changed", to=TO, new_email=hostile, at="now")
             await server.count(1)
         mail = server.mails[0]
         assert mail["Bcc"] is None
