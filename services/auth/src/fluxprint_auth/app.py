@@ -15,8 +15,8 @@ from fluxprint_auth.bridges.routes import router as bridges
 from fluxprint_auth.factors.routes import router as factors
 from fluxprint_auth.housekeeping import keep_house
 from fluxprint_auth.keys.access_tokens import AccessTokens
-from fluxprint_auth.keys.published import PublishedKeys
 from fluxprint_auth.keys.routes import router as keys
+from fluxprint_auth.keys.signing import SigningKeys
 from fluxprint_auth.mail.mailer import Mailer
 from fluxprint_auth.mail.outbox import MailMetrics, Outbox
 from fluxprint_auth.mail.transports import make_transport
@@ -69,10 +69,16 @@ async def _start(app: FastAPI) -> AsyncIterator[None]:
     state = app.state
     settings: AuthSettings = state.settings
     state.keyring = settings.keyring()
-    key = settings.load_signing_key()
     names = {"issuer": settings.token_issuer, "audience": settings.token_audience}
-    state.keys = PublishedKeys(key, settings.load_previous_signing_key())
-    state.issuer = AccessTokens(key, lifetime_s=settings.access_token_s, **names)
+    state.keys = SigningKeys(
+        state.database,
+        state.keyring,
+        supplied=settings.load_signing_key(),
+        previous=settings.load_previous_signing_key(),
+    )
+    await state.keys.start()
+    state.loops.start("signing keys", lambda: state.keys.keep_current(settings.signing_key_reload_s), critical=False)
+    state.issuer = AccessTokens(state.keys, lifetime_s=settings.access_token_s, **names)
     state.access_tokens = LiveTokenVerifier(state.keys, state.database, **names)
     state.revocation_source = revocations.source(state.database)
     state.database.sessions.configure(info=revocations.ringing(state.publisher, state.revocations))

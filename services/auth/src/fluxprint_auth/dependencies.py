@@ -9,7 +9,7 @@ from fluxprint_auth.accounts.passwords import Passwords
 from fluxprint_auth.clients import MAX_AGENT_CHARS, MAX_LANGUAGES_CHARS, Client
 from fluxprint_auth.keyring import Keyring
 from fluxprint_auth.keys.access_tokens import AccessTokens
-from fluxprint_auth.keys.published import PublishedKeys
+from fluxprint_auth.keys.signing import SigningKeys
 from fluxprint_auth.mail.mailer import Mailer
 from fluxprint_auth.sessions.problems import ReauthenticationRequired
 from fluxprint_auth.sessions.service import Sessions
@@ -40,8 +40,8 @@ async def _issuer(request: Request) -> AccessTokens:
     return issuer
 
 
-async def _keys(request: Request) -> PublishedKeys:
-    keys: PublishedKeys = request.app.state.keys
+async def _keys(request: Request) -> SigningKeys:
+    keys: SigningKeys = request.app.state.keys
     return keys
 
 
@@ -104,7 +104,7 @@ CurrentSettings = Annotated[AuthSettings, Depends(_settings)]
 Pool = Annotated[Database, Depends(_database)]
 PasswordHashing = Annotated[Passwords, Depends(_passwords)]
 Issuer = Annotated[AccessTokens, Depends(_issuer)]
-Keys = Annotated[PublishedKeys, Depends(_keys)]
+Keys = Annotated[SigningKeys, Depends(_keys)]
 LoginSessions = Annotated[Sessions, Depends(_sessions)]
 Limiter = Annotated[RateLimiter, Depends(_limiter)]
 CurrentClient = Annotated[Client, Depends(_client)]

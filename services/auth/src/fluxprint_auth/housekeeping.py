@@ -7,6 +7,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from fluxprint_auth.accounts.repository import delete_old_throttles
 from fluxprint_auth.factors.repository import delete_expired as delete_expired_challenges
+from fluxprint_auth.keys.repository import delete_withdrawn
 from fluxprint_auth.revocations.repository import delete_expired as delete_expired_revocations
 from fluxprint_auth.sessions.repository import delete_expired
 from fluxprint_common.background import every
@@ -15,6 +16,7 @@ from fluxprint_common.database import Database
 INTERVAL_S = 3600
 BATCH = 1000
 ENDED_SESSIONS_KEPT = timedelta(days=30)
+WITHDRAWN_KEYS_KEPT = timedelta(days=7)
 
 Deletion = Callable[[AsyncSession], Awaitable[int]]
 
@@ -31,6 +33,7 @@ async def tidy_up(database: Database, *, throttles_kept: timedelta) -> None:
         lambda session: delete_expired_revocations(session, limit=BATCH),
         lambda session: delete_old_throttles(session, kept=throttles_kept, limit=BATCH),
         lambda session: delete_expired_challenges(session, limit=BATCH),
+        lambda session: delete_withdrawn(session, kept=WITHDRAWN_KEYS_KEPT, limit=BATCH),
     )
     for deletion in deletions:
         deleted = BATCH

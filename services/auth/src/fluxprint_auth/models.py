@@ -2,14 +2,16 @@
 
 from fluxprint_auth.accounts.models import LoginThrottleRow, TrustedDeviceRow, UserRow
 from fluxprint_auth.api_keys.models import ApiKeyRow
-from fluxprint_auth.bridges.models import BridgeRow
+from fluxprint_auth.bridges.models import BridgeInstanceRow, BridgeRow
 from fluxprint_auth.database import Base
 from fluxprint_auth.factors.models import RecoveryCodeRow, SecondFactorRow, SignInChallengeRow
 from fluxprint_auth.invitations.models import InvitationRow
+from fluxprint_auth.keys.models import SigningKeyRow
 from fluxprint_auth.links.models import OneTimeLinkRow
 from fluxprint_auth.mail.models import MailRow
 from fluxprint_auth.organisations.models import MembershipRow, OrganisationRow
 from fluxprint_auth.outside.models import OutsideIdentityRow
+from fluxprint_auth.pairings.models import PairingRow
 from fluxprint_auth.providers.models import IdentityRow, ProviderFlowRow
 from fluxprint_auth.revocations.models import RevocationRow
 from fluxprint_auth.security.models import SecurityEventRow
@@ -19,6 +21,7 @@ metadata = Base.metadata
 
 __all__ = [
     "ApiKeyRow",
+    "BridgeInstanceRow",
     "BridgeRow",
     "IdentityRow",
     "InvitationRow",
@@ -28,6 +31,7 @@ __all__ = [
     "OneTimeLinkRow",
     "OrganisationRow",
     "OutsideIdentityRow",
+    "PairingRow",
     "ProviderFlowRow",
     "RecoveryCodeRow",
     "RefreshTokenRow",
@@ -36,6 +40,7 @@ __all__ = [
     "SecurityEventRow",
     "SessionRow",
     "SignInChallengeRow",
+    "SigningKeyRow",
     "TrustedDeviceRow",
     "UserRow",
     "metadata",

@@ -10,6 +10,7 @@ from fluxprint_auth.accounts.settings import AccountSettings
 from fluxprint_auth.factors.settings import FactorSettings
 from fluxprint_auth.keyring import Keyring
 from fluxprint_auth.keys.files import KeyFileError, read_key_file
+from fluxprint_auth.keys.settings import KeySettings
 from fluxprint_auth.machine_settings import MachineSettings
 from fluxprint_auth.mail.settings import MailSettings
 from fluxprint_auth.organisations.settings import OrganisationSettings
@@ -19,7 +20,6 @@ from fluxprint_common.settings import Environment, ServiceSettings, shared
 from fluxprint_common.tokens import SigningKey
 
 _DEVELOPMENT_SECRET = "for development only"  # noqa: S105
-_MAKE_ONE = "make one with: openssl ecparam -name prime256v1 -genkey -noout"
 
 
 class AuthSettings(
@@ -31,6 +31,7 @@ class AuthSettings(
     ProviderSettings,
     OrganisationSettings,
     MachineSettings,
+    KeySettings,
 ):
     """`AUTH_*`, beside what every service reads. What belongs to one noun stands in that noun's folder."""
 
@@ -40,7 +41,7 @@ class AuthSettings(
     port: int = Field(8001, ge=0, le=65535)
     jwks_url: str = Field("", validation_alias=shared("JWKS_URL"), description="Not used here: the keys are our own")
 
-    signing_key: SecretStr | None = Field(None, description="A P-256 private key as PEM")
+    signing_key: SecretStr | None = Field(None, description="A P-256 key as PEM; without one, keys are kept here")
     signing_key_file: Path | None = None
     previous_signing_key: SecretStr | None = Field(None, description="Still published while its tokens live")
     previous_signing_key_file: Path | None = None
@@ -65,16 +66,13 @@ class AuthSettings(
         self.load_previous_signing_key()
         return self
 
-    def load_signing_key(self) -> SigningKey:
-        """The key that signs.
+    def load_signing_key(self) -> SigningKey | None:
+        """The key that signs, where it is supplied; otherwise this service makes its own.
 
         Raises:
-            ValueError: naming the variable that is missing or unfit.
+            ValueError: naming the variable that is unfit.
         """
-        key = self._key("AUTH_SIGNING_KEY", self.signing_key, self.signing_key_file)
-        if key is None:
-            raise ValueError(f"AUTH_SIGNING_KEY_FILE: missing (or AUTH_SIGNING_KEY, with the PEM itself); {_MAKE_ONE}")
-        return key
+        return self._key("AUTH_SIGNING_KEY", self.signing_key, self.signing_key_file)
 
     def load_previous_signing_key(self) -> SigningKey | None:
         """The key that signed until the last rotation, where there is one.

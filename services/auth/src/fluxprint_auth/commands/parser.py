@@ -2,10 +2,10 @@
 
 import argparse
 
-from fluxprint_auth.commands import create_admin
+from fluxprint_auth.commands import create_admin, renew_secrets, rotate_signing_key
 
 #: Each offers `add_to(commands)`.
-_MODULES = (create_admin,)
+_MODULES = (create_admin, rotate_signing_key, renew_secrets)
 
 
 def make_parser() -> argparse.ArgumentParser:

@@ -8,6 +8,7 @@ import time
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Protocol
 from uuid import UUID
 
 from fluxprint_common.ids import show
@@ -23,11 +24,19 @@ class AccessToken:
     expires_in_s: int
 
 
-class AccessTokens:
-    """Issues access tokens with one key."""
+class Signer(Protocol):
+    """Where the key that signs comes from; a rotation gives another one."""
 
-    def __init__(self, key: SigningKey, *, issuer: str, audience: str, lifetime_s: int) -> None:
-        self._key = key
+    def current(self) -> SigningKey:
+        """The key that signs now."""
+        ...
+
+
+class AccessTokens:
+    """Issues access tokens with the key that signs now."""
+
+    def __init__(self, keys: Signer, *, issuer: str, audience: str, lifetime_s: int) -> None:
+        self._keys = keys
         self._issuer = issuer
         self._audience = audience
         self._lifetime_s = lifetime_s
@@ -132,4 +141,4 @@ class AccessTokens:
             "via": via.value,
             **(own or {}),
         }
-        return AccessToken(self._key.sign(claims), lifetime_s)
+        return AccessToken(self._keys.current().sign(claims), lifetime_s)
