@@ -44,6 +44,10 @@ ROWS = [
         "POST", "/api/v1/organisations/current/members", MANAGERS, 422,
         {"email": "x", "name": "x", "role": "client", "password": PASSWORD},
     ),
+    Row("GET", "/api/v1/api-keys", MEMBERS, 200),
+    Row("POST", "/api/v1/api-keys", MEMBERS, 422, {"name": ""}),
+    Row("GET", "/api/v1/api-keys/{api_key_id}", MEMBERS, 404),
+    Row("DELETE", "/api/v1/api-keys/{api_key_id}", MEMBERS, 404),
     Row("GET", "/api/v1/bridges", MANAGERS, 200),
     Row("POST", "/api/v1/bridges", MANAGERS, 422, {"name": ""}),
     Row("GET", "/api/v1/bridges/{bridge_id}", MANAGERS, 404),
@@ -69,7 +73,7 @@ def without_token(row: Row) -> int:
 
 async def ask(auth: Auth, row: Row, token: str | None) -> int:
     headers = {} if token is None else {"Authorization": f"Bearer {token}"}
-    path = row.path.removeprefix("/api/v1").format(bridge_id=NOBODYS)
+    path = row.path.removeprefix("/api/v1").format(bridge_id=NOBODYS, api_key_id=f"apikey_{'0' * 32}")
     answer = await auth.http.request(row.method, path, json=row.body, headers=headers)
     if answer.status_code >= 400:
         assert answer.headers["Content-Type"] == "application/problem+json"

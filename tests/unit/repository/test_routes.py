@@ -52,6 +52,7 @@ PUBLIC_UNDOCUMENTED = {
     "GET /metrics",
     # for the other services: Traefik does not reach them
     "GET /internal/revocations",
+    "POST /internal/exchange",
 }
 #: These read the token themselves before they accept; tests/integration tries each as a stranger.
 WEBSOCKETS = {"/api/v1/bridge/link", "/api/v1/cameras/ingest"}
@@ -211,6 +212,6 @@ class TestTraefik:
         paths = {path for path, _ in every_route(APPS[service]) if path.startswith("/api/")}
         assert {path: RULES.service_of(path) for path in paths} == dict.fromkeys(paths, service)
 
-    @pytest.mark.parametrize("path", ["/health", "/metrics", "/", "/docs", "/openapi.json"])
+    @pytest.mark.parametrize("path", ["/health", "/metrics", "/internal/exchange", "/", "/docs", "/openapi.json"])
     def test_reaches_nothing_that_is_for_the_inside(self, path: str) -> None:
         assert RULES.service_of(path) is None

@@ -10,6 +10,7 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
+from fluxprint_common.permissions import BEYOND_KEYS
 from fluxprint_common.problems import MEDIA_TYPE, FieldProblem, Problem
 
 Json = dict[str, Any]
@@ -29,6 +30,13 @@ PROBLEM_STATUSES: dict[int, str] = {
     429: "Too many requests; wait for Retry-After seconds",
     507: "There is no room left; nothing was stored",
     503: "A part of the system is away; try again after Retry-After seconds",
+}
+API_KEY_SCHEME: Json = {
+    "type": "apiKey",
+    "in": "header",
+    "name": "X-API-Key",
+    "description": "A key for programs, made at `POST /api-keys`. It does what its maker may do, within its scopes."
+    " Send it instead of an access token, never beside one.",
 }
 _BOUNDS = {"minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"}
 _RATE_LIMIT_HEADERS = {
@@ -78,6 +86,7 @@ def shape(document: Json) -> Json:
     for operation in operations(document):
         _shape_operation(operation)
         schemas |= _named_bodies(operation)
+        _offer_api_keys(operation, components)
     for node in _objects(document):
         _shape_schema(node)
     _name_pages(document)
@@ -128,6 +137,16 @@ def _shape_operation(operation: Json) -> None:
             schema.pop("anyOf")
             schema.update(rest[0] if len(rest) == 1 else {"anyOf": rest})
         schema.pop("title", None)
+
+
+def _offer_api_keys(operation: Json, components: Json) -> None:
+    """Whatever takes an access token takes an API key too, unless no key can have its permission."""
+    security = operation.get("security") or []
+    for place, need in enumerate(security):
+        if "Bearer" in need and not BEYOND_KEYS & set(need["Bearer"]):
+            security.insert(place + 1, {"ApiKey": need["Bearer"]})
+            components.setdefault("securitySchemes", {})["ApiKey"] = API_KEY_SCHEME
+            return
 
 
 def _named_bodies(operation: Json) -> Json:

@@ -15,17 +15,20 @@ from fastapi.security.base import SecurityBase
 from pydantic import TypeAdapter
 from starlette.requests import HTTPConnection
 
+from fluxprint_common.exchange import Caller, Credential, CredentialKind, Exchange
 from fluxprint_common.ids import BridgeId, OrganisationId, PrinterId, SessionId, UserId
 from fluxprint_common.logs import get_logger
 from fluxprint_common.permissions import Permission, Role, Via, permissions_of
-from fluxprint_common.problems import Forbidden, Unauthenticated
+from fluxprint_common.problems import BadRequest, Forbidden, Unauthenticated
 from fluxprint_common.revocations import Revocations
-from fluxprint_common.tokens import Claims, TokenError, TokenVerifier
+from fluxprint_common.tokens import Claims, TokenError, TokenVerifier, unverified_issuer
 
 log = get_logger(__name__)
 
 ACCESS_TOKEN_CLAIMS = ("sid", "org", "role")
 MAX_ACCESS_TOKEN_S = 3600
+API_KEY_HEADER = "X-API-Key"
+MAX_AGENT_CHARS = 300
 
 _ORGANISATION: TypeAdapter[UUID] = TypeAdapter(OrganisationId)
 _SESSION: TypeAdapter[UUID] = TypeAdapter(SessionId)
@@ -64,6 +67,11 @@ class Principal:
     via: Via = Via.SESSION
     authenticated_at: datetime | None = None
     printers: frozenset[UUID] | None = None
+
+    @property
+    def credential_id(self) -> UUID:
+        """Whose limits and places count: an API key has its own, so that a program does not use up its maker's."""
+        return self.session_id if self.via is Via.API_KEY else self.subject
 
     @property
     def sees_only_own(self) -> bool:
@@ -133,12 +141,25 @@ def _principal(
     )
 
 
+class TwoCredentials(BadRequest):
+    """Send an access token or an API key, not both"""
+
+    code = "two_credentials"
+
+
 async def authenticate(connection: HTTPConnection, token: str) -> Principal:
-    """Verify an access token of this application.
+    """Verify an access token of this application, or of the outside issuer that it trusts.
 
     Raises:
         Unauthenticated: whatever is wrong with it; the reason is only logged.
     """
+    outside_issuer: str | None = connection.app.state.outside_issuer
+    if outside_issuer is not None and unverified_issuer(token) == outside_issuer:
+        return await _exchanged(connection, Credential(CredentialKind.OUTSIDE_TOKEN, token))
+    return await _verified(connection, token)
+
+
+async def _verified(connection: HTTPConnection, token: str) -> Principal:
     verifier: TokenVerifier = connection.app.state.access_tokens
     revocations: Revocations = connection.app.state.revocations
     try:
@@ -151,19 +172,53 @@ async def authenticate(connection: HTTPConnection, token: str) -> Principal:
         raise Unauthenticated("The access token is not valid or has expired; refresh it or sign in again.") from None
 
 
-async def authorise(connection: HTTPConnection, needed: SecurityScopes, token: str | None) -> Principal:
-    """The principal of a token, with every permission that the route asks for.
+async def _exchanged(connection: HTTPConnection, credential: Credential) -> Principal:
+    """The principal of what auth gives for a credential."""
+    exchange: Exchange = connection.app.state.exchange
+    address = connection.client.host if connection.client else ""
+    caller = Caller(address, connection.headers.get("User-Agent", "")[:MAX_AGENT_CHARS])
+    token = await exchange.access_token(credential, caller)
+    try:
+        return await _verified(connection, token)
+    except Unauthenticated:
+        # What was kept has been revoked, by itself or because its person's role changed. Auth knows which of both.
+        exchange.forget(credential, token)
+    return await _verified(connection, await exchange.access_token(credential, caller))
+
+
+async def authorise(connection: HTTPConnection, needed: SecurityScopes) -> Principal:
+    """The principal of a request's credentials, with every permission that the route asks for.
 
     Raises:
-        Unauthenticated: no valid token. Forbidden: a valid one without the permission.
+        Unauthenticated: no valid ones. TwoCredentials. Forbidden: valid ones without the permission.
     """
-    if token is None:
-        raise Unauthenticated("Send an access token: Authorization: Bearer <token>.")
-    principal = await authenticate(connection, token)
+    principal = await _of_headers(connection)
     missing = [scope for scope in needed.scopes if scope not in principal.permissions]
     if missing:
         raise Forbidden(f"This needs the permission {', '.join(missing)}.")
     return principal
+
+
+async def _of_headers(connection: HTTPConnection) -> Principal:
+    authorization, api_key = connection.headers.get("Authorization"), connection.headers.get(API_KEY_HEADER)
+    if api_key is not None:
+        if authorization is not None:
+            raise TwoCredentials
+        return await _exchanged(connection, Credential(CredentialKind.API_KEY, api_key))
+    scheme, _, token = (authorization or "").partition(" ")
+    if not token or scheme.lower() != "bearer":
+        raise Unauthenticated("Send an access token, Authorization: Bearer <token>, or an API key, X-API-Key: <key>.")
+    return await authenticate(connection, token)
+
+
+def has_credentials(connection: HTTPConnection) -> bool:
+    """Whether a request says in a header who it is from."""
+    return "Authorization" in connection.headers or API_KEY_HEADER in connection.headers
+
+
+def credentials_of(connection: HTTPConnection) -> dict[str, str]:
+    """The header that a request says in who it is from, to ask another service in its name."""
+    return {name: connection.headers[name] for name in ("Authorization", API_KEY_HEADER) if name in connection.headers}
 
 
 class _CurrentPrincipal(SecurityBase):
@@ -174,8 +229,7 @@ class _CurrentPrincipal(SecurityBase):
     scheme_name = bearer.scheme_name
 
     async def __call__(self, connection: HTTPConnection, needed: SecurityScopes) -> Principal:
-        scheme, _, token = connection.headers.get("Authorization", "").partition(" ")
-        return await authorise(connection, needed, token if token and scheme.lower() == "bearer" else None)
+        return await authorise(connection, needed)
 
 
 current_principal = _CurrentPrincipal()

@@ -102,10 +102,10 @@ def limit_by_address(scope: str, setting: str) -> Any:
 
 
 def limit_by_subject(scope: str, setting: str) -> Any:
-    """A dependency that limits by who is signed in; the figure is the service setting of that name."""
+    """A dependency that limits by who is signed in, or by API key; the figure is the service setting of that name."""
 
     async def check(request: Request, who: Annotated[Principal, Depends(current_principal)]) -> None:
-        await _limiter(request).hit(_figure(request, setting), scope, who.subject.hex)
+        await _limiter(request).hit(_figure(request, setting), scope, who.credential_id.hex)
 
     return Depends(check)
 

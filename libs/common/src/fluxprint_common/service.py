@@ -17,18 +17,20 @@ from starlette.routing import Route
 from fluxprint_common import doorbell, logs, openapi, problems, revocations
 from fluxprint_common.background import Supervisor
 from fluxprint_common.database import Database
+from fluxprint_common.exchange import Admit, AskOverHttp, Caller, Exchange
 from fluxprint_common.health import HealthEndpoint
 from fluxprint_common.jwks import JwksClient
 from fluxprint_common.metrics import Metrics, metrics_endpoint
 from fluxprint_common.middleware import BodyLimit, Cors, RequestContext, SecurityHeaders, UnhandledErrors
 from fluxprint_common.principal import ACCESS_TOKEN_CLAIMS, MAX_ACCESS_TOKEN_S
-from fluxprint_common.ratelimit import RateLimiter
+from fluxprint_common.ratelimit import RateLimiter, network
 from fluxprint_common.revocations import Follower, Revocations
 from fluxprint_common.settings import Environment, ServiceSettings
 from fluxprint_common.tokens import LEEWAY_S, TokenVerifier
 
 DEFAULT_BODY_LIMIT = 256 * 1024
 GRACEFUL_SHUTDOWN_S = 3
+LIMIT_EXCHANGES = "300/minute"
 STARTUP_FAILED = 3  # exit status, as uvicorn's own
 
 Start = Callable[[FastAPI], AbstractAsyncContextManager[None]]
@@ -46,7 +48,7 @@ _EXPOSED_HEADERS = (
 )
 _ALLOWED_HEADERS = (
     "Authorization", "Content-Type", "If-Match", "If-None-Match", "Idempotency-Key", "Last-Event-ID", "Range",
-    "X-CSRF-Token", "X-Request-ID",
+    "X-API-Key", "X-CSRF-Token", "X-Request-ID",
 )  # fmt: skip
 
 
@@ -119,6 +121,7 @@ def create_service(spec: ServiceSpec, settings: ServiceSettings) -> FastAPI:
     app.state.service_name = spec.name
     app.state.version = release
     app.state.health_parts = {}  # what else a service's health shows: functions that say `failing` or how it is
+    app.state.outside_issuer = settings.outside_issuer
     app.state.before_stop = []  # quick functions that end what would never end by itself: streams
     problems.install(app, constraint_errors=spec.constraint_errors)
     for router in spec.routers:
@@ -162,6 +165,7 @@ def _lifespan(spec: ServiceSpec, settings: ServiceSettings) -> Callable[[FastAPI
             state.rate_limiter = RateLimiter(
                 redis_url=redis_url, metrics=state.metrics, enabled=settings.rate_limits_enabled
             )
+            state.exchange = Exchange(AskOverHttp(state.http, settings.jwks_url), admit=admission(state.rate_limiter))
             state.loops = Supervisor()
             stack.push_async_callback(state.loops.stop)
             state.publisher = doorbell.Publisher(state.redis)
@@ -190,6 +194,15 @@ def _follow_revocations(app: FastAPI, poll_s: float) -> None:
         await doorbell.listen(state.redis, [revocations.CHANNEL], follower.hear, on_connect=connected)
 
     state.loops.start("redis-revocations", hear, critical=False)
+
+
+def admission(limiter: RateLimiter) -> Admit:
+    """What bounds how often one network may have auth asked about credentials that are not known yet."""
+
+    async def admit(caller: Caller) -> None:
+        await limiter.hit(LIMIT_EXCHANGES, "exchange", network(caller.address))
+
+    return admit
 
 
 def run(app: FastAPI, settings: ServiceSettings, *, service: str) -> None:

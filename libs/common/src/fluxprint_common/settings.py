@@ -40,7 +40,7 @@ _SHARED_KEYS = frozenset(
         "FLUXPRINT_TOKEN_ISSUER", "FLUXPRINT_TOKEN_AUDIENCE", "FLUXPRINT_CORS_ORIGINS", "FLUXPRINT_LOG_LEVEL",
         "FLUXPRINT_LOG_FORMAT", "FLUXPRINT_TRUSTED_PROXIES", "FLUXPRINT_ENABLED", "FLUXPRINT_API_URL",
         "FLUXPRINT_DATA_DIR", "FLUXPRINT_HOST", "FLUXPRINT_PORT", "FLUXPRINT_RATE_LIMITS_ENABLED",
-        "FLUXPRINT_REVOCATION_POLL_S",
+        "FLUXPRINT_REVOCATION_POLL_S", "FLUXPRINT_OUTSIDE_ISSUER",
     }
 )  # fmt: skip
 
@@ -109,9 +109,21 @@ class ServiceSettings(Settings):
     revocation_poll_s: float = Field(
         10, ge=0.1, le=30, validation_alias=shared("REVOCATION_POLL_S"), description="Redis is quicker, where it is"
     )
+    outside_issuer: str | None = Field(
+        None,
+        validation_alias=shared("OUTSIDE_ISSUER"),
+        max_length=500,
+        description="The `iss` of another application's tokens that are accepted; auth knows how",
+    )
     cors_origins: Annotated[tuple[str, ...], NoDecode] = Field((), validation_alias=shared("CORS_ORIGINS"))
     trusted_proxies: str = Field("127.0.0.1", validation_alias=shared("TRUSTED_PROXIES"))
     rate_limits_enabled: bool = Field(True, validation_alias=shared("RATE_LIMITS_ENABLED"))
+
+    @model_validator(mode="after")
+    def _refuse_own_issuer(self) -> Self:
+        if self.outside_issuer == self.token_issuer:
+            raise ValueError("FLUXPRINT_OUTSIDE_ISSUER: this is what our own tokens say; it must be another")
+        return self
 
     @model_validator(mode="before")
     @classmethod

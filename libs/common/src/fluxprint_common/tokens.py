@@ -178,7 +178,7 @@ class TokenVerifier:
         return claims
 
     async def _check(self, token: str) -> tuple[VerificationKey, Claims]:
-        header, payload = _split(token)
+        header, payload = read_unverified(token)
         kid, algorithm = header.get("kid"), header.get("alg")
         if not isinstance(kid, str) or "crit" in header or header.get("typ") not in ("at+jwt", "JWT"):
             raise TokenError("unacceptable header")
@@ -209,7 +209,16 @@ class TokenVerifier:
             raise TokenError("not valid yet")
 
 
-def _split(token: str) -> tuple[dict[str, object], dict[str, object]]:
+def unverified_issuer(token: str) -> str | None:
+    """Who a token says it is from, to choose who is to check it; None where it can't be read. Believe nothing of it."""
+    try:
+        issuer = read_unverified(token)[1].get("iss")
+    except TokenError:
+        return None
+    return issuer if isinstance(issuer, str) else None
+
+
+def read_unverified(token: str) -> tuple[dict[str, object], dict[str, object]]:
     """Header and payload of a compact JWS, before anything in them is believed."""
     if len(token) > MAX_TOKEN_CHARS:
         raise TokenError("too long")

@@ -12,6 +12,8 @@ from fluxprint_auth.accounts.routes import router as accounts
 from fluxprint_auth.api_keys.routes import router as api_keys
 from fluxprint_auth.bridges.problems import BridgeNameTaken
 from fluxprint_auth.bridges.routes import router as bridges
+from fluxprint_auth.exchange.routes import router as exchange
+from fluxprint_auth.exchange.service import Exchanger
 from fluxprint_auth.factors.routes import router as factors
 from fluxprint_auth.housekeeping import keep_house
 from fluxprint_auth.keys.access_tokens import AccessTokens
@@ -29,7 +31,8 @@ from fluxprint_auth.sessions.live import LiveTokenVerifier
 from fluxprint_auth.sessions.routes import router as sessions
 from fluxprint_auth.sessions.service import SessionPolicy, Sessions
 from fluxprint_auth.settings import AuthSettings
-from fluxprint_common.service import ServiceSpec, create_service
+from fluxprint_common.exchange import Exchange
+from fluxprint_common.service import ServiceSpec, admission, create_service
 
 
 def create_app(settings: AuthSettings) -> FastAPI:
@@ -53,7 +56,7 @@ def create_app(settings: AuthSettings) -> FastAPI:
             bridges,
             factors,
         ],
-        internal_routers=[internal_revocations],
+        internal_routers=[internal_revocations, exchange],
         constraint_errors={
             "uq_user_email": EmailTaken,
             "uq_bridge_name": BridgeNameTaken,
@@ -82,6 +85,8 @@ async def _start(app: FastAPI) -> AsyncIterator[None]:
     state.access_tokens = LiveTokenVerifier(state.keys, state.database, **names)
     state.revocation_source = revocations.source(state.database)
     state.database.sessions.configure(info=revocations.ringing(state.publisher, state.revocations))
+    state.exchanger = Exchanger(state.database, state.issuer)
+    state.exchange = Exchange(state.exchanger, admit=admission(state.rate_limiter))
     state.sessions = Sessions(
         state.issuer,
         SessionPolicy(

@@ -7,6 +7,7 @@ from fastapi import Depends, Request
 
 from fluxprint_auth.accounts.passwords import Passwords
 from fluxprint_auth.clients import MAX_AGENT_CHARS, MAX_LANGUAGES_CHARS, Client
+from fluxprint_auth.exchange.service import Exchanger
 from fluxprint_auth.keyring import Keyring
 from fluxprint_auth.keys.access_tokens import AccessTokens
 from fluxprint_auth.keys.signing import SigningKeys
@@ -74,6 +75,11 @@ async def _mailer(request: Request) -> Mailer:
     return mailer
 
 
+async def _exchanger(request: Request) -> Exchanger:
+    exchanger: Exchanger = request.app.state.exchanger
+    return exchanger
+
+
 def fresh(*permissions: Permission) -> Any:
     """The principal with these permissions, for what must not be done with a session that somebody left open.
 
@@ -110,6 +116,7 @@ Limiter = Annotated[RateLimiter, Depends(_limiter)]
 CurrentClient = Annotated[Client, Depends(_client)]
 CurrentMailer = Annotated[Mailer, Depends(_mailer)]
 Secrets = Annotated[Keyring, Depends(_keyring)]
+Exchanging = Annotated[Exchanger, Depends(_exchanger)]
 # Every member's role has this permission; a bridge's has not.
 Person = Annotated[Principal, require(Permission.ORGANISATION_READ)]
 # A person who signed in here, on their own account; the second one no longer than ten minutes ago.

@@ -21,6 +21,7 @@ from fluxprint_auth.clients import Client
 from fluxprint_auth.database import transaction_time
 from fluxprint_auth.keys.access_tokens import AccessToken, AccessTokens
 from fluxprint_auth.machine_settings import MachineSettings
+from fluxprint_auth.revocations import service as revocations
 from fluxprint_auth.security.events import SecurityEvent
 from fluxprint_auth.security.service import record
 from fluxprint_common.permissions import PERSONAL, ROLE_PERMISSIONS, Permission
@@ -113,7 +114,7 @@ async def revoke(session: AsyncSession, principal: Principal, key_id: UUID, *, c
     """
     key = await get(session, principal, key_id)
     if await repository.revoke(session, organisation_id=key.organisation_id, key_id=key.id):
-        await _end_tokens(session, key.id)
+        await revocations.revoke(session, key.id)
         _record(session, SecurityEvent.API_KEY_REVOKED, principal, key, client)
 
 
@@ -131,8 +132,8 @@ async def revoke_of_member(
         actor_id: who removed them; None: they left.
     """
     revoked = await repository.revoke(session, organisation_id=organisation_id, user_id=user_id)
+    await revocations.revoke_all(session, revoked)
     for key_id in revoked:
-        await _end_tokens(session, key_id)
         record(
             session,
             SecurityEvent.API_KEY_REVOKED,
@@ -155,8 +156,7 @@ async def renew_of_member(session: AsyncSession, user_id: UUID, organisation_id:
         organisation_id: None: in all their organisations.
     """
     keys = await repository.live_of(session, user_id=user_id, organisation_id=organisation_id)
-    for key_id in keys:
-        await _end_tokens(session, key_id, made_until_now=True)
+    await revocations.revoke_so_far(session, keys)
     return len(keys)
 
 
@@ -187,6 +187,7 @@ async def exchange(session: AsyncSession, issuer: AccessTokens, token: str, *, c
         scopes=[Permission(scope) for scope in key.scopes],
         printers=key.printer_ids,
         at_most_s=at_most_s,
+        after=await revocations.not_made_before(session, key.id),
     )
 
 
@@ -203,10 +204,6 @@ def _check_bounds(principal: Principal, new: NewKey) -> None:
     if new.expires_at is not None and not now < new.expires_at <= now + LONGEST:
         message = f"After now, and within {LONGEST.days} days."
         raise ExpiryOutOfBounds(message, errors=[FieldProblem(pointer="/expires_at", code="bounds", message=message)])
-
-
-async def _end_tokens(session: AsyncSession, key_id: UUID, *, made_until_now: bool = False) -> None:
-    """Have every service refuse what a key was exchanged for."""
 
 
 def _record(session: AsyncSession, event: SecurityEvent, principal: Principal, key: ApiKeyRow, client: Client) -> None:

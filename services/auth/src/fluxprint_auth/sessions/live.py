@@ -4,10 +4,11 @@ Other services hear of an ended session within a second (`fluxprint_common.revoc
 made, the database is asked each time: also whether the person still is what the token says.
 """
 
+from fluxprint_auth.api_keys import repository as api_keys
 from fluxprint_auth.bridges import repository as bridges
 from fluxprint_auth.sessions import repository
 from fluxprint_common.database import Database
-from fluxprint_common.permissions import Permission, Role
+from fluxprint_common.permissions import Permission, Role, Via
 from fluxprint_common.principal import ACCESS_TOKEN_CLAIMS, MAX_ACCESS_TOKEN_S, principal_of
 from fluxprint_common.tokens import Claims, KeySet, TokenError, TokenVerifier
 
@@ -36,6 +37,14 @@ class LiveTokenVerifier(TokenVerifier):
         async with self._database.reading() as session:
             if who.role is Role.BRIDGE:
                 live = await bridges.is_live(session, who.subject, organisation_id=who.organisation_id)
+            elif who.via is Via.API_KEY:
+                live = await api_keys.is_live(
+                    session,
+                    who.session_id,
+                    user_id=who.subject,
+                    organisation_id=who.organisation_id,
+                    role=who.role,
+                )
             else:
                 live = await repository.is_live(
                     session,

@@ -4,24 +4,28 @@ from collections.abc import Sequence
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import func, select, update
+from sqlalchemy import Select, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from fluxprint_camera.cameras.models import CameraRow
+from fluxprint_camera.cameras.sight import Sight
 from fluxprint_common.database import ReadSession
 
 
-async def find(session: ReadSession, *, organisation_id: UUID, camera_id: UUID) -> CameraRow | None:
-    query = select(CameraRow).where(CameraRow.organisation_id == organisation_id, CameraRow.id == camera_id)
-    return (await session.scalars(query)).one_or_none()
+def readable(sight: Sight) -> Select[CameraRow]:
+    """The cameras that may be seen."""
+    query = select(CameraRow).where(CameraRow.organisation_id == sight.organisation_id)
+    return query if sight.printers is None else query.where(CameraRow.printer_id.in_(sight.printers))
 
 
-async def after(
-    session: ReadSession, *, organisation_id: UUID, after_id: UUID | None, limit: int
-) -> Sequence[CameraRow]:
+async def find(session: ReadSession, sight: Sight, camera_id: UUID) -> CameraRow | None:
+    return (await session.scalars(readable(sight).where(CameraRow.id == camera_id))).one_or_none()
+
+
+async def after(session: ReadSession, sight: Sight, *, after_id: UUID | None, limit: int) -> Sequence[CameraRow]:
     """Cameras by id, oldest first."""
-    query = select(CameraRow).where(CameraRow.organisation_id == organisation_id).order_by(CameraRow.id).limit(limit)
+    query = readable(sight).order_by(CameraRow.id).limit(limit)
     if after_id is not None:
         query = query.where(CameraRow.id > after_id)
     return (await session.scalars(query)).all()

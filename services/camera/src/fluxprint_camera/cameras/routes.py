@@ -7,6 +7,7 @@ from fastapi import APIRouter
 from fluxprint_camera.cameras import repository, service
 from fluxprint_camera.cameras.models import CameraRow
 from fluxprint_camera.cameras.schemas import Camera, CameraStatus
+from fluxprint_camera.cameras.sight import Sight
 from fluxprint_camera.ids import CameraId
 from fluxprint_camera.relay.access import Relay
 from fluxprint_camera.relay.hub import Live
@@ -24,17 +25,14 @@ Watching = Annotated[Principal, require(Permission.CAMERAS_VIEW)]
 @router.get("", summary="List cameras", responses=openapi.problems(401, 403))
 async def list_cameras(principal: Watching, session: Reading, hub: Relay, paging: Paging) -> Page[Camera]:
     """The organisation's cameras, oldest first."""
-    organisation_id = principal.organisation_id
-    rows = await repository.after(
-        session, organisation_id=organisation_id, after_id=paging.after_id, limit=paging.limit + 1
-    )
+    rows = await repository.after(session, Sight.of(principal), after_id=paging.after_id, limit=paging.limit + 1)
     return page(rows, paging, id_of=lambda row: row.id, show=lambda row: _show(row, hub))
 
 
 @router.get("/{camera_id}", summary="Get a camera", responses=openapi.problems(401, 403, 404))
 async def get_camera(principal: Watching, session: Reading, hub: Relay, camera_id: CameraId) -> Camera:
     """A camera, with what is known about it at this moment."""
-    row = await service.get(session, organisation_id=principal.organisation_id, camera_id=camera_id)
+    row = await service.get(session, Sight.of(principal), camera_id)
     return _show(row, hub)
 
 

@@ -7,6 +7,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from fluxprint_camera.cameras import repository
 from fluxprint_camera.cameras.models import CameraRow
+from fluxprint_camera.cameras.sight import Sight
 from fluxprint_common.database import ReadSession
 from fluxprint_common.ids import new_id
 from fluxprint_common.problems import Conflict, NotFound
@@ -20,13 +21,13 @@ class TooManyCameras(Conflict):
     code = "too_many_cameras"
 
 
-async def get(session: ReadSession, *, organisation_id: UUID, camera_id: UUID) -> CameraRow:
-    """A camera of the organisation.
+async def get(session: ReadSession, sight: Sight, camera_id: UUID) -> CameraRow:
+    """A camera that may be seen.
 
     Raises:
         NotFound: there is none, or it belongs to others.
     """
-    camera = await repository.find(session, organisation_id=organisation_id, camera_id=camera_id)
+    camera = await repository.find(session, sight, camera_id)
     if camera is None:
         raise NotFound
     return camera

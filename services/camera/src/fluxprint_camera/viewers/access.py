@@ -3,12 +3,12 @@
 from typing import Annotated, Any
 
 from fastapi import Request, Security
-from fastapi.security import APIKeyQuery, HTTPAuthorizationCredentials, SecurityScopes
+from fastapi.security import APIKeyQuery, SecurityScopes
 
 from fluxprint_camera.viewers.tokens import ViewTokens, Watcher
 from fluxprint_common.logs import get_logger
 from fluxprint_common.permissions import Permission
-from fluxprint_common.principal import authorise, bearer
+from fluxprint_common.principal import Principal, authorise, bearer, has_credentials
 from fluxprint_common.problems import Unauthenticated
 from fluxprint_common.tokens import TokenError
 
@@ -25,7 +25,7 @@ view_token = APIKeyQuery(
 async def current_watcher(
     request: Request,
     needed: SecurityScopes,
-    credentials: Annotated[HTTPAuthorizationCredentials | None, Security(bearer)],
+    _documented: Annotated[object, Security(bearer)],
     token: Annotated[str | None, Security(view_token)],
 ) -> Watcher:
     """The watcher behind a request; where there is a header, it counts.
@@ -33,20 +33,24 @@ async def current_watcher(
     Raises:
         Unauthenticated: neither token is there and valid. Forbidden: the role may not watch.
     """
-    if credentials is not None or token is None:
-        principal = await authorise(request, needed, credentials.credentials if credentials else None)
-        return Watcher(
-            organisation_id=principal.organisation_id,
-            person_id=principal.subject,
-            session_id=principal.session_id,
-            expires_at=principal.expires_at,
-        )
+    if token is None or has_credentials(request):
+        return _watching(await authorise(request, needed))
     tokens: ViewTokens = request.app.state.view_tokens
     try:
         return await tokens.read(token)
     except TokenError as error:
         log.info("token_refused", reason=error.reason)
         raise Unauthenticated("The view token is not valid or has expired; ask for a new one.") from None
+
+
+def _watching(principal: Principal) -> Watcher:
+    return Watcher(
+        organisation_id=principal.organisation_id,
+        person_id=principal.credential_id,
+        session_id=principal.session_id,
+        expires_at=principal.expires_at,
+        printers=principal.printers,
+    )
 
 
 def watches(permission: Permission) -> Any:

@@ -5,6 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Header, Query, Request, Response
 
 from fluxprint_camera.cameras import service as cameras
+from fluxprint_camera.cameras.sight import Sight
 from fluxprint_camera.ids import CameraId
 from fluxprint_camera.relay.access import Relay
 from fluxprint_camera.relay.frame import rfc3339
@@ -27,7 +28,8 @@ Watching = Annotated[Watcher, watches(Permission.CAMERAS_VIEW)]
 
 
 async def _live(session: Reading, hub: Relay, watcher: Watching, camera_id: CameraId) -> Live:
-    """The camera as the relay has it. The database is only asked about cameras that the relay does not know.
+    """The camera as the relay has it. The database is only asked about cameras that the relay does not know, and for
+    whoever may see those of some printers only.
 
     Raises:
         NotFound: there is none that this watcher may see. CameraOffline: there is, but nothing comes from it.
@@ -35,8 +37,9 @@ async def _live(session: Reading, hub: Relay, watcher: Watching, camera_id: Came
     if not watcher.may_see(camera_id):
         raise NotFound
     live = hub.look(camera_id=camera_id, organisation_id=watcher.organisation_id)
+    if live is None or watcher.printers is not None:
+        await cameras.get(session, Sight(watcher.organisation_id, watcher.printers), camera_id)
     if live is None:
-        await cameras.get(session, organisation_id=watcher.organisation_id, camera_id=camera_id)
         raise CameraOffline
     return live
 
@@ -124,7 +127,7 @@ async def create_view_token(
 
     Use it where no header can be sent: `<img src=".../stream?token=...">`.
     """
-    await cameras.get(session, organisation_id=principal.organisation_id, camera_id=camera_id)
+    await cameras.get(session, Sight.of(principal), camera_id)
     tokens: ViewTokens = request.app.state.view_tokens
     token, expires_at = tokens.issue(principal, camera_id)
     return ViewToken(token=token, expires_at=expires_at)

@@ -33,6 +33,7 @@ class Watcher:
         person_id: whom the token was given to.
         session_id: the session that it ends with.
         camera_id: the one camera that may be seen; None where it is any of the organisation's.
+        printers: the only printers whose cameras may be seen; None where it is any.
     """
 
     organisation_id: UUID
@@ -40,6 +41,7 @@ class Watcher:
     session_id: UUID
     expires_at: datetime
     camera_id: UUID | None = None
+    printers: frozenset[UUID] | None = None
 
     def may_see(self, camera_id: UUID) -> bool:
         """Whether a camera of the organisation is within what this watcher may see."""
