@@ -2,7 +2,7 @@
 
 from math import ceil
 
-from fluxprint_common.problems import Conflict, FieldProblem, Invalid, NotFound, RateLimited, Unauthenticated
+from fluxprint_common.problems import Conflict, FieldProblem, Forbidden, Invalid, NotFound, RateLimited, Unauthenticated
 
 
 class SecondFactorRequired(Unauthenticated):
@@ -67,11 +67,8 @@ class ConfirmationCodeWrong(Invalid):
         super().__init__(errors=[problem])
 
 
-class WrongProof(Invalid):
-    """Send what this account is protected with: the code of its second factor, else its password"""
+class WrongCode(Forbidden):
+    """The code is wrong, or was used before; wait for the next one"""
 
-    code = "wrong_proof"
-
-    def __init__(self, needed: str) -> None:
-        problem = FieldProblem(pointer=f"/{needed}", code="missing", message=f"This account needs the {needed}")
-        super().__init__(errors=[problem])
+    code = "second_factor_invalid"
+    keeps_writes = True  # the failure is counted

@@ -2,25 +2,28 @@
 
 from fastapi import APIRouter, Response
 
+from fluxprint_auth.accounts import login, sign_in, step_up
 from fluxprint_auth.accounts import repository as accounts
-from fluxprint_auth.accounts import sign_in
 from fluxprint_auth.dependencies import (
     CurrentClient,
     CurrentSettings,
     FreshOneself,
     LoginSessions,
     Oneself,
+    PasswordHashing,
+    Pool,
     Secrets,
 )
 from fluxprint_auth.factors import codes, repository, service
 from fluxprint_auth.factors.schemas import (
+    Reauthentication,
     RecoveryCodes,
     SecondFactor,
     SecondFactorConfirmation,
     SecondFactorSetup,
     SecondFactorSignIn,
 )
-from fluxprint_auth.sessions.schemas import Tokens
+from fluxprint_auth.sessions.schemas import Access, Tokens, show_access
 from fluxprint_auth.sessions.transport import CurrentTransport
 from fluxprint_common import openapi
 from fluxprint_common.database import Reading, Session
@@ -65,11 +68,21 @@ async def create_second_factor(
     dependencies=[limit_by_subject("second_factor", "limit_second_factor")],
 )
 async def confirm_second_factor(
-    body: SecondFactorConfirmation, principal: FreshOneself, session: Session, keyring: Secrets, client: CurrentClient
+    body: SecondFactorConfirmation,
+    principal: FreshOneself,
+    session: Session,
+    sessions: LoginSessions,
+    keyring: Secrets,
+    client: CurrentClient,
 ) -> RecoveryCodes:
-    """Turn the second factor on, with a code of the app. The recovery codes are shown only now."""
+    """Turn the second factor on, with a code of the app. The recovery codes are shown only now.
+
+    Other sessions of the account go on, but make sensitive changes only with a code.
+    """
     code = body.code.get_secret_value()
     recovery_codes = await service.confirm(session, principal.subject, code, keyring=keyring, client=client)
+    await sessions.unprove_others(session, principal.subject, except_id=principal.session_id)
+    await sessions.proved(session, principal.session_id, second_factor=True)
     return RecoveryCodes(recovery_codes=recovery_codes)
 
 
@@ -119,3 +132,43 @@ async def log_in_with_second_factor(
     challenge = body.challenge.get_secret_value()
     pair = await sign_in.complete_with_challenge(session, challenge, code, sessions=sessions, client=client)
     return transport.hand_over(pair, body.carry)
+
+
+@router.post(
+    "/reauthenticate",
+    summary="Prove again who I am",
+    responses=openapi.problems(401, 403, 404, 409),
+    dependencies=[limit_by_subject("reauthenticate", "limit_reauthenticate")],
+)
+async def reauthenticate(
+    body: Reauthentication,
+    principal: Oneself,
+    session: Session,
+    pool: Pool,
+    passwords: PasswordHashing,
+    sessions: LoginSessions,
+    settings: CurrentSettings,
+    keyring: Secrets,
+    client: CurrentClient,
+) -> Access:
+    """An access token with which sensitive changes can be made for some minutes.
+
+    Who has a second factor sends a code of it, everybody else their password. Who signs in at a provider and has
+    neither signs in there again. Failures count as when signing in.
+    """
+    proof = step_up.Proof(
+        password=body.password.get_secret_value() if body.password else None,
+        code=body.code.get_secret_value() if body.code else None,
+        client=client,
+    )
+    second_factor = await step_up.prove(
+        session,
+        principal,
+        proof,
+        lockout=login.Lockout.of(settings),
+        guard=service.Guard.of(settings, keyring),
+        passwords=passwords,
+        pool=pool,
+    )
+    access = await sessions.proved(session, principal.session_id, second_factor=second_factor)
+    return show_access(access)

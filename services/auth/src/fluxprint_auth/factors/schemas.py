@@ -1,13 +1,13 @@
 """Second factors as clients see them."""
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Self
 
 from pydantic import Field, SecretStr, model_validator
 
 from fluxprint_auth.accounts.credentials import GivenPassword
 from fluxprint_auth.opaque import OpaqueToken
 from fluxprint_auth.sessions.carry import Carried
-from fluxprint_common.schemas import Input, Output, Seconds, Timestamp
+from fluxprint_common.schemas import Input, Output, Timestamp
 
 TotpCode = Annotated[
     SecretStr,
@@ -69,11 +69,3 @@ class Reauthentication(Input):
         if (self.password is None) == (self.code is None):
             raise ValueError("send either password or code")
         return self
-
-
-class FreshAccess(Output):
-    """An access token for sensitive changes. The session, and with it the refresh token, stays the same."""
-
-    access_token: str = Field(max_length=4096, description="A JWT, for some minutes.")
-    token_type: Literal["Bearer"]
-    expires_in_s: Seconds = Field(examples=[900])

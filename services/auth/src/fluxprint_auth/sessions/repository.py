@@ -168,6 +168,17 @@ async def by_token(session: AsyncSession, token_hash: bytes) -> SessionRow | Non
     return await session.scalar(statement.where(RefreshTokenRow.token_hash == token_hash))
 
 
+async def unprove(session: AsyncSession, user_id: UUID, *, except_id: UUID) -> Sequence[UUID]:
+    """Take from a person's live sessions, but for one, that anything was proved in them; returns their ids."""
+    statement = (
+        update(SessionRow)
+        .where(SessionRow.user_id == user_id, SessionRow.ended_at.is_(None), SessionRow.id != except_id)
+        .values(authenticated_at=func.to_timestamp(0), second_factor=False)
+        .returning(SessionRow.id)
+    )
+    return (await session.scalars(statement, execution_options={"synchronize_session": False})).all()
+
+
 async def is_live(
     session: AsyncSession, session_id: UUID, *, user_id: UUID, organisation_id: UUID, role: Role, is_administrator: bool
 ) -> bool:

@@ -163,6 +163,14 @@ class Sessions:
         family.second_factor = family.second_factor or second_factor
         return await self._access(session, family, await self._holder(session, family))
 
+    async def unprove_others(self, session: AsyncSession, user_id: UUID, *, except_id: UUID) -> None:
+        """What other sessions of the person proved is not enough any more: the account asks for a second factor now.
+
+        They go on, but sensitive changes ask for a new proof.
+        """
+        sids = await repository.unprove(session, user_id, except_id=except_id)
+        await revocations.revoke_so_far(session, sids)
+
     async def end(
         self,
         session: AsyncSession,
