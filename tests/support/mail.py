@@ -13,7 +13,7 @@ from typing import Any
 
 from aiosmtpd.smtp import SMTP, Envelope, Session
 
-_LINK = re.compile(r"(https?://\S+)#token=(fxl_\w+)")
+_LINK = re.compile(r"(https?://\S+)#token=(fx[il]_\w+)")
 
 
 @dataclass

@@ -39,6 +39,10 @@ PUBLIC = {
     "POST /api/v1/auth/refresh",
     "POST /api/v1/auth/bridge-token",
     "GET /api/v1/auth/jwks",
+    # The link that was sent to the invited address proves who asks.
+    "POST /api/v1/invitations/preview",
+    "POST /api/v1/invitations/register",
+    "POST /api/v1/invitations/join",
 }
 #: Public too, and not in the document: for people and for machines that look after the services.
 PUBLIC_UNDOCUMENTED = {

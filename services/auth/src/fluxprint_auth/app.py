@@ -9,6 +9,7 @@ from fastapi import FastAPI
 from fluxprint_auth.accounts.passwords import Passwords
 from fluxprint_auth.accounts.problems import EmailTaken
 from fluxprint_auth.accounts.routes import router as accounts
+from fluxprint_auth.administration.routes import router as administration
 from fluxprint_auth.api_keys.routes import router as api_keys
 from fluxprint_auth.bridges.problems import BridgeNameTaken
 from fluxprint_auth.bridges.routes import router as bridges
@@ -16,17 +17,19 @@ from fluxprint_auth.exchange.routes import router as exchange
 from fluxprint_auth.exchange.service import Exchanger
 from fluxprint_auth.factors.routes import router as factors
 from fluxprint_auth.housekeeping import keep_house
+from fluxprint_auth.invitations.routes import router as invitations
 from fluxprint_auth.keys.access_tokens import AccessTokens
 from fluxprint_auth.keys.routes import router as keys
 from fluxprint_auth.keys.signing import SigningKeys
 from fluxprint_auth.mail.mailer import Mailer
 from fluxprint_auth.mail.outbox import MailMetrics, Outbox
 from fluxprint_auth.mail.transports import make_transport
-from fluxprint_auth.members.problems import LastOwner
+from fluxprint_auth.members.problems import AlreadyMember, LastOwner
 from fluxprint_auth.members.routes import router as members
 from fluxprint_auth.organisations.routes import router as organisations
 from fluxprint_auth.revocations import service as revocations
 from fluxprint_auth.revocations.routes import router as internal_revocations
+from fluxprint_auth.security.routes import router as security
 from fluxprint_auth.sessions.live import LiveTokenVerifier
 from fluxprint_auth.sessions.routes import router as sessions
 from fluxprint_auth.sessions.service import SessionPolicy, Sessions
@@ -45,6 +48,8 @@ def create_app(settings: AuthSettings) -> FastAPI:
             "organisations": "Organisations, their members, and invitations to them.",
             "api-keys": "Keys for programs that do what their makers may do.",
             "bridges": "Identities of bridges, which connect printers to the queue.",
+            "security-events": "What happened to accounts, sessions, organisations, keys and bridges.",
+            "administration": "The accounts and the database of the whole installation, for administrators.",
         },
         routers=[
             accounts,
@@ -52,14 +57,18 @@ def create_app(settings: AuthSettings) -> FastAPI:
             keys,
             organisations,
             members,
+            invitations,
             api_keys,
             bridges,
             factors,
+            security,
+            administration,
         ],
         internal_routers=[internal_revocations, exchange],
         constraint_errors={
             "uq_user_email": EmailTaken,
             "uq_bridge_name": BridgeNameTaken,
+            "uq_membership_member": AlreadyMember,
             "organisation_keeps_an_owner": LastOwner,
         },
         start=_start,
@@ -100,7 +109,12 @@ async def _start(app: FastAPI) -> AsyncIterator[None]:
     state.passwords = make_passwords(settings)
     _start_mail(app, settings)
     throttles_kept = timedelta(seconds=max(settings.lockout_reset_s, settings.lockout_s))
-    state.loops.start("housekeeping", lambda: keep_house(state.database, throttles_kept=throttles_kept), critical=False)
+    events_kept = timedelta(days=settings.security_events_kept_days)
+    state.loops.start(
+        "housekeeping",
+        lambda: keep_house(state.database, throttles_kept=throttles_kept, events_kept=events_kept),
+        critical=False,
+    )
     try:
         yield
     finally:

@@ -1,4 +1,4 @@
-"""Deletes what has expired, so that no table grows with time alone. Security events are kept."""
+"""Deletes what has expired, so that no table grows with time alone."""
 
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
@@ -7,8 +7,10 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from fluxprint_auth.accounts.repository import delete_old_throttles
 from fluxprint_auth.factors.repository import delete_expired as delete_expired_challenges
+from fluxprint_auth.invitations.repository import delete_over as delete_invitations
 from fluxprint_auth.keys.repository import delete_withdrawn
 from fluxprint_auth.revocations.repository import delete_expired as delete_expired_revocations
+from fluxprint_auth.security.repository import delete_old as delete_old_security_events
 from fluxprint_auth.sessions.repository import delete_expired
 from fluxprint_common.background import every
 from fluxprint_common.database import Database
@@ -16,23 +18,29 @@ from fluxprint_common.database import Database
 INTERVAL_S = 3600
 BATCH = 1000
 ENDED_SESSIONS_KEPT = timedelta(days=30)
+INVITATIONS_KEPT = timedelta(days=30)
+SECURITY_EVENTS_KEPT = timedelta(days=400)
 WITHDRAWN_KEYS_KEPT = timedelta(days=7)
 
 Deletion = Callable[[AsyncSession], Awaitable[int]]
 
 
-async def keep_house(database: Database, *, throttles_kept: timedelta) -> None:
+async def keep_house(database: Database, *, throttles_kept: timedelta, events_kept: timedelta) -> None:
     """Tidy up every hour, for ever."""
-    await every(INTERVAL_S, lambda: tidy_up(database, throttles_kept=throttles_kept))
+    await every(INTERVAL_S, lambda: tidy_up(database, throttles_kept=throttles_kept, events_kept=events_kept))
 
 
-async def tidy_up(database: Database, *, throttles_kept: timedelta) -> None:
+async def tidy_up(
+    database: Database, *, throttles_kept: timedelta, events_kept: timedelta = SECURITY_EVENTS_KEPT
+) -> None:
     """Delete in batches, each a short transaction of its own."""
     deletions: tuple[Deletion, ...] = (
         lambda session: delete_expired(session, kept=ENDED_SESSIONS_KEPT, limit=BATCH),
         lambda session: delete_expired_revocations(session, limit=BATCH),
         lambda session: delete_old_throttles(session, kept=throttles_kept, limit=BATCH),
         lambda session: delete_expired_challenges(session, limit=BATCH),
+        lambda session: delete_invitations(session, kept=INVITATIONS_KEPT, limit=BATCH),
+        lambda session: delete_old_security_events(session, kept=events_kept, limit=BATCH),
         lambda session: delete_withdrawn(session, kept=WITHDRAWN_KEYS_KEPT, limit=BATCH),
     )
     for deletion in deletions:

@@ -6,3 +6,4 @@ from uuid import UUID
 from fluxprint_common.ids import Prefixed
 
 ApiKeyId = Annotated[UUID, Prefixed("apikey")]
+InvitationId = Annotated[UUID, Prefixed("invitation")]

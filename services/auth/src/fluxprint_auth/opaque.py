@@ -19,6 +19,7 @@ BRIDGE = "fxb"
 CHALLENGE = "fxc"  # of a sign-in that waits for its second factor
 LINK = "fxl"
 DEVICE = "fxd"
+INVITATION = "fxi"
 
 SECRET_BYTES = 32
 NONCE_BYTES = 16

@@ -70,6 +70,11 @@ async def lock_throttle(session: AsyncSession, account_key: str) -> LoginThrottl
     return (await session.scalars(statement)).one()
 
 
+async def forget_failures(session: AsyncSession, account_key: str) -> None:
+    """Forget the failures of this key, and its lock."""
+    await session.execute(delete(LoginThrottleRow).where(LoginThrottleRow.account_key == account_key))
+
+
 async def delete_old_throttles(session: AsyncSession, *, kept: timedelta, limit: int) -> int:
     """Forget up to `limit` keys whose last failure is longer ago than `kept`; returns how many."""
     table = LoginThrottleRow

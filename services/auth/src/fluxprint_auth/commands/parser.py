@@ -2,10 +2,10 @@
 
 import argparse
 
-from fluxprint_auth.commands import create_admin, renew_secrets, rotate_signing_key
+from fluxprint_auth.commands import accounts, create_admin, db_status, renew_secrets, rotate_signing_key
 
 #: Each offers `add_to(commands)`.
-_MODULES = (create_admin, rotate_signing_key, renew_secrets)
+_MODULES = (create_admin, accounts, rotate_signing_key, renew_secrets, db_status)
 
 
 def make_parser() -> argparse.ArgumentParser:

@@ -8,14 +8,12 @@ from fluxprint_auth.accounts.credentials import check_choice
 from fluxprint_auth.dependencies import (
     CurrentClient,
     CurrentSettings,
-    LoginSessions,
     Oneself,
     PasswordHashing,
     check_fresh,
     fresh,
 )
 from fluxprint_auth.members import repository, service
-from fluxprint_auth.members.access import Access
 from fluxprint_auth.members.schemas import Member, MemberCreate, MemberUpdate, OwnershipTransfer, show_member
 from fluxprint_common import openapi
 from fluxprint_common.database import Reading, Session
@@ -76,7 +74,6 @@ async def update_member(
     body: MemberUpdate,
     principal: Manager,
     session: Session,
-    sessions: LoginSessions,
     settings: CurrentSettings,
     client: CurrentClient,
 ) -> Member:
@@ -85,7 +82,7 @@ async def update_member(
     Making or unmaking an owner needs a recent proof of identity. The last owner stays one.
     """
     decision = service.Decision(principal=principal, client=client, prove=lambda: check_fresh(principal, settings))
-    membership, user = await service.change_role(session, Access(sessions), decision, user_id, body.role)
+    membership, user = await service.change_role(session, decision, user_id, body.role)
     return show_member(membership, user)
 
 
@@ -96,7 +93,6 @@ async def remove_member(
     user_id: UserId,
     principal: Manager,
     session: Session,
-    sessions: LoginSessions,
     settings: CurrentSettings,
     client: CurrentClient,
 ) -> Response:
@@ -105,16 +101,14 @@ async def remove_member(
     Their sessions and API keys of this organisation end at once. Removing an owner needs a recent proof of identity.
     """
     decision = service.Decision(principal=principal, client=client, prove=lambda: check_fresh(principal, settings))
-    await service.remove(session, Access(sessions), decision, user_id)
+    await service.remove(session, decision, user_id)
     return Response(status_code=204)
 
 
 @router.post("/leave", status_code=204, summary="Leave my organisation", responses=openapi.problems(401, 403, 404, 409))
-async def leave_organisation(
-    principal: Oneself, session: Session, sessions: LoginSessions, client: CurrentClient
-) -> Response:
+async def leave_organisation(principal: Oneself, session: Session, client: CurrentClient) -> Response:
     """End one's own membership, with one's sessions and API keys of this organisation. The last owner can't leave."""
-    await service.leave(session, Access(sessions), principal, client=client)
+    await service.leave(session, principal, client=client)
     return Response(status_code=204)
 
 
@@ -123,9 +117,8 @@ async def transfer_ownership(
     body: OwnershipTransfer,
     principal: Annotated[Principal, fresh(Permission.ORGANISATION_MANAGE)],
     session: Session,
-    sessions: LoginSessions,
     client: CurrentClient,
 ) -> Member:
     """Make a member the owner in the caller's place, who stays as a manager. Needs a recent proof of identity."""
-    membership, user = await service.transfer(session, Access(sessions), principal, body.user_id, client=client)
+    membership, user = await service.transfer(session, principal, body.user_id, client=client)
     return show_member(membership, user)

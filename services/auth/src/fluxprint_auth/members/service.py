@@ -15,8 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from fluxprint_auth.accounts import repository as accounts
 from fluxprint_auth.accounts.models import UserRow
 from fluxprint_auth.clients import Client
-from fluxprint_auth.members import repository
-from fluxprint_auth.members.access import Access
+from fluxprint_auth.members import access, repository
 from fluxprint_auth.members.problems import LastOwner, RoleNotBelowYours
 from fluxprint_auth.organisations import repository as organisations
 from fluxprint_auth.organisations.models import MembershipRow
@@ -96,7 +95,7 @@ async def add_member(
 
 
 async def change_role(
-    session: AsyncSession, access: Access, decision: Decision, user_id: UUID, role: MemberRole
+    session: AsyncSession, decision: Decision, user_id: UUID, role: MemberRole
 ) -> tuple[MembershipRow, UserRow]:
     """Give a member another role. Access tokens with the old one are refused from now on.
 
@@ -115,7 +114,7 @@ async def change_role(
         decision.prove()
     if before is MemberRole.OWNER:
         await _keep_an_owner(session, who.organisation_id, user_id)
-    await _change(session, access, membership, role)
+    await _change(session, membership, role)
     _record(
         session,
         SecurityEvent.MEMBER_ROLE_CHANGED,
@@ -128,7 +127,7 @@ async def change_role(
     return await _member(session, who.organisation_id, user_id)
 
 
-async def remove(session: AsyncSession, access: Access, decision: Decision, user_id: UUID) -> None:
+async def remove(session: AsyncSession, decision: Decision, user_id: UUID) -> None:
     """End somebody's membership, with their sessions and keys in this organisation.
 
     Raises:
@@ -148,7 +147,7 @@ async def remove(session: AsyncSession, access: Access, decision: Decision, user
     _record(session, SecurityEvent.MEMBER_REMOVED, who, user_id, decision.client, role=role.value)
 
 
-async def leave(session: AsyncSession, access: Access, principal: Principal, *, client: Client) -> None:
+async def leave(session: AsyncSession, principal: Principal, *, client: Client) -> None:
     """End one's own membership, with one's sessions and keys in this organisation.
 
     Raises:
@@ -164,7 +163,7 @@ async def leave(session: AsyncSession, access: Access, principal: Principal, *, 
 
 
 async def transfer(
-    session: AsyncSession, access: Access, principal: Principal, user_id: UUID, *, client: Client
+    session: AsyncSession, principal: Principal, user_id: UUID, *, client: Client
 ) -> tuple[MembershipRow, UserRow]:
     """Make a member the owner in one's own place; one stays, as a manager. Other owners stay owners.
 
@@ -180,8 +179,8 @@ async def transfer(
         raise NotFound
     if user_id != principal.subject:
         if membership.role != MemberRole.OWNER:
-            await _change(session, access, membership, MemberRole.OWNER)
-        await _change(session, access, own, MemberRole.MANAGER)
+            await _change(session, membership, MemberRole.OWNER)
+        await _change(session, own, MemberRole.MANAGER)
         _record(session, SecurityEvent.OWNERSHIP_TRANSFERRED, principal, user_id, client)
     return await _member(session, principal.organisation_id, user_id)
 
@@ -199,7 +198,7 @@ async def _keep_an_owner(session: AsyncSession, organisation_id: UUID, leaving: 
         raise LastOwner
 
 
-async def _change(session: AsyncSession, access: Access, membership: MembershipRow, role: MemberRole) -> None:
+async def _change(session: AsyncSession, membership: MembershipRow, role: MemberRole) -> None:
     await repository.set_role(session, membership.id, role)
     await access.renew(session, membership)
 

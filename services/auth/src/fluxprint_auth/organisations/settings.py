@@ -16,5 +16,6 @@ class OrganisationSettings(BaseModel):
     limit_organisations: Limit = "10/hour"
     limit_members: Limit = "60/hour"
     limit_invitations: Limit = "60/hour"
+    limit_invitations_address: Limit = "10/day"
     limit_invitation_use: Limit = "30/15minute"
     limit_administration: Limit = "120/minute"

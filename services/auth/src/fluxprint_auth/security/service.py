@@ -32,13 +32,14 @@ def record(
 
     Args:
         client: who asked; None for the command line and for the service itself.
-        actor_id: the person who did it; where it is left out, the subject did it themselves.
+        actor_id: the person who did it; where it is left out, the subject did it themselves, or, without a client,
+            nobody who is known by an id.
         user_id: the person whom it happened to.
         reason: of a failure, a word for machines.
     """
     ids = {
         "organisation_id": organisation_id,
-        "actor_id": actor_id or user_id,
+        "actor_id": actor_id or (user_id if client else None),
         "user_id": user_id,
         "session_id": session_id,
         "bridge_id": bridge_id,

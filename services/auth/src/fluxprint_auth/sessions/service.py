@@ -196,8 +196,8 @@ class Sessions:
         )
         return True
 
+    @staticmethod
     async def end_all(
-        self,
         session: AsyncSession,
         user_id: UUID,
         reason: EndReason,
@@ -229,7 +229,8 @@ class Sessions:
         )
         return len(ended)
 
-    async def renew_access(self, session: AsyncSession, user_id: UUID, *, organisation_id: UUID | None = None) -> int:
+    @staticmethod
+    async def renew_access(session: AsyncSession, user_id: UUID, *, organisation_id: UUID | None = None) -> int:
         """Refuse the access tokens that a person's sessions have: they say what is true no more, a role for example.
 
         The sessions go on; a refresh gives tokens that say what is. Call it after the change, in its transaction.
