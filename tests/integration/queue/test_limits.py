@@ -223,7 +223,8 @@ class TestStreams:
             me = Principal(world.user, world.organisation, Role.EDITOR, new_id(), frozenset(), in_an_hour, in_an_hour)
 
             def open_one() -> asyncio.Task[None]:
-                answer = stream.EventStream(app.state.database, app.state.feed, me, wanted)
+                state = app.state
+                answer = stream.EventStream(state.database, state.feed, me, wanted, revocations=state.revocations)
                 return asyncio.create_task(answer({"type": "http"}, never, never))
 
             first = open_one()

@@ -22,6 +22,9 @@ class Metrics:
             buckets=_BUCKETS, registry=self.registry,
         )  # fmt: skip
         self.websockets = Gauge("websocket_connections", "Open WebSockets", ["route"], registry=self.registry)
+        self.csrf_refused = Counter(
+            "csrf_refused_total", "Requests with a session's cookie that no page of ours sent", registry=self.registry
+        )
         self._answered: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
         self.rate_limited = Counter(
             "rate_limit_hits_total", "Refused by a rate limit", ["scope"], registry=self.registry

@@ -67,6 +67,7 @@ class ServiceSpec:
         constraint_errors: which error a violated database constraint means.
         internal_routers: what only other services call, at the paths that stand in them; neither in the document nor
             behind Traefik.
+        has_cookies: whether pages of the allowed origins may send cookies along.
         body_limits: bytes, for exact paths that take more than the default.
         start: what lives as long as the service: loops, clients, stores.
     """
@@ -76,6 +77,7 @@ class ServiceSpec:
     tags: Mapping[str, str]
     routers: Sequence[APIRouter]
     internal_routers: Sequence[APIRouter] = ()
+    has_cookies: bool = False
     constraint_errors: problems.ConstraintErrors = field(default_factory=dict)
     body_limits: Mapping[str, int] = field(default_factory=dict)
     start: Start = _nothing
@@ -110,6 +112,7 @@ def create_service(spec: ServiceSpec, settings: ServiceSettings) -> FastAPI:
                 allow_origins=settings.cors_origins,
                 allow_methods=["GET", "POST", "PUT", "PATCH", "DELETE"],
                 allow_headers=_ALLOWED_HEADERS,
+                allow_credentials=spec.has_cookies,
                 expose_headers=_EXPOSED_HEADERS,
             ),
             Middleware(BodyLimit, limit=DEFAULT_BODY_LIMIT, by_path=spec.body_limits),

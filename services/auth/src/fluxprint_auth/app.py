@@ -65,6 +65,7 @@ def create_app(settings: AuthSettings) -> FastAPI:
             administration,
         ],
         internal_routers=[internal_revocations, exchange],
+        has_cookies=True,
         constraint_errors={
             "uq_user_email": EmailTaken,
             "uq_bridge_name": BridgeNameTaken,

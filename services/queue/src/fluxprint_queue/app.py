@@ -70,7 +70,7 @@ async def _start(app: FastAPI) -> AsyncIterator[None]:
     )
     state.database.sessions.configure(info={RING: state.feed.ring})
     state.telemetry = TelemetryHub(state.database, state.publisher, state.feed, state.metrics.registry)
-    state.links = LinkHub(state.database, state.publisher, state.telemetry)
+    state.links = LinkHub(state.database, state.publisher, state.telemetry, state.revocations)
     state.feed.on_events.append(state.links.on_events)
     state.before_stop += [state.feed.stop, state.links.stop]
     state.loops.start("events", state.feed.run)

@@ -1,6 +1,7 @@
 """Sessions as clients see them."""
 
 from typing import Annotated, Literal
+from uuid import UUID
 
 from pydantic import Field
 
@@ -9,8 +10,12 @@ from fluxprint_auth.factors.schemas import AnyCode
 from fluxprint_auth.keys.access_tokens import AccessToken
 from fluxprint_auth.opaque import OpaqueToken
 from fluxprint_auth.sessions.carry import Carried
+from fluxprint_auth.sessions.models import SessionRow
 from fluxprint_auth.sessions.service import TokenPair
-from fluxprint_common.schemas import Output, Seconds
+from fluxprint_common.ids import OrganisationId, PrinterId, SessionId, show
+from fluxprint_common.permissions import Permission, Role, Via
+from fluxprint_common.principal import Principal
+from fluxprint_common.schemas import Input, Output, Seconds, Timestamp
 
 _REFRESH_TOKEN_EXAMPLE = "fxr_3Kq9TzW1mXb7Yc5Rd2Vf8Ng4Hj6Lp0Sa1Ue3Io5Qw7Et9Kx2Mz4A"  # noqa: S105
 
@@ -57,6 +62,93 @@ class CsrfToken(Output):
     """What proves that a request with the cookie comes from a page of ours."""
 
     csrf_token: str = Field(max_length=100, description="To be sent as `X-CSRF-Token`.")
+
+
+class DeviceSession(Output):
+    """Somewhere that a person is signed in."""
+
+    id: SessionId
+    organisation_id: OrganisationId
+    device: str | None = Field(
+        max_length=100, description="What it said it is.", examples=["Firefox on Windows", "curl"]
+    )
+    address: str | None = Field(max_length=64, description="Where it was last refreshed from.", examples=["192.0.2.7"])
+    created_at: Timestamp
+    last_used_at: Timestamp = Field(description="When it was last refreshed, which happens every few minutes.")
+    expires_at: Timestamp = Field(description="The latest end, however often it is refreshed.")
+    authenticated_at: Timestamp = Field(description="When the person last proved who they are.")
+    second_factor: bool = Field(description="Whether a second factor was part of that.")
+    current: bool = Field(description="Whether it is the one that asks.")
+
+
+class LogoutAll(Input):
+    """Which sessions are to be ended."""
+
+    keep_current: bool = Field(False, description="Stay signed in here.")
+
+
+class SessionsEnded(Output):
+    """What was ended."""
+
+    ended: int = Field(ge=0, json_schema_extra={"format": "int32"}, description="So many sessions.")
+
+
+class OrganisationSwitch(Input):
+    """Where to go on."""
+
+    organisation_id: OrganisationId
+
+
+class TokenInfo(Output):
+    """What an access token is, and what it allows."""
+
+    subject: str = Field(max_length=60, description="The user, or the bridge.")
+    via: Via = Field(description="How its holder came by it.")
+    organisation_id: OrganisationId
+    role: Role
+    permissions: list[Permission] = Field(max_length=100)
+    printer_ids: list[PrinterId] | None = Field(
+        max_length=1000, description="The only printers that it is good for; null: all that the role may see."
+    )
+    issued_at: Timestamp
+    expires_at: Timestamp
+    authenticated_at: Timestamp | None = Field(
+        description="When the person last proved who they are; null where nobody did."
+    )
+    session: DeviceSession | None = Field(description="The session that it belongs to; null for machines.")
+
+
+def show_session(row: SessionRow, *, current_id: UUID) -> DeviceSession:
+    """A session as its person sees it."""
+    return DeviceSession(
+        id=row.id,
+        organisation_id=row.organisation_id,
+        device=row.device,
+        address=row.address,
+        created_at=row.created_at,
+        last_used_at=row.last_used_at,
+        expires_at=row.expires_at,
+        authenticated_at=row.authenticated_at,
+        second_factor=row.second_factor,
+        current=row.id == current_id,
+    )
+
+
+def show_token(principal: Principal, row: SessionRow | None) -> TokenInfo:
+    """A token as its holder sees it."""
+    kind = "bridge" if principal.role is Role.BRIDGE else "user"
+    return TokenInfo(
+        subject=show(kind, principal.subject),
+        via=principal.via,
+        organisation_id=principal.organisation_id,
+        role=principal.role,
+        permissions=sorted(principal.permissions),
+        printer_ids=None if principal.printers is None else sorted(principal.printers),
+        issued_at=principal.issued_at,
+        expires_at=principal.expires_at,
+        authenticated_at=principal.authenticated_at,
+        session=show_session(row, current_id=row.id) if row else None,
+    )
 
 
 def show_access(access: AccessToken) -> Access:

@@ -8,20 +8,33 @@ Source: OWASP Cross-Site Request Forgery Prevention (signed, session-bound token
 import base64
 import hmac
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, TypeVar
 from uuid import UUID
 
-from fastapi import Depends, Request, Response
+from fastapi import Depends, Request, Response, Security
+from fastapi.security import APIKeyCookie, HTTPAuthorizationCredentials, SecurityScopes
+from sqlalchemy.ext.asyncio import AsyncSession
 
+from fluxprint_auth import opaque
+from fluxprint_auth.clients import Client
 from fluxprint_auth.keyring import Keyring, Purpose
+from fluxprint_auth.security.events import Outcome, SecurityEvent
+from fluxprint_auth.security.service import record
+from fluxprint_auth.sessions import repository
 from fluxprint_auth.sessions.carry import Carry
+from fluxprint_auth.sessions.models import SessionRow
+from fluxprint_auth.sessions.problems import CsrfInvalid, RefreshTokenInvalid
 from fluxprint_auth.sessions.schemas import Tokens, show_tokens
 from fluxprint_auth.sessions.service import TokenPair
 from fluxprint_auth.settings import AuthSettings
+from fluxprint_common.principal import Principal, authorise, bearer, has_credentials
+from fluxprint_common.problems import ServiceError
 
 PATH = "/api/v1/auth"
 CSRF_HEADER = "X-CSRF-Token"
 _NAME = "fluxprint_refresh"
+
+Refused = TypeVar("Refused", bound=ServiceError)
 
 
 @dataclass(frozen=True)
@@ -48,6 +61,11 @@ class Transport:
         )
         return show_tokens(pair, csrf_token=self.csrf_token(pair.session_id))
 
+    def without_cookie(self, error: Refused) -> Refused:
+        """The error, whose answer takes the cookie away: it is good for nothing any more."""
+        error.headers["Set-Cookie"] = self.clear()
+        return error
+
     def clear(self) -> str:
         """The header `Set-Cookie` that takes the cookie away; set on the answer, too."""
         self.response.delete_cookie(
@@ -65,11 +83,53 @@ class Transport:
         """With the prefix that makes browsers refuse such a cookie from a page without TLS."""
         return f"__Secure-{_NAME}" if self._is_secure else _NAME
 
+    async def use_cookie(self, session: AsyncSession, client: Client) -> tuple[str, SessionRow]:
+        """The refresh token that the cookie holds and its session, which may have ended, for a request of our pages.
+
+        Raises:
+            RefreshTokenInvalid: there is none, or it is nobody's. CsrfInvalid: the request is somebody else's.
+        """
+        token, family = await self._read_cookie(session)
+        if family is None:
+            raise self.without_cookie(RefreshTokenInvalid())
+        fault = self._csrf_fault(family.id)
+        if fault is not None:
+            self.request.app.state.metrics.csrf_refused.inc()
+            record(
+                session,
+                SecurityEvent.CSRF_INVALID,
+                client=client,
+                organisation_id=family.organisation_id,
+                user_id=family.user_id,
+                session_id=family.id,
+                outcome=Outcome.FAILURE,
+                reason=fault,
+            )
+            raise CsrfInvalid
+        return token, family
+
+    async def shown_csrf_token(self, session: AsyncSession) -> str:
+        """The CSRF token of the session in the cookie, for a page that was loaded again. Other sites can't read it.
+
+        Raises:
+            RefreshTokenInvalid
+        """
+        _token, family = await self._read_cookie(session)
+        if family is None or family.ended_at is not None:
+            raise RefreshTokenInvalid
+        return self.csrf_token(family.id)
+
+    async def _read_cookie(self, session: AsyncSession) -> tuple[str, SessionRow | None]:
+        token = self.cookie or ""
+        if not opaque.is_well_formed(opaque.REFRESH, token):
+            return token, None
+        return token, await repository.by_token(session, opaque.digest(token))
+
     def csrf_token(self, session_id: UUID) -> str:
         """What goes with the cookie of that session."""
         return _spell(self.keyring.mac(Purpose.CSRF, session_id.bytes))
 
-    def csrf_fault(self, session_id: UUID) -> str | None:
+    def _csrf_fault(self, session_id: UUID) -> str | None:
         """Why the request may not use the cookie of that session, a word for the log; None where it may."""
         if self.request.headers.get("Origin") not in {self.settings.public_url, *self.settings.cors_origins}:
             return "origin"
@@ -84,6 +144,31 @@ class Transport:
 
 async def _transport(request: Request, response: Response) -> Transport:
     return Transport(request, response, request.app.state.settings, request.app.state.keyring)
+
+
+cookie_scheme = APIKeyCookie(
+    name=f"__Secure-{_NAME}",
+    scheme_name="RefreshCookie",
+    auto_error=False,
+    description="The refresh token of a session that was begun with `carry: cookie`. Send `X-CSRF-Token` with it.",
+)
+
+
+async def leaving(
+    request: Request,
+    needed: SecurityScopes,
+    _credentials: Annotated[HTTPAuthorizationCredentials | None, Security(bearer)],
+    _cookie: Annotated[str | None, Security(cookie_scheme)],
+    transport: Annotated[Transport, Depends(_transport)],
+) -> Principal | None:
+    """Who signs out; None where only the cookie can tell.
+
+    Raises:
+        Unauthenticated: there is neither a valid token nor a cookie. Forbidden: the token is a machine's.
+    """
+    if transport.cookie is not None and not has_credentials(request):
+        return None
+    return await authorise(request, needed)
 
 
 CurrentTransport = Annotated[Transport, Depends(_transport)]

@@ -14,6 +14,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from fluxprint_camera.cameras import service as cameras
 from fluxprint_camera.ingest.messages import SUBPROTOCOL
 from fluxprint_camera.ingest.uplink import Uplink
+from fluxprint_camera.relay.channel import Ended
 from fluxprint_camera.relay.hub import Hub
 from fluxprint_camera.settings import CameraSettings
 from fluxprint_common.database import Database
@@ -30,6 +31,7 @@ from fluxprint_common.problems import (
     from_database,
     render,
 )
+from fluxprint_common.revocations import Revocations
 
 log = get_logger(__name__)
 
@@ -58,11 +60,15 @@ async def ingest_camera(websocket: WebSocket, printer_id: Annotated[PrinterId, Q
         return
     await websocket.accept(subprotocol=SUBPROTOCOL)
     log.info("uplink_opened", camera=show("camera", camera_id), bridge=show("bridge", bridge.subject))
-    with hub.publishing(
-        camera_id=camera_id,
-        organisation_id=bridge.organisation_id,
-        expires_in_s=(bridge.expires_at - datetime.now(UTC)).total_seconds(),
-    ) as publication:
+    revocations: Revocations = state.revocations
+    with (
+        hub.publishing(
+            camera_id=camera_id,
+            organisation_id=bridge.organisation_id,
+            expires_in_s=(bridge.expires_at - datetime.now(UTC)).total_seconds(),
+        ) as publication,
+        revocations.watching(bridge.session_id, bridge.issued_at, lambda: publication.end(Ended.EXPIRED)),
+    ):
         uplink = Uplink(websocket, camera_id=camera_id, publication=publication, settings=settings)
         close = await uplink.run()
     why = close.name.lower() if close else "left"

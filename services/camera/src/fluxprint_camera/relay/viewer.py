@@ -26,6 +26,7 @@ class Left(StrEnum):
 
     DISCONNECTED = "disconnected"
     EXPIRED = "expired"
+    REVOKED = "revoked"
     CAMERA_OFFLINE = "camera_offline"
     STUCK = "stuck"
     SERVICE_STOPS = "service_stops"
@@ -105,8 +106,16 @@ class Viewer:
             self._wake.set()
 
     def stop(self) -> None:
-        """The service stops: end properly, or at once where that would have to wait for the connection."""
-        self.leave(Left.SERVICE_STOPS)
+        """The service stops."""
+        self._end_now(Left.SERVICE_STOPS)
+
+    def revoke(self) -> None:
+        """What the viewer was let in with is worth nothing any more."""
+        self._end_now(Left.REVOKED)
+
+    def _end_now(self, why: Left) -> None:
+        """End properly, or by force where that would have to wait for the connection."""
+        self.leave(why)
         if self._outlet.backlog():
             self._outlet.cut()
 

@@ -10,6 +10,7 @@ from fluxprint_common.logs import get_logger
 from fluxprint_common.permissions import Permission
 from fluxprint_common.principal import Principal, authorise, bearer, has_credentials
 from fluxprint_common.problems import Unauthenticated
+from fluxprint_common.revocations import Revocations
 from fluxprint_common.tokens import TokenError
 
 log = get_logger(__name__)
@@ -36,8 +37,12 @@ async def current_watcher(
     if token is None or has_credentials(request):
         return _watching(await authorise(request, needed))
     tokens: ViewTokens = request.app.state.view_tokens
+    revocations: Revocations = request.app.state.revocations
     try:
-        return await tokens.read(token)
+        watcher = await tokens.read(token)
+        if revocations.refuse(watcher.session_id, watcher.issued_at):
+            raise TokenError("revoked")
+        return watcher
     except TokenError as error:
         log.info("token_refused", reason=error.reason)
         raise Unauthenticated("The view token is not valid or has expired; ask for a new one.") from None
@@ -48,6 +53,7 @@ def _watching(principal: Principal) -> Watcher:
         organisation_id=principal.organisation_id,
         person_id=principal.credential_id,
         session_id=principal.session_id,
+        issued_at=principal.issued_at,
         expires_at=principal.expires_at,
         printers=principal.printers,
     )

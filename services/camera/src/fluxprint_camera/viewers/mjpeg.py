@@ -11,6 +11,7 @@ from fluxprint_camera.relay.hub import Hub
 from fluxprint_camera.relay.viewer import Left, Viewer
 from fluxprint_camera.viewers.tokens import Watcher
 from fluxprint_camera.viewers.transport import Connection
+from fluxprint_common.revocations import Revocations
 
 _FIRST = f"--{BOUNDARY}".encode()  # each part ends with the next delimiter, so the first part needs one before it
 _LAST = b"--\r\n"
@@ -27,7 +28,9 @@ class MjpegStream(Response):
 
     media_type = f"multipart/x-mixed-replace; boundary={BOUNDARY}"
 
-    def __init__(self, hub: Hub, *, camera_id: UUID, watcher: Watcher, max_fps: float | None) -> None:
+    def __init__(
+        self, hub: Hub, *, camera_id: UUID, watcher: Watcher, max_fps: float | None, revocations: Revocations
+    ) -> None:
         self.status_code = 200
         self.background = None
         self.init_headers()
@@ -35,17 +38,22 @@ class MjpegStream(Response):
         self._camera_id = camera_id
         self._watcher = watcher
         self._max_fps = max_fps
+        self._revocations = revocations
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         connection = Connection(scope)
-        with self._hub.watching(
-            camera_id=self._camera_id,
-            organisation_id=self._watcher.organisation_id,
-            person_id=self._watcher.person_id,
-            outlet=connection,
-            expires_in_s=self._watcher.expires_in_s,
-            max_fps=self._max_fps,
-        ) as viewer:
+        watcher = self._watcher
+        with (
+            self._hub.watching(
+                camera_id=self._camera_id,
+                organisation_id=watcher.organisation_id,
+                person_id=watcher.person_id,
+                outlet=connection,
+                expires_in_s=watcher.expires_in_s,
+                max_fps=self._max_fps,
+            ) as viewer,
+            self._revocations.watching(watcher.session_id, watcher.issued_at, viewer.revoke),
+        ):
             await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
             async with asyncio.TaskGroup() as group:
                 departure = group.create_task(_until_departure(receive, viewer), name="viewer:departure")

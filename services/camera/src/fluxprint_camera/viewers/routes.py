@@ -21,6 +21,7 @@ from fluxprint_common.permissions import Permission
 from fluxprint_common.principal import Principal, require
 from fluxprint_common.problems import NotFound
 from fluxprint_common.ratelimit import limit_by_subject
+from fluxprint_common.revocations import Revocations
 
 router = APIRouter(prefix="/cameras/{camera_id}", tags=["cameras"])
 
@@ -95,6 +96,7 @@ async def get_snapshot(
     dependencies=[Depends(_live)],
 )
 async def stream_camera(
+    request: Request,
     watcher: Watching,
     hub: Relay,
     camera_id: CameraId,
@@ -104,10 +106,11 @@ async def stream_camera(
 ) -> Response:
     """Live pictures as MJPEG, for an `<img>` element: the newest at once, then each as it comes.
 
-    Who reads too slowly misses pictures and sees the newest. The stream ends with the token, and soon after the
-    camera goes offline.
+    Who reads too slowly misses pictures and sees the newest. The stream ends with the token, at once where
+    that is revoked, and soon after the camera goes offline.
     """
-    return MjpegStream(hub, camera_id=camera_id, watcher=watcher, max_fps=max_fps)
+    revocations: Revocations = request.app.state.revocations
+    return MjpegStream(hub, camera_id=camera_id, watcher=watcher, max_fps=max_fps, revocations=revocations)
 
 
 @router.post(

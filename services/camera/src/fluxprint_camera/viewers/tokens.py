@@ -31,7 +31,8 @@ class Watcher:
 
     Attributes:
         person_id: whom the token was given to.
-        session_id: the session that it ends with.
+        session_id: what it ends with.
+        issued_at: when the access token was made that it stands on.
         camera_id: the one camera that may be seen; None where it is any of the organisation's.
         printers: the only printers whose cameras may be seen; None where it is any.
     """
@@ -39,6 +40,7 @@ class Watcher:
     organisation_id: UUID
     person_id: UUID
     session_id: UUID
+    issued_at: datetime
     expires_at: datetime
     camera_id: UUID | None = None
     printers: frozenset[UUID] | None = None
@@ -83,6 +85,7 @@ class ViewTokens:
                 "iat": now,
                 "exp": expires,
                 "jti": secrets.token_hex(16),
+                "token_iat": int(principal.issued_at.timestamp()),
                 "sid": show("session", principal.session_id),
                 "org": show("org", principal.organisation_id),
                 "camera": show("camera", camera_id),
@@ -103,7 +106,8 @@ class ViewTokens:
                 person_id=_USER.validate_python(claims["sub"]),
                 session_id=_SESSION.validate_python(claims["sid"]),
                 camera_id=_CAMERA.validate_python(claims["camera"]),
+                issued_at=datetime.fromtimestamp(int(str(claims["token_iat"])), UTC),
                 expires_at=datetime.fromtimestamp(int(str(claims["exp"])), UTC),
             )
-        except ValidationError as error:
+        except (ValidationError, KeyError, ValueError) as error:
             raise TokenError("claims of another shape") from error

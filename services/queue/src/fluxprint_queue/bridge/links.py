@@ -14,6 +14,7 @@ from fluxprint_common.doorbell import Publisher
 from fluxprint_common.ids import show
 from fluxprint_common.logs import get_logger
 from fluxprint_common.principal import Principal
+from fluxprint_common.revocations import Revocations
 from fluxprint_queue.bridge import repository
 from fluxprint_queue.events.repository import FeedEvent
 from fluxprint_queue.telemetry.hub import TelemetryHub
@@ -57,6 +58,7 @@ class Link:
         self._rings: set[Ring] = set()
         self._wake = asyncio.Event()
         self.stopping = asyncio.Event()
+        self.revoked = asyncio.Event()
 
     def ring(self, printer_id: UUID, reason: str) -> None:
         self._rings.add((printer_id, reason))
@@ -81,14 +83,17 @@ def doorbell_message(printer_id: UUID, reason: str) -> dict[str, object]:
 class LinkHub:
     """All links of this process, and the doorbells of bridges that listen on Redis."""
 
-    def __init__(self, database: Database, publisher: Publisher, telemetry: TelemetryHub) -> None:
+    def __init__(
+        self, database: Database, publisher: Publisher, telemetry: TelemetryHub, revocations: Revocations
+    ) -> None:
         self._database = database
         self._publisher = publisher
         self._telemetry = telemetry
+        self._revocations = revocations
         self._links: dict[UUID, Link] = {}
 
     async def serve(self, socket: WebSocket, principal: Principal) -> None:
-        """Hold a link until it ends: cut, taken over, or its token ended."""
+        """Hold a link until it ends: cut, taken over, or its token ended or was revoked."""
         await socket.accept(subprotocol=SUBPROTOCOL)
         link = Link(socket, principal)
         before, self._links[principal.subject] = self._links.get(principal.subject), link
@@ -98,7 +103,8 @@ class LinkHub:
         try:
             hello = {"type": "hello", "bridge_id": show("bridge", principal.subject), "ping_s": PING_S}
             await socket.send_text(json.dumps(hello))
-            await self._run(link)
+            with self._revocations.watching(principal.session_id, principal.issued_at, link.revoked.set):
+                await self._run(link)
         finally:
             if self._links.get(principal.subject) is link:
                 del self._links[principal.subject]
@@ -107,10 +113,11 @@ class LinkHub:
     async def _run(self, link: Link) -> None:
         left_s = (link.principal.expires_at - datetime.now(UTC)).total_seconds()
         stopping = asyncio.create_task(link.stopping.wait())
-        tasks = [asyncio.create_task(link.send()), asyncio.create_task(self._receive(link)), stopping]
+        revoked = asyncio.create_task(link.revoked.wait())
+        tasks = [asyncio.create_task(link.send()), asyncio.create_task(self._receive(link)), stopping, revoked]
         try:
             done, _pending = await asyncio.wait(tasks, timeout=max(0, left_s), return_when=asyncio.FIRST_COMPLETED)
-            if not done:
+            if not done or revoked in done:
                 await _close(link.socket, TOKEN_ENDED, "the token has ended")
             elif stopping in done:
                 await _close(link.socket, STOPPING, "the service stops")

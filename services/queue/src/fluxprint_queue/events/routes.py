@@ -77,4 +77,4 @@ async def stream_events(
         after=int(last_event_id) if last_event_id else None, types=type or [], with_telemetry=telemetry
     )
     state = request.app.state
-    return stream.EventStream(state.database, state.feed, principal, wanted)
+    return stream.EventStream(state.database, state.feed, principal, wanted, revocations=state.revocations)

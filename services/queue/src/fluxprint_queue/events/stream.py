@@ -14,6 +14,7 @@ from fluxprint_common.events import Event
 from fluxprint_common.ids import show
 from fluxprint_common.logs import get_logger
 from fluxprint_common.principal import Principal
+from fluxprint_common.revocations import Revocations
 from fluxprint_queue.events import repository
 from fluxprint_queue.events.feed import Feed, Subscriber
 from fluxprint_queue.telemetry.schemas import Telemetry
@@ -48,19 +49,31 @@ class EventStream(StreamingResponse):
         TooManyStreams: when called, before anything is sent.
     """
 
-    def __init__(self, database: Database, feed: Feed, principal: Principal, wanted: StreamRequest) -> None:
+    def __init__(
+        self,
+        database: Database,
+        feed: Feed,
+        principal: Principal,
+        wanted: StreamRequest,
+        *,
+        revocations: Revocations,
+    ) -> None:
         super().__init__((), media_type="text/event-stream", headers={"X-Accel-Buffering": "no"})
         self._database = database
         self._feed = feed
         self._principal = principal
         self._wanted = wanted
+        self._revocations = revocations
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         with self._feed.subscribe(self._principal, with_telemetry=self._wanted.with_telemetry) as subscriber:
             self.body_iterator = _stream(self._database, self._principal, self._wanted, subscriber)
             try:
                 async with subscriber.deadline:
-                    await super().__call__(scope, receive, send)
+                    with self._revocations.watching(
+                        self._principal.session_id, self._principal.issued_at, subscriber.close
+                    ):
+                        await super().__call__(scope, receive, send)
             except TimeoutError:
                 if not subscriber.deadline.expired():
                     raise
