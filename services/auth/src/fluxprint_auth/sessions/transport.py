@@ -43,8 +43,6 @@ class Transport:
 
     request: Request
     response: Response
-    settings: AuthSettings
-    keyring: Keyring
 
     def hand_over(self, pair: TokenPair, carry: Carry) -> Tokens:
         """The tokens as the answer's body has them; where it is asked for, the refresh token goes into the cookie."""
@@ -127,23 +125,33 @@ class Transport:
 
     def csrf_token(self, session_id: UUID) -> str:
         """What goes with the cookie of that session."""
-        return _spell(self.keyring.mac(Purpose.CSRF, session_id.bytes))
+        return _spell(self._keyring.mac(Purpose.CSRF, session_id.bytes))
 
     def _csrf_fault(self, session_id: UUID) -> str | None:
         """Why the request may not use the cookie of that session, a word for the log; None where it may."""
-        if self.request.headers.get("Origin") not in {self.settings.public_url, *self.settings.cors_origins}:
+        if self.request.headers.get("Origin") not in {self._settings.public_url, *self._settings.cors_origins}:
             return "origin"
         given = self.request.headers.get(CSRF_HEADER, "").encode()
-        valid = [_spell(mac).encode() for mac in self.keyring.macs(Purpose.CSRF, session_id.bytes)]
+        valid = [_spell(mac).encode() for mac in self._keyring.macs(Purpose.CSRF, session_id.bytes)]
         return None if any(hmac.compare_digest(given, one) for one in valid) else "token"
 
     @property
+    def _settings(self) -> AuthSettings:
+        settings: AuthSettings = self.request.app.state.settings
+        return settings
+
+    @property
+    def _keyring(self) -> Keyring:
+        keyring: Keyring = self.request.app.state.keyring
+        return keyring
+
+    @property
     def _is_secure(self) -> bool:
-        return self.settings.public_url.startswith("https:")
+        return self._settings.public_url.startswith("https:")
 
 
 async def _transport(request: Request, response: Response) -> Transport:
-    return Transport(request, response, request.app.state.settings, request.app.state.keyring)
+    return Transport(request, response)
 
 
 cookie_scheme = APIKeyCookie(
