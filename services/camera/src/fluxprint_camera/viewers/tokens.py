@@ -106,8 +106,8 @@ class ViewTokens:
                 person_id=_USER.validate_python(claims["sub"]),
                 session_id=_SESSION.validate_python(claims["sid"]),
                 camera_id=_CAMERA.validate_python(claims["camera"]),
-                issued_at=datetime.fromtimestamp(int(str(claims["token_iat"])), UTC),
+                issued_at=datetime.fromtimestamp(int(str(claims.get("token_iat", claims["iat"]))), UTC),
                 expires_at=datetime.fromtimestamp(int(str(claims["exp"])), UTC),
             )
-        except (ValidationError, KeyError, ValueError) as error:
+        except (ValidationError, ValueError) as error:
             raise TokenError("claims of another shape") from error
