@@ -5,6 +5,8 @@ Counted in Redis, and in this process while Redis is away; when even that fails 
 
 import asyncio
 import time
+from collections.abc import Callable
+from dataclasses import dataclass
 from ipaddress import IPv6Address, ip_address, ip_network
 from typing import Annotated, Any
 
@@ -24,12 +26,40 @@ REDIS_TIMEOUT_S = 0.25
 RETRY_REDIS_AFTER_S = 5.0
 
 
+@dataclass(frozen=True)
+class Refusal:
+    """A limit that refused a request.
+
+    Attributes:
+        key: whose requests are counted: a network, or what else the limit is kept by.
+        reset_s: seconds until the limit begins anew.
+    """
+
+    scope: str
+    limit: str
+    key: str
+    reset_s: int
+
+    @property
+    def address(self) -> str | None:
+        """The address or network that was refused, where the limit is kept by that."""
+        try:
+            return str(ip_network(self.key)) if "/" in self.key else str(ip_address(self.key))
+        except ValueError:
+            return None
+
+
 class RateLimiter:
-    """Counts hits; one per process, at `app.state.rate_limiter`."""
+    """Counts hits; one per process, at `app.state.rate_limiter`.
+
+    Attributes:
+        on_refusal: told of each refused request; quick, no I/O.
+    """
 
     def __init__(self, *, redis_url: str | None, metrics: Metrics, enabled: bool = True) -> None:
         self.metrics = metrics
         self.enabled = enabled
+        self.on_refusal: Callable[[Refusal], None] | None = None
         self._local = Limiter(key_func=get_remote_address, storage_uri="memory://").limiter
         self._shared = None
         if redis_url:
@@ -60,6 +90,8 @@ class RateLimiter:
             return
         self.metrics.rate_limited.labels(scope=scope).inc()
         log.warning("rate_limit_exceeded", scope=scope, limit=limit)
+        if self.on_refusal is not None:
+            self.on_refusal(Refusal(scope, limit, key, reset_s))
         window_s = int(item.get_expiry())
         raise RateLimited(
             f"At most {item.amount} in {window_s} s; try again in {reset_s} s.",

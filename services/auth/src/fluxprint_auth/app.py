@@ -29,6 +29,7 @@ from fluxprint_auth.members.routes import router as members
 from fluxprint_auth.organisations.routes import router as organisations
 from fluxprint_auth.revocations import service as revocations
 from fluxprint_auth.revocations.routes import router as internal_revocations
+from fluxprint_auth.security.refusals import Refusals
 from fluxprint_auth.security.routes import router as security
 from fluxprint_auth.sessions.live import LiveTokenVerifier
 from fluxprint_auth.sessions.routes import router as sessions
@@ -109,6 +110,9 @@ async def _start(app: FastAPI) -> AsyncIterator[None]:
     )
     state.passwords = make_passwords(settings)
     _start_mail(app, settings)
+    state.refusals = Refusals(state.database)
+    state.rate_limiter.on_refusal = state.refusals.hear
+    state.loops.start("refusals", state.refusals.run, critical=False)
     throttles_kept = timedelta(seconds=max(settings.lockout_reset_s, settings.lockout_s))
     events_kept = timedelta(days=settings.security_events_kept_days)
     state.loops.start(

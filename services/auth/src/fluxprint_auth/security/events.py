@@ -1,6 +1,7 @@
 """The names of security events: in the table, in the log and in the API. A name once given stays."""
 
 from enum import StrEnum
+from types import MappingProxyType
 
 
 class Outcome(StrEnum):
@@ -46,6 +47,7 @@ class SecurityEvent(StrEnum):
     ALL_SESSIONS_ENDED = "auth_all_sessions_ended"
     ORGANISATION_SWITCHED = "auth_organisation_switched"
     CSRF_INVALID = "csrf_invalid_token"
+    RATE_LIMIT_EXCEEDED = "rate_limit_exceeded"
     # organisations
     ORGANISATION_CREATED = "auth_organisation_created"
     ORGANISATION_CHANGED = "auth_organisation_changed"
@@ -70,3 +72,20 @@ class SecurityEvent(StrEnum):
     SIGNING_KEY_CREATED = "auth_signing_key_created"
     SIGNING_KEY_RETIRED = "auth_signing_key_retired"
     SECRETS_RENEWED = "auth_secrets_renewed"
+
+
+#: What is a failure by its name, and the reason that is given where nobody knows a better one.
+FAILURES: MappingProxyType[SecurityEvent, str] = MappingProxyType(
+    {
+        SecurityEvent.LOGIN_FAILED: "wrong_credentials",
+        SecurityEvent.LOCKOUT_TRIGGERED: "too_many_failures",
+        SecurityEvent.REAUTHENTICATION_FAILED: "wrong_proof",
+        SecurityEvent.SECOND_FACTOR_FAILED: "wrong_code",
+        SecurityEvent.PROVIDER_SIGN_IN_FAILED: "refused",
+        SecurityEvent.OUTSIDE_TOKEN_REFUSED: "refused",
+        SecurityEvent.REFRESH_REUSED: "used_before",
+        SecurityEvent.CSRF_INVALID: "token",
+        SecurityEvent.RATE_LIMIT_EXCEEDED: "too_many_requests",
+        SecurityEvent.BRIDGE_USED_TWICE: "secret_copied",
+    }
+)
