@@ -7,7 +7,7 @@ import asyncio
 import json
 import secrets
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from uuid import UUID
 
@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from fluxprint_common.ids import new_id, show
-from fluxprint_common.permissions import Role
+from fluxprint_common.permissions import PERSONAL, ROLE_PERMISSIONS, Role, Via
 from fluxprint_common.tokens import SigningKey
 
 ISSUER = "fluxprint"
@@ -49,13 +49,41 @@ class Issuer:
         subject = show("user", user or new_id())
         return self._token(subject, organisation, role, session or new_id(), scope, lifetime_s)
 
+    def key_token(
+        self,
+        *,
+        organisation: UUID,
+        printers: Collection[UUID] | None,
+        role: Role = Role.OWNER,
+        user: UUID | None = None,
+        key: UUID | None = None,
+        scope: str = "",
+    ) -> str:
+        """What an API key is exchanged for; without `scope` with everything that keys of that role can have."""
+        claims: dict[str, object] = {"via": Via.API_KEY.value}
+        if printers is not None:
+            claims["printers"] = [show("printer", printer) for printer in printers]
+        scope = scope or " ".join(ROLE_PERMISSIONS[role] - PERSONAL)
+        return self._token(
+            show("user", user or new_id()), organisation, role, key or new_id(), scope, ACCESS_TOKEN_S, claims
+        )
+
     def bridge_token(
         self, *, organisation: UUID, bridge: UUID, session: UUID | None = None, lifetime_s: int = ACCESS_TOKEN_S
     ) -> str:
         """A bridge's access token."""
         return self._token(show("bridge", bridge), organisation, Role.BRIDGE, session or new_id(), "", lifetime_s)
 
-    def _token(self, subject: str, organisation: UUID, role: Role, session: UUID, scope: str, lifetime_s: int) -> str:
+    def _token(
+        self,
+        subject: str,
+        organisation: UUID,
+        role: Role,
+        session: UUID,
+        scope: str,
+        lifetime_s: int,
+        more: Mapping[str, object] | None = None,
+    ) -> str:
         now = int(time.time())
         return self.key.sign(
             {
@@ -69,6 +97,7 @@ class Issuer:
                 "org": show("org", organisation),
                 "role": role.value,
                 "scope": scope,
+                **(more or {}),
             }
         )
 

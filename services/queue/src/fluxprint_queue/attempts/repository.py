@@ -107,8 +107,9 @@ class Held:
 
 
 def readable(principal: Principal) -> Select[Attempt]:
-    """The attempts of an organisation."""
-    return select(Attempt).where(Attempt.organisation_id == principal.organisation_id)
+    """The attempts of an organisation; for a key for named printers those on them."""
+    statement = select(Attempt).where(Attempt.organisation_id == principal.organisation_id)
+    return statement if principal.printers is None else statement.where(Attempt.printer_id.in_(principal.printers))
 
 
 def of_bridge(principal: Principal) -> Select[Attempt]:

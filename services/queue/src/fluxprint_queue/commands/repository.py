@@ -16,8 +16,9 @@ _PENDING = Command.state == literal(CommandState.PENDING, literal_execute=True)
 
 
 def readable(principal: Principal) -> Select[Command]:
-    """The commands of an organisation."""
-    return select(Command).where(Command.organisation_id == principal.organisation_id)
+    """The commands of an organisation; for a key for named printers those for them."""
+    statement = select(Command).where(Command.organisation_id == principal.organisation_id)
+    return statement if principal.printers is None else statement.where(Command.printer_id.in_(principal.printers))
 
 
 async def find(session: AsyncSession, principal: Principal, command_id: UUID) -> Command | None:

@@ -53,8 +53,9 @@ class Room:
 class Subscriber:
     """One stream's buffer of events (all of them, or the stream must read the table again) and newest telemetry."""
 
-    def __init__(self, person_id: UUID, *, with_telemetry: bool) -> None:
-        self.person_id = person_id
+    def __init__(self, principal: Principal, *, with_telemetry: bool) -> None:
+        self.person_id = principal.credential_id
+        self._printers = principal.printers
         self.with_telemetry = with_telemetry
         self._events: deque[Event] = deque()
         self._telemetry: dict[UUID, Telemetry] = {}
@@ -76,7 +77,10 @@ class Subscriber:
         self.displaced = True
         self.close()
 
-    def offer(self, event: Event) -> None:
+    def offer(self, event: Event, printer_id: UUID | None) -> None:
+        """Take an event of the organisation, where it concerns a printer that may be seen."""
+        if self._printers is not None and printer_id not in self._printers:
+            return
         if len(self._events) >= SUBSCRIBER_BUFFER:
             self.overflowed = True
             self._events.clear()
@@ -84,6 +88,9 @@ class Subscriber:
         self._wake.set()
 
     def offer_telemetry(self, printer_id: UUID, data: Telemetry) -> None:
+        """Take a printer's telemetry, where the printer may be seen."""
+        if self._printers is not None and printer_id not in self._printers:
+            return
         self._telemetry[printer_id] = data  # one slot a printer, the newest wins
         self._wake.set()
 
@@ -157,7 +164,7 @@ class Feed:
         organisation_id = principal.organisation_id
         subscribers = self._subscribers.setdefault(organisation_id, {})
         # Nothing is awaited before the place is taken: of two who come at once one may be too many.
-        own = [subscriber for subscriber in subscribers if subscriber.person_id == principal.subject]
+        own = [subscriber for subscriber in subscribers if subscriber.person_id == principal.credential_id]
         if len(own) >= self._room.per_person:
             subscribers.pop(own[0])
             own[0].displace()
@@ -166,7 +173,7 @@ class Feed:
                 f"At most {self._room.per_organisation} streams may be open for your organisation; close one first.",
                 headers={"Retry-After": "30"},
             )
-        subscriber = Subscriber(principal.subject, with_telemetry=with_telemetry)
+        subscriber = Subscriber(principal, with_telemetry=with_telemetry)
         subscribers[subscriber] = None
         try:
             yield subscriber
@@ -191,7 +198,7 @@ class Feed:
     def _hand_on(self, events: Sequence[FeedEvent]) -> None:
         for item in events:
             for subscriber in self._subscribers.get(item.event.organisation_id, ()):
-                subscriber.offer(item.event)
+                subscriber.offer(item.event, item.printer_id)
 
     async def _pause(self) -> None:
         try:

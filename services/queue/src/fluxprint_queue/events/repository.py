@@ -18,6 +18,7 @@ from sqlalchemy.orm import aliased
 from fluxprint_common.database import ReadSession, after_commit, rows_affected
 from fluxprint_common.events import Event
 from fluxprint_common.ids import new_id
+from fluxprint_common.principal import Principal
 from fluxprint_queue.events.models import EventRow
 
 LOCK = 0x666C7578  #: "flux": whoever writes events holds it from before their numbers to the commit
@@ -95,37 +96,36 @@ async def after(session: ReadSession, sequence: int, *, limit: int) -> Sequence[
     return [_feed_event(row) for row in await session.scalars(statement)]
 
 
-async def of_organisation(
-    session: ReadSession, organisation_id: UUID, *, after: int, types: Sequence[str], limit: int
+async def visible(
+    session: ReadSession, principal: Principal, *, after: int, types: Sequence[str], limit: int
 ) -> Sequence[Event]:
-    """One organisation's events behind a sequence, oldest first; all types where `types` is empty."""
+    """The events that a principal may see behind a sequence, oldest first; all types where `types` is empty.
+
+    For a key for named printers: those of its printers, and of what is for one of them.
+    """
     if types:
         # Of each type the oldest, then of those the oldest: no index has several types in one order.
-        parts = [_oldest_of_type(organisation_id, type_, after=after, limit=limit) for type_ in sorted(set(types))]
+        parts = [_oldest_of_type(principal, type_, after=after, limit=limit) for type_ in sorted(set(types))]
         row = aliased(EventRow, union_all(*parts).subquery())
         statement = select(row).order_by(row.sequence).limit(limit)
     else:
-        statement = (
-            select(EventRow)
-            .where(EventRow.organisation_id == organisation_id, EventRow.sequence > after)
-            .order_by(EventRow.sequence)
-            .limit(limit)
-        )
+        statement = _readable(principal).where(EventRow.sequence > after).order_by(EventRow.sequence).limit(limit)
     return [_feed_event(row).event for row in await session.scalars(statement)]
 
 
-def _oldest_of_type(organisation_id: UUID, type_: str, *, after: int, limit: int) -> Select[EventRow]:
+def _readable(principal: Principal) -> Select[EventRow]:
+    statement = select(EventRow).where(EventRow.organisation_id == principal.organisation_id)
+    return statement if principal.printers is None else statement.where(EventRow.printer_id.in_(principal.printers))
+
+
+def _oldest_of_type(principal: Principal, type_: str, *, after: int, limit: int) -> Select[EventRow]:
     """Events of one type, in the order of the index that has the types and of no other.
 
     With `type = ...` another index would do for the order, and reads the events of all types if it is planned.
     """
     return (
-        select(EventRow)
-        .where(
-            EventRow.organisation_id == organisation_id,
-            EventRow.type <= type_,
-            tuple_(EventRow.type, EventRow.sequence) > tuple_(type_, after),
-        )
+        _readable(principal)
+        .where(EventRow.type <= type_, tuple_(EventRow.type, EventRow.sequence) > tuple_(type_, after))
         .order_by(EventRow.type, EventRow.sequence)
         .limit(limit)
     )

@@ -53,9 +53,7 @@ async def list_events(
     type: EventTypes = None,
 ) -> EventList:
     """What happened in the organisation, oldest first."""
-    events = await repository.of_organisation(
-        session, principal.organisation_id, after=after, types=type or [], limit=limit
-    )
+    events = await repository.visible(session, principal, after=after, types=type or [], limit=limit)
     return EventList(items=list(events), next_after=events[-1].sequence if events else after)
 
 

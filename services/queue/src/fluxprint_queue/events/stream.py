@@ -104,9 +104,7 @@ async def _stream(
 async def _catch_up(database: Database, principal: Principal, wanted: StreamRequest, last: int) -> AsyncIterator[Event]:
     while True:
         async with database.reading() as session:
-            batch = await repository.of_organisation(
-                session, principal.organisation_id, after=last, types=wanted.types, limit=CATCH_UP
-            )
+            batch = await repository.visible(session, principal, after=last, types=wanted.types, limit=CATCH_UP)
         for event in batch:
             last = event.sequence
             yield event

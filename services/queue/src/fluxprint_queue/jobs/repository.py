@@ -3,7 +3,8 @@
 from collections.abc import Mapping, Sequence
 from uuid import UUID
 
-from sqlalchemy import Select, bindparam, exists, select, union_all
+from sqlalchemy import Select, Uuid, any_, bindparam, exists, select, union_all
+from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
 
@@ -16,13 +17,19 @@ from fluxprint_queue.jobs.states import OPEN, JobState
 _SHOWN = select(*(getattr(Job, name) for name in schemas.Job.model_fields)).where(
     Job.organisation_id == bindparam("organisation_id"), Job.id == bindparam("job_id")
 )
+_TO_CREATOR = Job.created_by == bindparam("created_by")
+_OF_PRINTERS = Job.printer_id == any_(bindparam("printers", type_=ARRAY(Uuid)))
 _SHOWN_TO_ALL = Lookup(_SHOWN)
-_SHOWN_TO_CREATOR = Lookup(_SHOWN.where(Job.created_by == bindparam("created_by")))
+_SHOWN_TO_CREATOR = Lookup(_SHOWN.where(_TO_CREATOR))
+_SHOWN_OF_PRINTERS = Lookup(_SHOWN.where(_OF_PRINTERS))
+_SHOWN_TO_CREATOR_OF_PRINTERS = Lookup(_SHOWN.where(_TO_CREATOR, _OF_PRINTERS))
 
 
 def readable(principal: Principal) -> Select[Job]:
-    """The jobs that a principal may see."""
+    """The jobs that a principal may see; a key for named printers only those that are for one of them."""
     statement = select(Job).where(Job.organisation_id == principal.organisation_id)
+    if principal.printers is not None:
+        statement = statement.where(Job.printer_id.in_(principal.printers))
     return statement.where(Job.created_by == principal.subject) if principal.sees_only_own else statement
 
 
@@ -33,11 +40,16 @@ async def find(session: AsyncSession, principal: Principal, job_id: UUID, *, loc
 
 async def shown(lookups: Lookups, principal: Principal, job_id: UUID) -> Mapping[str, object] | None:
     """A job as clients see it: the fields of `schemas.Job`."""
+    if principal.printers is None:
+        lookup = _SHOWN_TO_CREATOR if principal.sees_only_own else _SHOWN_TO_ALL
+    else:
+        lookup = _SHOWN_TO_CREATOR_OF_PRINTERS if principal.sees_only_own else _SHOWN_OF_PRINTERS
     return await lookups.row(
-        _SHOWN_TO_CREATOR if principal.sees_only_own else _SHOWN_TO_ALL,
+        lookup,
         organisation_id=principal.organisation_id,
         job_id=job_id,
         created_by=principal.subject,
+        printers=list(principal.printers or ()),
     )
 
 

@@ -62,7 +62,7 @@ async def create_job(
 
     job = await once(
         session,
-        subject_id=principal.subject,
+        subject_id=principal.credential_id,
         operation="create_job",
         key=idempotency_key,
         body=body,

@@ -22,7 +22,9 @@ class JobCreate(Input):
     copies: Copies = 1
     priority: Priority = Field(50, description="A higher one prints first; equal ones in the order of creation.")
     printer_id: PrinterId | None = Field(
-        None, description="Only on this printer; on any of the organisation where absent."
+        None,
+        description="Only on this printer; on any of the organisation where absent. An API key for one printer means"
+        " that one; one for several must say which.",
     )
 
 

@@ -48,6 +48,12 @@ class PrintingSwitchedOff(Unavailable):
     code = "printing_disabled"
 
 
+class PrinterMissing(Invalid):
+    """This API key is for some printers; say which one the job is for"""
+
+    code = "printer_missing"
+
+
 class ReferenceUnknown(Invalid):
     """The request refers to something that does not exist or is not yours"""
 
@@ -55,19 +61,20 @@ class ReferenceUnknown(Invalid):
 
 
 async def create(session: AsyncSession, settings: QueueSettings, principal: Principal, body: JobCreate) -> Job:
-    """Queue a job. Raises: PrintingSwitchedOff, ReferenceUnknown"""
+    """Queue a job. Raises: PrintingSwitchedOff, ReferenceUnknown, PrinterMissing"""
     if not settings.enabled:
         raise PrintingSwitchedOff(retry_after_s=300)
     file = await files.find(session, principal, body.file_id, lock=True)
     if file is None:
         raise _unknown("file_id", "There is no such file.")
-    if body.printer_id and await printers.find(session, principal, body.printer_id) is None:
+    printer_id = _printer_of(principal, body)
+    if printer_id and await printers.find(session, principal, printer_id) is None:
         raise _unknown("printer_id", "There is no such printer.")
     job = Job(
         id=new_id(),
         organisation_id=principal.organisation_id,
         file_id=file.id,
-        printer_id=body.printer_id,
+        printer_id=printer_id,
         name=body.name or file.name,
         priority=body.priority,
         copies=body.copies,
@@ -136,6 +143,16 @@ async def order(
         await commands.give(session, attempt, kind, principal, deadline_s=settings.command_deadline_s)
         for attempt in found
     ]
+
+
+def _printer_of(principal: Principal, body: JobCreate) -> UUID | None:
+    """The printer that a job is for. What a key for named printers makes is never for any printer."""
+    if body.printer_id is not None or principal.printers is None:
+        return body.printer_id
+    if len(principal.printers) > 1:
+        message = "The API key is for several printers."
+        raise PrinterMissing(message, errors=[FieldProblem(pointer="/printer_id", code="missing", message=message)])
+    return next(iter(principal.printers), None)
 
 
 def _unknown(field: str, message: str) -> ReferenceUnknown:

@@ -1,5 +1,6 @@
 """Asking the auth service whether a bridge is one of the organisation's: when a printer is added, never later."""
 
+from collections.abc import Mapping
 from uuid import UUID
 
 import httpx
@@ -17,17 +18,17 @@ class BridgeUnknown(Invalid):
 
 
 class BridgeDirectory:
-    """Reads bridges with the caller's own token, so that auth decides what they may see."""
+    """Reads bridges with the caller's own credentials, so that auth decides what they may see."""
 
     def __init__(self, http: httpx.AsyncClient, auth_url: str) -> None:
         self._http = http
         self._url = f"{auth_url}/api/v1/bridges"
 
-    async def check(self, bridge_id: UUID, authorization: str) -> None:
+    async def check(self, bridge_id: UUID, credentials: Mapping[str, str]) -> None:
         """Raises: BridgeUnknown, Unavailable"""
         try:
             answer = await self._http.get(
-                f"{self._url}/{show('bridge', bridge_id)}", headers={"Authorization": authorization}, timeout=TIMEOUT_S
+                f"{self._url}/{show('bridge', bridge_id)}", headers=credentials, timeout=TIMEOUT_S
             )
         except httpx.HTTPError as error:
             raise Unavailable("The bridge could not be looked up: the auth service does not answer.") from error

@@ -20,7 +20,10 @@ _SAVE = (
 
 def readable(principal: Principal) -> Select[Printer]:
     """The printers that a principal may see."""
-    return select(Printer).where(Printer.organisation_id == principal.organisation_id, Printer.deleted_at.is_(None))
+    statement = select(Printer).where(
+        Printer.organisation_id == principal.organisation_id, Printer.deleted_at.is_(None)
+    )
+    return statement if principal.printers is None else statement.where(Printer.id.in_(principal.printers))
 
 
 def of_bridge(principal: Principal) -> Select[Printer]:

@@ -9,7 +9,7 @@ from fluxprint_common.ids import PrinterId, show
 from fluxprint_common.openapi import problems
 from fluxprint_common.pagination import Page, Paging, page
 from fluxprint_common.permissions import Permission
-from fluxprint_common.principal import Principal, require
+from fluxprint_common.principal import Principal, credentials_of, require
 from fluxprint_common.ratelimit import limit_by_subject
 from fluxprint_queue.attempts import resolution
 from fluxprint_queue.printers import repository, service
@@ -43,8 +43,9 @@ async def create_printer(
     request: Request, response: Response, session: Session, principal: Manager, body: PrinterCreate
 ) -> Printer:
     """Add a printer behind a bridge."""
+    service.check_may_add(principal)
     directory: BridgeDirectory = request.app.state.bridge_directory
-    await directory.check(body.bridge_id, request.headers["authorization"])
+    await directory.check(body.bridge_id, credentials_of(request))
     printer = await service.create(session, principal, body)
     response.headers["Location"] = f"/api/v1/printers/{show('printer', printer.id)}"
     return await _shown(request, session, printer)
@@ -87,7 +88,7 @@ async def update_printer(
     """Rename a printer, move it to another bridge, or take it out of service."""
     if body.bridge_id is not None:
         directory: BridgeDirectory = request.app.state.bridge_directory
-        await directory.check(body.bridge_id, request.headers["authorization"])
+        await directory.check(body.bridge_id, credentials_of(request))
     printer = await service.change(session, principal, printer_id, body, if_match=if_match)
     response.headers["ETag"] = service.etag(printer)
     return await _shown(request, session, printer)

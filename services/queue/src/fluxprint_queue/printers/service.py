@@ -6,7 +6,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from fluxprint_common.ids import new_id, show
 from fluxprint_common.principal import Principal
-from fluxprint_common.problems import Conflict, NotFound, ServiceError
+from fluxprint_common.problems import Conflict, Forbidden, NotFound, ServiceError
 from fluxprint_queue.attempts import repository as attempts
 from fluxprint_queue.attempts.states import LIVE, PERMITTED, AttemptState
 from fluxprint_queue.events import repository as events
@@ -69,6 +69,18 @@ def note(session: AsyncSession, printer: Printer, what: str, **data: object) -> 
         printer_id=printer.id,
         data=data,
     )
+
+
+class LimitedToPrinters(Forbidden):
+    """This API key is for the printers that it names; it adds no others"""
+
+    code = "limited_to_printers"
+
+
+def check_may_add(principal: Principal) -> None:
+    """Refuse a key for named printers: no new one is among them. Raises: LimitedToPrinters"""
+    if principal.printers is not None:
+        raise LimitedToPrinters
 
 
 async def create(session: AsyncSession, principal: Principal, body: PrinterCreate) -> Printer:
