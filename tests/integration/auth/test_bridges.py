@@ -2,6 +2,8 @@
 
 import asyncio
 
+import pytest
+
 from fluxprint_common.principal import principal_of
 from support.auth import Auth, Person, running_auth
 from support.servers import Database
@@ -21,7 +23,7 @@ class TestBridges:
         bridge = answer.json()["bridge"]
         assert answer.headers["Location"] == f"/api/v1/bridges/{bridge['id']}"
         assert bridge | {"id": "", "created_at": ""} == {
-            "id": "", "name": "Workshop", "created_at": "", "last_used_at": None,
+            "id": "", "name": "Workshop", "created_at": "", "last_used_at": None, "used_twice_at": None,
         }  # fmt: skip
         assert answer.json()["bridge_token"].startswith("fxb_")
         shown = await auth.http.get(f"/bridges/{bridge['id']}", headers=ada.headers)
@@ -115,3 +117,76 @@ class TestExchange:
         async with running_auth(database, rate_limits_enabled=True, limit_bridge_token="2/minute") as auth:
             answers = [await auth.post("/auth/bridge-token", {"bridge_token": "x"}) for _ in range(3)]
         assert [answer.status_code for answer in answers] == [401, 401, 429]
+
+
+class TestOneTokenInTwoPlaces:
+    """Each process of a bridge has a name of its own; of two, one that was replaced comes back."""
+
+    async def bridge(self, auth: Auth) -> tuple[Person, str, str]:
+        ada = await auth.register()
+        return ada, *await created(auth, ada)
+
+    async def use(self, auth: Auth, token: str, *instances: str | None) -> None:
+        for instance in instances:
+            body = {"bridge_token": token} | ({"instance": instance} if instance else {})
+            answer = await auth.post("/auth/bridge-token", body)
+            assert answer.status_code == 200, answer.text
+
+    async def reports(self, auth: Auth, bridge_id: str) -> list[str]:
+        rows = await auth.fetch(
+            "SELECT reason FROM auth.security_events "
+            "WHERE type = 'auth_bridge_used_twice' AND bridge_id = $1 ORDER BY id",
+            bridge_id.removeprefix("bridge_"),
+        )
+        return [row["reason"] for row in rows]
+
+    async def used_twice_at(self, auth: Auth, person: Person) -> str | None:
+        (bridge,) = (await auth.http.get("/bridges", headers=person.headers)).json()["items"]
+        at: str | None = bridge["used_twice_at"]
+        return at
+
+    async def test_is_noticed_and_shown(self, auth: Auth) -> None:
+        ada, bridge_id, token = await self.bridge(auth)
+        await self.use(auth, token, "process-a", "process-a", "process-b")
+        assert await self.used_twice_at(auth, ada) is None
+        await self.use(auth, token, "process-a")
+        assert await self.used_twice_at(auth, ada) is not None
+        assert await self.reports(auth, bridge_id) == ["instance_came_back"]
+
+    async def test_is_reported_once_in_a_while(self, auth: Auth) -> None:
+        _, bridge_id, token = await self.bridge(auth)
+        await self.use(auth, token, *["process-a", "process-b"] * 5)
+        assert len(await self.reports(auth, bridge_id)) == 1
+        await auth.fetch("UPDATE auth.bridge SET used_twice_at = now() - interval '61 minutes'")
+        await self.use(auth, token, "process-a")
+        assert len(await self.reports(auth, bridge_id)) == 2
+
+    async def test_is_noticed_beside_one_that_has_no_name(self, auth: Auth) -> None:
+        _, bridge_id, token = await self.bridge(auth)
+        await self.use(auth, token, "process-a", None, "process-a")
+        assert await self.reports(auth, bridge_id) == ["instance_came_back"]
+
+    async def test_is_not_seen_in_restarts(self, auth: Auth) -> None:
+        ada, bridge_id, token = await self.bridge(auth)
+        await self.use(auth, token, None, None, *(f"process-{number}" for number in range(20)))
+        await self.use(auth, token, None)  # an older version again
+        assert await self.reports(auth, bridge_id) == []
+        assert await self.used_twice_at(auth, ada) is None
+
+    async def test_cannot_hide_behind_many_names(self, auth: Auth) -> None:
+        _, bridge_id, token = await self.bridge(auth)
+        await self.use(auth, token, "process-a", *(f"flood-{number:03}" for number in range(40)))
+        assert await self.reports(auth, bridge_id) == ["many_instances"]
+        rows = await auth.value("SELECT count(*) FROM auth.bridge_instance WHERE bridge_id = $1", bridge_id[7:])
+        assert rows == 32
+
+    async def test_at_the_same_moment(self, auth: Auth) -> None:
+        _, bridge_id, token = await self.bridge(auth)
+        await self.use(auth, token, "process-a", "process-b")
+        await asyncio.gather(*(self.use(auth, token, *["process-a", "process-b"] * 3) for _ in range(4)))
+        assert len(await self.reports(auth, bridge_id)) == 1
+
+    @pytest.mark.parametrize("name", ["short", "x" * 65, "no spaces allowed"])
+    async def test_names_are_bounded(self, auth: Auth, name: str) -> None:
+        answer = await auth.post("/auth/bridge-token", {"bridge_token": "x", "instance": name})
+        assert answer.status_code == 422

@@ -52,6 +52,11 @@ ROWS = [
     Row("POST", "/api/v1/bridges", MANAGERS, 422, {"name": ""}),
     Row("GET", "/api/v1/bridges/{bridge_id}", MANAGERS, 404),
     Row("DELETE", "/api/v1/bridges/{bridge_id}", MANAGERS, 404),
+    Row("POST", "/api/v1/auth/bridge-pairings", PUBLIC, 201),
+    Row("POST", "/api/v1/auth/bridge-pairings/token", PUBLIC, 422, {}),
+    Row("GET", "/api/v1/bridges/pairings/{user_code}", MANAGERS, 404),
+    Row("POST", "/api/v1/bridges/pairings/{user_code}/approve", MANAGERS, 404, {"name": "x"}),
+    Row("POST", "/api/v1/bridges/pairings/{user_code}/deny", MANAGERS, 404),
     Row("POST", "/api/v1/auth/logout", MEMBERS, 204),  # the last one: it ends the session
 ]  # fmt: skip
 
@@ -73,7 +78,8 @@ def without_token(row: Row) -> int:
 
 async def ask(auth: Auth, row: Row, token: str | None) -> int:
     headers = {} if token is None else {"Authorization": f"Bearer {token}"}
-    path = row.path.removeprefix("/api/v1").format(bridge_id=NOBODYS, api_key_id=f"apikey_{'0' * 32}")
+    ids = {"bridge_id": NOBODYS, "api_key_id": f"apikey_{'0' * 32}", "user_code": "BCDF-GHJK"}
+    path = row.path.removeprefix("/api/v1").format(**ids)
     answer = await auth.http.request(row.method, path, json=row.body, headers=headers)
     if answer.status_code >= 400:
         assert answer.headers["Content-Type"] == "application/problem+json"

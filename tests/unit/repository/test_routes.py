@@ -39,6 +39,8 @@ PUBLIC = {
     "POST /api/v1/auth/login/second-factor",  # the second step of signing in; the challenge is the first one's proof
     "POST /api/v1/auth/refresh",
     "POST /api/v1/auth/bridge-token",
+    "POST /api/v1/auth/bridge-pairings",  # a bridge that has no identity yet; a person confirms its code
+    "POST /api/v1/auth/bridge-pairings/token",  # with the device code that only that bridge has
     "GET /api/v1/auth/jwks",
     # The link that was sent to the invited address proves who asks.
     "POST /api/v1/invitations/preview",

@@ -27,6 +27,7 @@ from fluxprint_auth.mail.transports import make_transport
 from fluxprint_auth.members.problems import AlreadyMember, LastOwner
 from fluxprint_auth.members.routes import router as members
 from fluxprint_auth.organisations.routes import router as organisations
+from fluxprint_auth.pairings.routes import router as pairings
 from fluxprint_auth.revocations import service as revocations
 from fluxprint_auth.revocations.routes import router as internal_revocations
 from fluxprint_auth.security.refusals import Refusals
@@ -61,6 +62,7 @@ def create_app(settings: AuthSettings) -> FastAPI:
             invitations,
             api_keys,
             bridges,
+            pairings,
             factors,
             security,
             administration,

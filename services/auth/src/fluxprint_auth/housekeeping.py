@@ -9,6 +9,8 @@ from fluxprint_auth.accounts.repository import delete_old_throttles
 from fluxprint_auth.factors.repository import delete_expired as delete_expired_challenges
 from fluxprint_auth.invitations.repository import delete_over as delete_invitations
 from fluxprint_auth.keys.repository import delete_withdrawn
+from fluxprint_auth.pairings.repository import delete_old as delete_old_pairings
+from fluxprint_auth.pairings.service import revoke_stranded
 from fluxprint_auth.revocations.repository import delete_expired as delete_expired_revocations
 from fluxprint_auth.security.repository import delete_old as delete_old_security_events
 from fluxprint_auth.sessions.repository import delete_expired
@@ -21,6 +23,7 @@ ENDED_SESSIONS_KEPT = timedelta(days=30)
 INVITATIONS_KEPT = timedelta(days=30)
 SECURITY_EVENTS_KEPT = timedelta(days=400)
 WITHDRAWN_KEYS_KEPT = timedelta(days=7)
+PAIRINGS_KEPT = timedelta(days=1)
 
 Deletion = Callable[[AsyncSession], Awaitable[int]]
 
@@ -41,6 +44,8 @@ async def tidy_up(
         lambda session: delete_expired_challenges(session, limit=BATCH),
         lambda session: delete_invitations(session, kept=INVITATIONS_KEPT, limit=BATCH),
         lambda session: delete_old_security_events(session, kept=events_kept, limit=BATCH),
+        lambda session: revoke_stranded(session, limit=BATCH),
+        lambda session: delete_old_pairings(session, kept=PAIRINGS_KEPT, limit=BATCH),
         lambda session: delete_withdrawn(session, kept=WITHDRAWN_KEYS_KEPT, limit=BATCH),
     )
     for deletion in deletions:

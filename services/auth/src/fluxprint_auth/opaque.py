@@ -18,6 +18,7 @@ REFRESH = "fxr"
 BRIDGE = "fxb"
 CHALLENGE = "fxc"  # of a sign-in that waits for its second factor
 LINK = "fxl"
+PAIRING = "fxp"  # of a bridge that waits for a person to confirm it
 DEVICE = "fxd"
 INVITATION = "fxi"
 
@@ -41,6 +42,11 @@ def successor_of(token: str, nonce: bytes) -> str:
     """
     prefix = token.partition("_")[0]
     return spell(prefix, hmac.digest(token.encode(), b"fluxprint successor" + nonce, "sha256"))
+
+
+def derived(prefix: str, token: str, nonce: bytes) -> str:
+    """A token of another kind that whoever holds `token` can be given again; `successor_of` says why."""
+    return spell(prefix, hmac.digest(token.encode(), b"fluxprint " + prefix.encode() + nonce, "sha256"))
 
 
 def digest(token: str) -> bytes:

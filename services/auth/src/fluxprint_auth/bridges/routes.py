@@ -72,7 +72,8 @@ async def exchange_bridge_token(
     body: BridgeTokenExchange, session: Session, issuer: Issuer, client: CurrentClient
 ) -> BridgeAccess:
     """What a bridge signs its requests with, for its own long-lived token."""
-    access = await service.exchange(session, issuer, body.bridge_token.get_secret_value(), client=client)
+    token = body.bridge_token.get_secret_value()
+    access = await service.exchange(session, issuer, token, instance=body.instance, client=client)
     return BridgeAccess(
         access_token=access.token,
         token_type="Bearer",  # noqa: S106

@@ -10,7 +10,7 @@ from fluxprint_common.schemas import Input, Name, Output, Seconds, Timestamp
 
 BridgeName = Annotated[Name, Field(examples=["Workshop"])]
 
-_BRIDGE_TOKEN_EXAMPLE = "fxb_8Wq2LmX5vKc7Rd1Tf9Yb3Nh6Jp4Zs0Ga2Qe8Uo1Iw5Et7Px3Ck4D"  # noqa: S105
+BRIDGE_TOKEN_EXAMPLE = "fxb_8Wq2LmX5vKc7Rd1Tf9Yb3Nh6Jp4Zs0Ga2Qe8Uo1Iw5Et7Px3Ck4D"  # noqa: S105
 
 
 class BridgeCreate(Input):
@@ -28,6 +28,10 @@ class Bridge(Output):
     last_used_at: Timestamp | None = Field(
         description="When its token was last exchanged, which a running bridge does every few minutes; null: never."
     )
+    used_twice_at: Timestamp | None = Field(
+        description="When it was last noticed that two bridges use its token; null: never. Then somebody copied it: "
+        "revoke the bridge and pair it again."
+    )
 
 
 class BridgeCreated(Output):
@@ -37,14 +41,22 @@ class BridgeCreated(Output):
     bridge_token: str = Field(
         max_length=200,
         description="Shown only now. It goes into the bridge's settings, as `BRIDGE_AUTH_TOKEN`.",
-        examples=[_BRIDGE_TOKEN_EXAMPLE],
+        examples=[BRIDGE_TOKEN_EXAMPLE],
     )
 
 
 class BridgeTokenExchange(Input):
     """A bridge that wants to work."""
 
-    bridge_token: Annotated[OpaqueToken, Field(examples=[_BRIDGE_TOKEN_EXAMPLE])]
+    bridge_token: Annotated[OpaqueToken, Field(examples=[BRIDGE_TOKEN_EXAMPLE])]
+    instance: str | None = Field(
+        None,
+        min_length=8,
+        max_length=64,
+        pattern="^[A-Za-z0-9_-]+$",
+        description="A random name that the bridge makes at each start. By it a token that was copied is noticed.",
+        examples=["Zk3vQ8yLr1mT5bXw"],
+    )
 
 
 class BridgeAccess(Output):

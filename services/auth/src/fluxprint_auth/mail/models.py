@@ -3,10 +3,11 @@
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import CheckConstraint, Index, LargeBinary, Text, text
+from sqlalchemy import CheckConstraint, Index, Text, text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from fluxprint_auth.database import Base, created_at, moment, moment_or_never
+from fluxprint_auth.database import Base, created_at, encrypted, moment, moment_or_never
+from fluxprint_auth.keyring import Purpose
 
 
 class MailRow(Base):
@@ -35,7 +36,7 @@ class MailRow(Base):
     id: Mapped[UUID] = mapped_column(primary_key=True)
     template: Mapped[str] = mapped_column(Text)
     recipient: Mapped[str | None] = mapped_column(Text)
-    content: Mapped[bytes | None] = mapped_column(LargeBinary)
+    content: Mapped[bytes | None] = encrypted(Purpose.MAIL)
     created_at: Mapped[datetime] = created_at()
     tries: Mapped[int]
     next_try_at: Mapped[datetime] = moment()
