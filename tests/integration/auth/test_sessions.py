@@ -3,10 +3,13 @@
 import asyncio
 import time
 
+import httpx
+
+from fluxprint_common.ids import Prefixed, new_id, show
 from fluxprint_common.jwks import JwksClient
 from fluxprint_common.principal import ACCESS_TOKEN_CLAIMS, MAX_ACCESS_TOKEN_S, principal_of
 from fluxprint_common.tokens import SigningKey, TokenVerifier
-from support.auth import Auth, at_once, new_key_pem, running_auth
+from support.auth import Auth, Person, at_once, new_key_pem, running_auth
 from support.servers import Database
 
 LATER = "UPDATE auth.refresh_token SET rotated_at = rotated_at - interval '11 s' WHERE rotated_at IS NOT NULL"
@@ -104,6 +107,154 @@ class TestRefreshing:
         assert await lone_auth.value(ended) == "membership_ended"
         login = await lone_auth.post("/auth/login", {"email": max_.email, "password": max_.password})
         assert (login.status_code, login.json()["code"]) == (403, "no_organisation")
+
+
+class TestFingerprint:
+    """What is typical of a client: audited when it changes, refused where that is set."""
+
+    FIREFOX = "Mozilla/5.0 (X11; Linux x86_64; rv:{0}) Gecko/20100101 Firefox/{0}"
+    CHROME = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/141.0.0.0 Safari/537.36"
+
+    async def sign_in(self, auth: Auth, **headers: str) -> str:
+        ada = await auth.register()
+        body = {"email": ada.email, "password": ada.password}
+        answer = await auth.post("/auth/login", body, headers=headers)
+        return str(answer.json()["refresh_token"])
+
+    async def refresh(self, auth: Auth, token: str, **headers: str) -> httpx.Response:
+        return await auth.post("/auth/refresh", {"refresh_token": token}, headers=headers)
+
+    async def test_stays_with_updates_and_further_languages(self, lone_auth: Auth) -> None:
+        headers = {"User-Agent": self.FIREFOX.format("142.0"), "Accept-Language": "de-CH,de;q=0.9"}
+        token = await self.sign_in(lone_auth, **headers)
+        headers = {"User-Agent": self.FIREFOX.format("150.1"), "Accept-Language": "de,en;q=0.7"}
+        assert (await self.refresh(lone_auth, token, **headers)).status_code == 200
+        assert "auth_fingerprint_changed" not in await lone_auth.events()
+
+    async def test_shows_neither_agent_nor_address(self, lone_auth: Auth) -> None:
+        await self.sign_in(lone_auth, **{"User-Agent": self.CHROME})
+        first, second = [row["fingerprint"] for row in await lone_auth.fetch("SELECT fingerprint FROM auth.session")]
+        assert len(first) == len(second) == 32
+        assert first != second
+        for telling in (b"Chrome", b"127.0.0.1"):
+            assert telling not in second
+
+    async def test_a_change_is_recorded_once(self, lone_auth: Auth) -> None:
+        token = await self.sign_in(lone_auth, **{"User-Agent": self.FIREFOX.format("142.0")})
+        for _ in range(2):
+            answer = await self.refresh(lone_auth, token, **{"User-Agent": self.CHROME})
+            assert answer.status_code == 200
+            token = answer.json()["refresh_token"]
+        (event,) = await lone_auth.fetch("SELECT * FROM auth.security_events WHERE type = 'auth_fingerprint_changed'")
+        assert event["data"] == '{"after": "Chrome on Linux", "before": "Firefox on Linux"}'
+        assert event["outcome"] == "success"
+        assert await lone_auth.value("SELECT device FROM auth.session ORDER BY id DESC LIMIT 1") == "Chrome on Linux"
+
+    async def test_a_change_ends_the_session_where_that_is_set(self, database: Database) -> None:
+        async with running_auth(database, fingerprint_change="refuse") as auth:
+            token = await self.sign_in(auth, **{"User-Agent": "mine/1.0"})
+            answer = await self.refresh(auth, token, **{"User-Agent": "thiefs/1.0"})
+            assert (answer.status_code, answer.json()["code"]) == (401, "fingerprint_changed")
+            # What the refusal did has outlived it.
+            assert (await self.refresh(auth, token, **{"User-Agent": "mine/1.0"})).status_code == 401
+            reasons = "SELECT end_reason FROM auth.session WHERE ended_at IS NOT NULL"
+            assert await auth.value(reasons) == "fingerprint_changed"
+            event = (await auth.fetch("SELECT * FROM auth.security_events ORDER BY id DESC LIMIT 1"))[0]
+            assert (event["type"], event["outcome"]) == ("auth_fingerprint_changed", "failure")
+
+    async def test_holds_while_the_secret_is_replaced(self, database: Database) -> None:
+        agent = {"User-Agent": "mine/1.0"}
+        async with running_auth(database, secret="a" * 40) as auth:
+            token = await self.sign_in(auth, **agent)
+        settings = {"secret": "b" * 40, "previous_secret": "a" * 40, "fingerprint_change": "refuse"}
+        async with running_auth(database, **settings) as auth:
+            answer = await self.refresh(auth, token, **agent)
+            assert answer.status_code == 200
+        settings = {"secret": "b" * 40, "fingerprint_change": "refuse"}
+        async with running_auth(database, **settings) as auth:
+            assert (await self.refresh(auth, answer.json()["refresh_token"], **agent)).status_code == 200
+
+
+class TestSwitching:
+    async def join(self, auth: Auth, person: Person, owner: Person, role: str = "viewer") -> None:
+        """Make somebody a member of a second organisation."""
+        await auth.fetch(
+            """INSERT INTO auth.membership (id, organisation_id, user_id, role)
+            SELECT gen_random_uuid(), $1, id, $3 FROM auth."user" WHERE email = $2""",
+            Prefixed("org").parse(owner.organisation["id"]),
+            person.email,
+            role,
+        )
+
+    async def switch(self, auth: Auth, person: Person, organisation: object) -> httpx.Response:
+        return await auth.post("/auth/switch-organisation", {"organisation_id": organisation}, headers=person.headers)
+
+    async def test_gives_a_token_for_the_other_organisation(self, lone_auth: Auth) -> None:
+        ada, bob = await lone_auth.register(), await lone_auth.register()
+        await self.join(lone_auth, ada, bob)
+        answer = await self.switch(lone_auth, ada, bob.organisation["id"])
+        assert answer.status_code == 200, answer.text
+        old, ada.tokens["access_token"] = ada.headers, answer.json()["access_token"]
+        me = (await lone_auth.http.get("/auth/me", headers=ada.headers)).json()
+        assert (me["organisation"]["id"], me["role"]) == (bob.organisation["id"], "viewer")
+        # What was made before speaks for the other organisation, and is believed nowhere any more.
+        assert (await lone_auth.http.get("/auth/me", headers=old)).status_code == 401
+        assert await lone_auth.value("SELECT count(*) FROM auth.revocation WHERE made_before <= now()") == 1
+        assert (await lone_auth.events())[-1] == "auth_organisation_switched"
+
+    async def test_leaves_the_refresh_token_which_speaks_for_it_too(self, auth: Auth) -> None:
+        ada, bob = await auth.register(), await auth.register()
+        await self.join(auth, ada, bob)
+        await self.switch(auth, ada, bob.organisation["id"])
+        ada.tokens = (await auth.refresh(ada.tokens["refresh_token"])).json()
+        me = (await auth.http.get("/auth/me", headers=ada.headers)).json()
+        assert me["organisation"]["id"] == bob.organisation["id"]
+
+    async def test_to_and_fro_at_once_gives_tokens_that_are_believed(self, auth: Auth) -> None:
+        """Tokens count whole seconds, and so do revocations."""
+        ada, bob = await auth.register(), await auth.register()
+        await self.join(auth, ada, bob)
+        for _ in range(2):
+            for organisation in (bob.organisation["id"], ada.organisation["id"]):
+                answer = await self.switch(auth, ada, organisation)
+                assert answer.status_code == 200, answer.text
+                ada.tokens["access_token"] = answer.json()["access_token"]
+                me = await auth.http.get("/auth/me", headers=ada.headers)
+                assert me.json()["organisation"]["id"] == organisation
+
+    async def test_to_where_one_is_no_member_is_not_found(self, auth: Auth) -> None:
+        ada, bob = await auth.register(), await auth.register()
+        for wanted in (bob.organisation["id"], show("org", new_id())):
+            answer = await self.switch(auth, ada, wanted)
+            assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
+        assert (await auth.http.get("/auth/me", headers=ada.headers)).status_code == 200
+        assert (await self.switch(auth, ada, "org_1")).status_code == 422
+
+
+class TestAdministrators:
+    async def test_have_it_in_their_tokens_as_long_as_they_are(self, lone_auth: Auth) -> None:
+        ada = await lone_auth.register()
+        await lone_auth.fetch('UPDATE auth."user" SET is_administrator = true')
+        ada.tokens = (await lone_auth.refresh(ada.tokens["refresh_token"])).json()
+        info = (await lone_auth.http.get("/auth/token-info", headers=ada.headers)).json()
+        assert "installation:manage" in info["permissions"]
+        await lone_auth.fetch('UPDATE auth."user" SET is_administrator = false')
+        assert (await lone_auth.http.get("/auth/token-info", headers=ada.headers)).status_code == 401
+        ada.tokens = (await lone_auth.refresh(ada.tokens["refresh_token"])).json()
+        info = (await lone_auth.http.get("/auth/token-info", headers=ada.headers)).json()
+        assert "installation:manage" not in info["permissions"]
+
+
+class TestDisabledAccounts:
+    async def test_neither_ask_nor_refresh_nor_sign_in(self, lone_auth: Auth) -> None:
+        ada = await lone_auth.register()
+        await lone_auth.fetch('UPDATE auth."user" SET disabled_at = now()')
+        assert (await lone_auth.http.get("/auth/me", headers=ada.headers)).status_code == 401
+        refreshed = await lone_auth.refresh(ada.tokens["refresh_token"])
+        assert (refreshed.status_code, refreshed.json()["code"]) == (401, "account_disabled")
+        assert await lone_auth.value("SELECT end_reason FROM auth.session") == "account_disabled"
+        login = await lone_auth.post("/auth/login", {"email": ada.email, "password": ada.password})
+        assert (login.status_code, login.json()["code"]) == (401, "account_disabled")
 
 
 class TestLoggingOut:
