@@ -37,6 +37,9 @@ PUBLIC = {
     "POST /api/v1/auth/register",
     "POST /api/v1/auth/login",
     "POST /api/v1/auth/login/second-factor",  # the second step of signing in; the challenge is the first one's proof
+    "GET /api/v1/auth/providers",  # where else one can sign in
+    "GET /api/v1/auth/providers/{name}/start",  # leads a browser to a provider
+    "POST /api/v1/auth/providers/token",  # takes a code that only who set out can redeem
     "POST /api/v1/auth/refresh",
     "POST /api/v1/auth/bridge-token",
     "POST /api/v1/auth/bridge-pairings",  # a bridge that has no identity yet; a person confirms its code
@@ -54,6 +57,8 @@ PUBLIC_UNDOCUMENTED = {
     "GET /api/v1/openapi.json",
     "GET /api/v1/docs",
     "GET /api/v1/docs/{asset}",
+    "GET /api/v1/auth/providers/{name}/callback",  # a provider sends a browser back
+    "POST /api/v1/auth/providers/{name}/callback",
     "GET /api/v1/auth/health",
     "GET /api/v1/queue/health",
     "GET /api/v1/camera/health",

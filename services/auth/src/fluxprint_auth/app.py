@@ -28,6 +28,9 @@ from fluxprint_auth.members.problems import AlreadyMember, LastOwner
 from fluxprint_auth.members.routes import router as members
 from fluxprint_auth.organisations.routes import router as organisations
 from fluxprint_auth.pairings.routes import router as pairings
+from fluxprint_auth.providers.problems import IdentityTaken
+from fluxprint_auth.providers.registry import providers_of
+from fluxprint_auth.providers.routes import router as providers
 from fluxprint_auth.revocations import service as revocations
 from fluxprint_auth.revocations.routes import router as internal_revocations
 from fluxprint_auth.security.refusals import Refusals
@@ -66,6 +69,7 @@ def create_app(settings: AuthSettings) -> FastAPI:
             factors,
             security,
             administration,
+            providers,
         ],
         internal_routers=[internal_revocations, exchange],
         has_cookies=True,
@@ -73,6 +77,7 @@ def create_app(settings: AuthSettings) -> FastAPI:
             "uq_user_email": EmailTaken,
             "uq_bridge_name": BridgeNameTaken,
             "uq_membership_member": AlreadyMember,
+            "uq_identity_subject": IdentityTaken,
             "organisation_keeps_an_owner": LastOwner,
         },
         start=_start,
@@ -111,6 +116,7 @@ async def _start(app: FastAPI) -> AsyncIterator[None]:
         state.keyring,
     )
     state.passwords = make_passwords(settings)
+    state.providers = providers_of(settings, state.http)
     _start_mail(app, settings)
     state.refusals = Refusals(state.database)
     state.rate_limiter.on_refusal = state.refusals.hear

@@ -11,6 +11,7 @@ from fluxprint_auth.invitations.repository import delete_over as delete_invitati
 from fluxprint_auth.keys.repository import delete_withdrawn
 from fluxprint_auth.pairings.repository import delete_old as delete_old_pairings
 from fluxprint_auth.pairings.service import revoke_stranded
+from fluxprint_auth.providers.repository import delete_expired_flows
 from fluxprint_auth.revocations.repository import delete_expired as delete_expired_revocations
 from fluxprint_auth.security.repository import delete_old as delete_old_security_events
 from fluxprint_auth.sessions.repository import delete_expired
@@ -46,6 +47,7 @@ async def tidy_up(
         lambda session: delete_old_security_events(session, kept=events_kept, limit=BATCH),
         lambda session: revoke_stranded(session, limit=BATCH),
         lambda session: delete_old_pairings(session, kept=PAIRINGS_KEPT, limit=BATCH),
+        lambda session: delete_expired_flows(session, limit=BATCH),
         lambda session: delete_withdrawn(session, kept=WITHDRAWN_KEYS_KEPT, limit=BATCH),
     )
     for deletion in deletions:

@@ -14,7 +14,7 @@ from fluxprint_auth.keys.settings import KeySettings
 from fluxprint_auth.machine_settings import MachineSettings
 from fluxprint_auth.mail.settings import MailSettings
 from fluxprint_auth.organisations.settings import OrganisationSettings
-from fluxprint_auth.providers.settings import ProviderSettings
+from fluxprint_auth.providers.settings import FOREIGN_SECRETS, ProviderSettings
 from fluxprint_auth.sessions.settings import SessionSettings
 from fluxprint_common.settings import Environment, ServiceSettings, shared
 from fluxprint_common.tokens import SigningKey
@@ -36,7 +36,7 @@ class AuthSettings(
     """`AUTH_*`, beside what every service reads. What belongs to one noun stands in that noun's folder."""
 
     model_config = SettingsConfigDict(env_prefix="AUTH_")
-    foreign_secrets: ClassVar[frozenset[str]] = frozenset({"mail_smtp_url"})
+    foreign_secrets: ClassVar[frozenset[str]] = frozenset({"mail_smtp_url"}) | FOREIGN_SECRETS
 
     port: int = Field(8001, ge=0, le=65535)
     jwks_url: str = Field("", validation_alias=shared("JWKS_URL"), description="Not used here: the keys are our own")
@@ -53,6 +53,14 @@ class AuthSettings(
     def _check_secret(self) -> Self:
         if self.secret is None and self.environment is Environment.PRODUCTION:
             raise ValueError("AUTH_SECRET: missing; make one with: openssl rand -hex 32")
+        return self
+
+    @model_validator(mode="after")
+    def _check_providers_use_tls(self) -> Self:
+        for name in ("provider_oidc_issuer", "provider_github_url", "provider_github_api_url"):
+            address = getattr(self, name)
+            if self.environment is Environment.PRODUCTION and address and not address.startswith("https:"):
+                raise ValueError(f"AUTH_{name.upper()}: must begin with https://")
         return self
 
     def keyring(self) -> Keyring:

@@ -15,11 +15,11 @@ from fluxprint_auth.security.service import record
 
 @dataclass(frozen=True, kw_only=True)
 class NewAccount:
-    """Who registers; `email` is normalised."""
+    """Who registers; `email` is normalised. Without `password_hash` they sign in elsewhere."""
 
     email: str
     name: str
-    password_hash: str = field(repr=False)
+    password_hash: str | None = field(repr=False)
     organisation_name: str
     is_administrator: bool = False
 

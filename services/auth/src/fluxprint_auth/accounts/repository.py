@@ -13,7 +13,7 @@ from fluxprint_common.ids import new_id
 
 
 async def insert(
-    session: AsyncSession, *, email: str, name: str, password_hash: str, is_administrator: bool
+    session: AsyncSession, *, email: str, name: str, password_hash: str | None, is_administrator: bool
 ) -> UserRow:
     """A new user. The address is unique: a second one fails with the constraint `uq_user_email`."""
     row = UserRow(id=new_id(), email=email, name=name, password_hash=password_hash, is_administrator=is_administrator)

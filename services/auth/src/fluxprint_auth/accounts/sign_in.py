@@ -7,6 +7,7 @@ from pydantic import SecretStr
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from fluxprint_auth.accounts.models import UserRow
+from fluxprint_auth.accounts.problems import AccountDisabled
 from fluxprint_auth.clients import Client
 from fluxprint_auth.factors import service as factors
 from fluxprint_auth.keyring import Keyring
@@ -38,8 +39,10 @@ async def complete(
 
     Raises:
         SecondFactorRequired: with the challenge to send the code with. SecondFactorInvalid, SecondFactorLocked.
-        NoOrganisation
+        AccountDisabled, NoOrganisation
     """
+    if user.disabled_at is not None:
+        raise AccountDisabled
     has_factor = await factors.is_active(session, user.id)
     if has_factor:
         if code is None:
