@@ -29,6 +29,7 @@ CHECKS = (
     Check("types", (sys.executable, "-m", "mypy", "--no-error-summary", *CODE)),
     Check("migrations", ours("checks.migrations")),
     Check("openapi", ours("openapi_document", "check")),
+    Check("roles", ours("roles", "check")),
     Check("walls", ("lint-imports", "--config", ".importlinter", "--no-cache")),
     Check("style", ("ruff", "check", "--quiet", ".")),
     Check("format", ("ruff", "format", "--check", "--quiet", ".")),

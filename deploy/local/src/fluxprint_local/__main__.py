@@ -51,6 +51,7 @@ COMMANDS: dict[str, tuple[str, Command]] = {
     "chaos": ("break everything at random while jobs are printed, and judge it", tool("python", "-m", "tools.chaos")),
     "format": ("sort the imports and format the code", tool("sh", "-c", "ruff check --fix-only -q . && ruff format .")),
     "lock": ("write requirements/*.txt again (--upgrade for newer versions)", tool("tools/lock")),
+    "roles": ("write docs/roles.md again: who may do what", tool("python", "-m", "tools.roles", "build")),
     "openapi": ("write openapi/openapi.json again", tool("tools/openapi")),
 }
 
