@@ -1,0 +1,127 @@
+"""Streams and uplinks end when what they were opened with is revoked."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from uuid import UUID
+
+import httpx
+import pytest
+
+from fluxprint_common import doorbell
+from fluxprint_common.doorbell import Publisher
+from fluxprint_common.ids import new_id
+from fluxprint_common.permissions import Role
+from fluxprint_common.revocations import CHANNEL, Revocation, message
+from support.camera_service import Organisation
+from support.queue import eventually
+from support.tokens import Issuer, bearer
+from support.uplink import stream
+
+WITHIN_S = 5.0
+
+
+class Bell:
+    """Rings as auth does after a commit."""
+
+    def __init__(self, publisher: Publisher) -> None:
+        self._publisher = publisher
+
+    async def revoke(self, sid: UUID, before: datetime | None = None) -> None:
+        async def heard() -> bool:
+            self._publisher.publish(CHANNEL, message([Revocation(sid, before)]))
+            return self._publisher.heard_by.get(CHANNEL, 0) > 0
+
+        await eventually(heard)
+
+
+@pytest.fixture
+async def bell(redis_url: str) -> AsyncIterator[Bell]:
+    async with doorbell.connect(redis_url) as redis:
+        publisher = Publisher(redis)
+        sending = asyncio.create_task(publisher.run())
+        yield Bell(publisher)
+        sending.cancel()
+
+
+@pytest.fixture
+async def session(organisation: Organisation) -> AsyncIterator[tuple[UUID, httpx.AsyncClient]]:
+    """A viewer's session, and a client that uses it."""
+    sid = new_id()
+    token = organisation.issuer.user_token(organisation=organisation.id, role=Role.VIEWER, session=sid)
+    async with httpx.AsyncClient(base_url=organisation.service.url, headers=bearer(token), timeout=10) as client:
+        yield sid, client
+
+
+Session = tuple[UUID, httpx.AsyncClient]
+
+
+class TestStream:
+    async def test_of_a_session_that_was_ended_ends(
+        self, organisation: Organisation, session: Session, bell: Bell, viewer: httpx.AsyncClient
+    ) -> None:
+        sid, client = session
+        async with organisation.camera() as bridge:
+            await bridge.send(1)
+            path = f"/api/v1/cameras/{bridge.camera_id}/stream"
+            async with stream(client, path) as ended, stream(viewer, path) as other:
+                await ended.next()
+                await other.next()
+                await bell.revoke(sid)
+                async with asyncio.timeout(WITHIN_S):
+                    assert await ended.rest() == []
+                await bridge.send(2)
+                await other.next()  # others watch on
+            assert (await client.get(f"/api/v1/cameras/{bridge.camera_id}")).status_code == 401
+
+    async def test_opened_with_a_view_token_ends_too(
+        self, organisation: Organisation, session: Session, bell: Bell
+    ) -> None:
+        sid, client = session
+        async with organisation.camera() as bridge, httpx.AsyncClient(base_url=organisation.service.url) as anybody:
+            await bridge.send(1)
+            camera = f"/api/v1/cameras/{bridge.camera_id}"
+            token = (await client.post(f"{camera}/view-tokens")).json()["token"]
+            async with stream(anybody, f"{camera}/stream", params={"token": token}) as pictures:
+                await pictures.next()
+                await bell.revoke(sid)
+                async with asyncio.timeout(WITHIN_S):
+                    assert await pictures.rest() == []
+            snapshot = await anybody.get(f"{camera}/snapshot", params={"token": token})
+            assert (snapshot.status_code, snapshot.json()["code"]) == (401, "unauthenticated")
+
+    async def test_a_view_token_is_as_old_as_the_access_token_that_it_was_had_with(
+        self, organisation: Organisation, issuer: Issuer, bell: Bell
+    ) -> None:
+        """Revoked is what was made until now: a view token does not become younger than its person's right."""
+        sid = new_id()
+        token = issuer.user_token(organisation=organisation.id, role=Role.VIEWER, session=sid)
+        until = datetime.now(UTC)
+        async with (
+            organisation.camera() as bridge,
+            httpx.AsyncClient(base_url=organisation.service.url, headers=bearer(token)) as client,
+        ):
+            await bridge.send(1)
+            camera = f"/api/v1/cameras/{bridge.camera_id}"
+            await asyncio.sleep(1.0 - until.microsecond / 1e6)  # into the next second
+            view_token = (await client.post(f"{camera}/view-tokens")).json()["token"]
+            await bell.revoke(sid, until)
+            async with httpx.AsyncClient(base_url=organisation.service.url) as anybody:
+
+                async def refused() -> bool:
+                    answer = await anybody.get(f"{camera}/snapshot", params={"token": view_token})
+                    return answer.status_code == 401
+
+                await eventually(refused, within_s=WITHIN_S)
+
+
+class TestUplink:
+    async def test_of_a_bridge_that_was_revoked_is_closed(self, organisation: Organisation, bell: Bell) -> None:
+        sid = new_id()
+        token = organisation.issuer.bridge_token(
+            organisation=organisation.id, bridge=organisation.bridge_id, session=sid
+        )
+        async with organisation.camera(token=token) as bridge:
+            await bridge.send(1)
+            await bell.revoke(sid)
+            assert await bridge.closed() == 4401
