@@ -7,6 +7,7 @@ import httpx
 import pytest
 
 from fluxprint_auth import opaque
+from fluxprint_auth.housekeeping import tidy_up
 from fluxprint_common.ids import new_id, show
 from fluxprint_common.permissions import PERSONAL, ROLE_PERMISSIONS, Permission, Role
 from support.auth import Auth, Person, at_once, running_auth
@@ -218,3 +219,15 @@ class TestRevoking:
         answer = await use(auth, made)
         assert (answer.status_code, answer.json()["code"]) == (401, "unauthenticated")
         assert (await use(auth, other)).status_code == 200
+
+
+class TestTidyingUp:
+    async def test_forgets_keys_some_months_after_their_end(self, lone_auth: Auth) -> None:
+        ada = await lone_auth.register()
+        old, new, working = [await make(lone_auth, ada) for _ in range(3)]
+        for made, days in ((old, 91), (new, 89)):
+            change = "UPDATE auth.api_key SET expires_at = now() - $2::int * interval '1 day' WHERE token_hash = $1"
+            await lone_auth.fetch(change, opaque.digest(made["secret"]), days)
+        await tidy_up(lone_auth.app.state.database, throttles_kept=timedelta(hours=1))
+        kept = {row["hint"] for row in await lone_auth.fetch("SELECT hint FROM auth.api_key")}
+        assert kept == {made["api_key"]["hint"] for made in (new, working)}

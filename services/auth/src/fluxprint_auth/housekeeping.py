@@ -6,6 +6,7 @@ from datetime import timedelta
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from fluxprint_auth.accounts.repository import delete_old_throttles
+from fluxprint_auth.api_keys.repository import delete_ended as delete_ended_keys
 from fluxprint_auth.factors.repository import delete_expired as delete_expired_challenges
 from fluxprint_auth.invitations.repository import delete_over as delete_invitations
 from fluxprint_auth.keys.repository import delete_withdrawn
@@ -21,6 +22,7 @@ from fluxprint_common.database import Database
 INTERVAL_S = 3600
 BATCH = 1000
 ENDED_SESSIONS_KEPT = timedelta(days=30)
+ENDED_KEYS_KEPT = timedelta(days=90)
 INVITATIONS_KEPT = timedelta(days=30)
 SECURITY_EVENTS_KEPT = timedelta(days=400)
 WITHDRAWN_KEYS_KEPT = timedelta(days=7)
@@ -40,6 +42,7 @@ async def tidy_up(
     """Delete in batches, each a short transaction of its own."""
     deletions: tuple[Deletion, ...] = (
         lambda session: delete_expired(session, kept=ENDED_SESSIONS_KEPT, limit=BATCH),
+        lambda session: delete_ended_keys(session, kept=ENDED_KEYS_KEPT, limit=BATCH),
         lambda session: delete_expired_revocations(session, limit=BATCH),
         lambda session: delete_old_throttles(session, kept=throttles_kept, limit=BATCH),
         lambda session: delete_expired_challenges(session, limit=BATCH),
