@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from fluxprint_bridge import identity
 from fluxprint_bridge.settings import BridgeSettings
 from fluxprint_common.settings import SettingsError, load
 
@@ -53,6 +54,40 @@ class TestSettings:
         with pytest.raises(SettingsError) as refused:
             settings(monkeypatch, BRIDGE_AUTH_TOKEN="short-secret")
         assert "short-secret" not in str(refused.value)
+
+
+class TestTheTokenOfAPairedBridge:
+    TOKEN = "fxb_" + "8" * 49
+
+    def paired(self, folder: Path, content: str = TOKEN, mode: int = 0o600) -> str:
+        file = folder / identity.FILE
+        file.touch(mode=mode)
+        file.chmod(mode)
+        file.write_text(content)
+        return str(folder)
+
+    def test_is_found_in_the_data_folder(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+        loaded = settings(monkeypatch, BRIDGE_AUTH_TOKEN=None, BRIDGE_DATA_DIR=self.paired(tmp_path))
+        assert loaded.bridge_token().get_secret_value() == self.TOKEN
+        assert self.TOKEN not in repr(loaded)
+
+    def test_gives_way_to_one_that_is_set(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+        loaded = settings(monkeypatch, BRIDGE_DATA_DIR=self.paired(tmp_path))
+        assert loaded.bridge_token().get_secret_value() == GOOD["BRIDGE_AUTH_TOKEN"]
+
+    def test_is_refused_where_others_may_read_it(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+        folder = self.paired(tmp_path, mode=0o640)
+        with pytest.raises(SettingsError, match=r"BRIDGE_AUTH_TOKEN: .* open to others .*chmod 600"):
+            settings(monkeypatch, BRIDGE_AUTH_TOKEN=None, BRIDGE_DATA_DIR=folder)
+
+    @pytest.mark.parametrize("content", ["", "something else", "\u00e9"])
+    def test_is_refused_where_it_is_none(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, content: str) -> None:
+        with pytest.raises(SettingsError, match=r"BRIDGE_AUTH_TOKEN: .* holds no bridge token"):
+            settings(monkeypatch, BRIDGE_AUTH_TOKEN=None, BRIDGE_DATA_DIR=self.paired(tmp_path, content))
+
+    def test_that_is_not_there_is_to_be_had_by_pairing(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+        with pytest.raises(SettingsError, match="python -m fluxprint_bridge pair"):
+            settings(monkeypatch, BRIDGE_AUTH_TOKEN=None, BRIDGE_DATA_DIR=str(tmp_path))
 
 
 class TestSeveralPrinters:

@@ -19,6 +19,8 @@ class Cloud:
 
     def __init__(self) -> None:
         self.exchanges = 0
+        self.bodies: list[dict[str, str]] = []
+        self.knows_instances = True
         self.asked: list[str] = []
         self.accepted: set[str] = set()
 
@@ -27,7 +29,11 @@ class Cloud:
         app = FastAPI()
 
         @app.post("/auth/bridge-token")
-        async def exchange() -> dict[str, object]:
+        async def exchange(body: dict[str, str], response: Response) -> dict[str, object]:
+            self.bodies.append(body)
+            if "instance" in body and not self.knows_instances:
+                response.status_code = 422
+                return {"code": "validation_failed"}
             self.exchanges += 1
             return {"access_token": f"token-{self.exchanges}", "expires_in_s": 900}
 
@@ -86,3 +92,25 @@ class TestForget:
             cloud.accepted = {"token-2"}
             assert await api.printers() == []
         assert cloud.exchanges == 2
+
+
+class TestInstance:
+    async def test_names_the_process(self, hands: Hands) -> None:
+        cloud = Cloud()
+        for _ in range(2):
+            async with cloud.api() as api:
+                for _ in range(2):
+                    await api.token.get()
+                    hands.now += 900
+        first, again, other, _ = (body["instance"] for body in cloud.bodies)
+        assert first == again
+        assert first != other
+
+    async def test_is_left_out_for_a_cloud_that_does_not_know_it(self, hands: Hands) -> None:
+        cloud = Cloud()
+        cloud.knows_instances = False
+        async with cloud.api() as api:
+            for _ in range(2):
+                await api.token.get()
+                hands.now += 900
+        assert ["instance" in body for body in cloud.bodies] == [True, False, False]

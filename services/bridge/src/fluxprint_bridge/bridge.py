@@ -63,7 +63,7 @@ class Bridge:
         async with contextlib.AsyncExitStack() as stack:
             journal = await stack.enter_async_context(Journal(settings.data_dir))
             await tidy(settings.data_dir / SPOOL, journal)
-            api = await stack.enter_async_context(CloudApi(settings.api_v1_url, settings.auth_token))
+            api = await stack.enter_async_context(CloudApi(settings.api_v1_url, settings.bridge_token()))
             stack.push_async_callback(self._loops.stop)
             self._start_link(api)
             matched = await self._matched(api)

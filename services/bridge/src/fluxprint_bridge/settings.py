@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import SettingsConfigDict
 
+from fluxprint_bridge import identity
 from fluxprint_common.settings import Settings, SettingsError
 
 API_PATH = "/api/v1"
@@ -25,28 +26,13 @@ class PrinterSettings(BaseModel):
     camera_url: SecretStr | None = None  #: may carry a password
 
 
-class BridgeSettings(Settings):
-    """What the bridge reads from the environment."""
+class CloudSettings(Settings):
+    """Where FluxPrint is, and where the bridge keeps what it knows: enough for a bridge that is to be paired."""
 
     model_config = SettingsConfigDict(env_prefix="BRIDGE_")
-    #: OctoPrint made its key, and the queue service the token.
-    foreign_secrets: ClassVar[frozenset[str]] = frozenset(
-        {"octoprint_api_key", "camera_url", "auth_token", "redis_url"}
-    )
 
     api_url: str = Field(validation_alias=AliasChoices("FLUXPRINT_API_URL"), pattern=r"^https?://[^/]+")
-    auth_token: SecretStr = Field(min_length=20)
-    octoprint_url: str | None = Field(None, validation_alias=AliasChoices("OCTOPRINT_URL"))
-    octoprint_api_key: SecretStr | None = Field(None, validation_alias=AliasChoices("OCTOPRINT_API_KEY"))
-    camera_url: SecretStr | None = Field(None, validation_alias=AliasChoices("CAMERA_URL"))
-    printer_id: str | None = Field(None, validation_alias=AliasChoices("PRINTER_ID"))
-    config: Path | None = None
     data_dir: Path = Path("/var/lib/fluxprint-bridge")
-    poll_s: float = Field(10.0, gt=0, le=300)
-    stage_after_s: float = Field(10.0, ge=0, le=3600)
-    keep_files_days: float = Field(7.0, ge=0, le=3650)
-    redis_url: SecretStr | None = None
-    autoconnect: bool = False
     allow_http: bool = False
 
     @model_validator(mode="after")
@@ -57,6 +43,37 @@ class BridgeSettings(Settings):
             raise ValueError(
                 "FLUXPRINT_API_URL: use https://, or set BRIDGE_ALLOW_HTTP=true in a network that you trust"
             )
+        return self
+
+    @property
+    def api_v1_url(self) -> str:
+        """The API's address, which is given with or without its path."""
+        return self.api_url.rstrip("/").removesuffix(API_PATH) + API_PATH
+
+
+class BridgeSettings(CloudSettings):
+    """What the bridge reads from the environment."""
+
+    #: OctoPrint made its key, and the auth service the token.
+    foreign_secrets: ClassVar[frozenset[str]] = frozenset(
+        {"octoprint_api_key", "camera_url", "auth_token", "redis_url"}
+    )
+
+    auth_token: SecretStr | None = Field(None, min_length=20, description="Not needed by a bridge that was paired")
+    octoprint_url: str | None = Field(None, validation_alias=AliasChoices("OCTOPRINT_URL"))
+    octoprint_api_key: SecretStr | None = Field(None, validation_alias=AliasChoices("OCTOPRINT_API_KEY"))
+    camera_url: SecretStr | None = Field(None, validation_alias=AliasChoices("CAMERA_URL"))
+    printer_id: str | None = Field(None, validation_alias=AliasChoices("PRINTER_ID"))
+    config: Path | None = None
+    poll_s: float = Field(10.0, gt=0, le=300)
+    stage_after_s: float = Field(10.0, ge=0, le=3600)
+    keep_files_days: float = Field(7.0, ge=0, le=3650)
+    redis_url: SecretStr | None = None
+    autoconnect: bool = False
+
+    @model_validator(mode="after")
+    def _need_a_token(self) -> Self:
+        self.bridge_token()
         return self
 
     @model_validator(mode="after")
@@ -72,10 +89,21 @@ class BridgeSettings(Settings):
             raise ValueError("BRIDGE_CONFIG: the file lists the printers, so leave OCTOPRINT_URL and PRINTER_ID out")
         return self
 
-    @property
-    def api_v1_url(self) -> str:
-        """The API's address, which is given with or without its path."""
-        return self.api_url.rstrip("/").removesuffix(API_PATH) + API_PATH
+    def bridge_token(self) -> SecretStr:
+        """The token that is set, else the one that pairing left in the data folder.
+
+        Raises:
+            ValueError: naming the variable.
+        """
+        if self.auth_token is not None:
+            return self.auth_token
+        try:
+            token = identity.read(self.data_dir)
+        except identity.IdentityError as error:
+            raise ValueError(f"BRIDGE_AUTH_TOKEN: {error}") from None
+        if token is None:
+            raise ValueError("BRIDGE_AUTH_TOKEN: set it, or pair this bridge: python -m fluxprint_bridge pair")
+        return token
 
     def printers(self) -> list[PrinterSettings]:
         """The printers to serve. Raises `SettingsError`."""
@@ -117,6 +145,22 @@ def _from_file(path: Path) -> list[PrinterSettings]:
     if len(printers) > 1 and (None in ids or len(set(ids)) < len(ids)):
         raise SettingsError(f"BRIDGE_CONFIG: {path}: every one of several printers needs an id of its own")
     return printers
+
+
+def load_cloud(*, api_url: str | None, data_dir: Path | None) -> CloudSettings:
+    """What pairing needs: from the command line, else from the environment, of which the rest does not matter yet.
+
+    Raises:
+        SettingsError
+    """
+    given = {"api_url": api_url, "data_dir": data_dir}
+    try:
+        return CloudSettings(**{name: value for name, value in given.items() if value is not None})  # type: ignore[arg-type]
+    except ValidationError as error:
+        first = error.errors()[0]
+        if first["loc"] and first["loc"][0] in {"api_url", "FLUXPRINT_API_URL"}:
+            raise SettingsError("FLUXPRINT_API_URL: give --api-url https://print.example.org, or set it") from None
+        raise SettingsError(str(first["msg"]).removeprefix("Value error, ")) from None
 
 
 def _is_loopback(host: str) -> bool:

@@ -17,7 +17,7 @@ def checked(response: httpx.Response) -> httpx.Response:
         code = code or "content_too_large"
     if status in {401, 403}:
         raise CredentialsRefused(
-            f"BRIDGE_AUTH_TOKEN is not accepted ({code}): make a new bridge token. {detail}".rstrip()
+            f"the bridge token is not accepted ({code}): pair this bridge again or renew it. {detail}".rstrip()
         )
     if status >= 500 or status in {408, 429} or not status >= 400 or code is None:
         raise CloudUnavailable(f"{response.request.url.path} was answered with {status} {code or ''}".rstrip())

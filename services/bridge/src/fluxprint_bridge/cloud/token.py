@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import json
+import secrets
 
 import httpx
 from pydantic import BaseModel, SecretStr, ValidationError
@@ -26,6 +27,7 @@ class AccessToken:
     def __init__(self, http: httpx.AsyncClient, bridge_token: SecretStr) -> None:
         self._http = http
         self._bridge_token = bridge_token
+        self._instance: str | None = secrets.token_urlsafe(16)  # of this process; so a copied token is noticed
         self._token: SecretStr | None = None
         self._asked_at = 0.0
         self._renew_at = 0.0
@@ -56,12 +58,10 @@ class AccessToken:
 
     async def _exchange(self) -> None:
         asked_at = clock.now()
-        try:
-            response = await self._http.post(
-                "auth/bridge-token", json={"bridge_token": self._bridge_token.get_secret_value()}
-            )
-        except httpx.HTTPError as error:
-            raise CloudUnavailable(f"the cloud does not answer: {error!r}") from None
+        response = await self._ask()
+        if response.status_code == 422 and self._instance is not None:  # a cloud that is older than the field
+            self._instance = None
+            response = await self._ask()
         try:
             exchanged = _Exchanged.model_validate(checked(response).json())
         except (ValidationError, ValueError):
@@ -69,3 +69,12 @@ class AccessToken:
         self._token = exchanged.access_token
         self._asked_at = asked_at
         self._renew_at = asked_at + RENEW_AT * exchanged.expires_in_s
+
+    async def _ask(self) -> httpx.Response:
+        body = {"bridge_token": self._bridge_token.get_secret_value()}
+        if self._instance is not None:
+            body["instance"] = self._instance
+        try:
+            return await self._http.post("auth/bridge-token", json=body)
+        except httpx.HTTPError as error:
+            raise CloudUnavailable(f"the cloud does not answer: {error!r}") from None
