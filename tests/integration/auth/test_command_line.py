@@ -17,6 +17,7 @@ from fluxprint_local.bootstrap import ROOT
 from fluxprint_local.ports import free_port
 from fluxprint_local.process import Process
 from support.auth import PASSWORD, SIGNING_KEY, Auth, running_auth, settings_of
+from support.factors import set_up
 from support.servers import Database, started
 
 
@@ -83,6 +84,77 @@ class TestCreatingTheAdministrator:
         )
         with pytest.raises(CommandFailed, match="are its migrations done"):
             await attempt(create_admin.create(root, settings_of(postgres)))
+
+
+class TestAccounts:
+    async def test_are_listed(self, environment: dict[str, str], lone_auth: Auth) -> None:
+        emails = [(await lone_auth.register(f"person-{number}@example.org")).email for number in range(3)]
+        await lone_auth.fetch('UPDATE auth."user" SET email_verified_at = now()')
+        status, output, errors = await command(environment, "list-users")
+        assert (status, errors) == (0, "")
+        lines = output.splitlines()
+        assert [line.split("  ")[0] for line in lines] == emails
+        assert lines[0].startswith("person-0@example.org  Ada Lovelace  since 20")
+        _, output, _ = await command(environment, "list-users", "--email", "PERSON-1")
+        assert [line.split("  ")[0] for line in output.splitlines()] == [emails[1]]
+
+    async def test_one_is_disabled_and_enabled(self, environment: dict[str, str], lone_auth: Auth) -> None:
+        ada = await lone_auth.register("ada@example.org")
+        assert await command(environment, "disable-user", "Ada@Example.org") == (0, "ada@example.org is disabled\n", "")
+        assert (await lone_auth.http.get("/auth/me", headers=ada.headers)).status_code == 401
+        answer = await lone_auth.post("/auth/login", {"email": ada.email, "password": ada.password})
+        assert answer.json()["code"] == "account_disabled"
+        _, output, _ = await command(environment, "list-users")
+        assert output.rstrip().endswith("disabled")
+        assert (await command(environment, "enable-user", "ada@example.org"))[0] == 0
+        await lone_auth.log_in(ada.email)
+        rows = await lone_auth.fetch(
+            "SELECT type, actor_id, address FROM auth.security_events WHERE type LIKE 'auth_account_%' ORDER BY id"
+        )
+        assert [tuple(row) for row in rows] == [
+            ("auth_account_disabled", None, None), ("auth_account_enabled", None, None),
+        ]  # fmt: skip
+
+    async def test_the_last_administrator_is_not_disabled(self, environment: dict[str, str], lone_auth: Auth) -> None:
+        await lone_auth.register("root@example.org")
+        await lone_auth.fetch('UPDATE auth."user" SET is_administrator = true')
+        status, output, errors = await command(environment, "disable-user", "root@example.org")
+        assert (status, output) == (1, "")
+        assert errors.startswith("disable-user: Nobody else could look after this installation")
+
+    async def test_one_is_unlocked(self, environment: dict[str, str], lone_auth: Auth) -> None:
+        ada = await lone_auth.register("ada@example.org")
+        for _ in range(5):
+            await lone_auth.post("/auth/login", {"email": ada.email, "password": "not the password"})
+        assert (await command(environment, "unlock-user", ada.email))[:2] == (0, "ada@example.org is unlocked\n")
+        await lone_auth.log_in(ada.email)
+
+    async def test_ones_second_factor_is_reset(self, environment: dict[str, str], lone_auth: Auth) -> None:
+        ada = await lone_auth.register("ada@example.org")
+        await set_up(lone_auth, ada)
+        status, output, _ = await command(environment, "reset-second-factor", ada.email)
+        assert (status, output) == (0, "ada@example.org is without a second factor now, and signed out\n")
+        assert (await lone_auth.http.get("/auth/me", headers=ada.headers)).status_code == 401
+        await lone_auth.log_in(ada.email)
+
+    @pytest.mark.parametrize("name", ["disable-user", "enable-user", "unlock-user", "reset-second-factor"])
+    async def test_nobody_is_found_where_there_is_nobody(self, environment: dict[str, str], name: str) -> None:
+        status, output, errors = await command(environment, name, "nobody@example.org")
+        assert (status, output) == (1, "")
+        assert errors == f"{name}: there is no account with nobody@example.org; list-users shows them\n"
+        status, _, errors = await command(environment, name, "nobody")
+        assert status == 2
+        assert "is no e-mail address" in errors
+
+
+class TestDatabaseStatus:
+    async def test_is_printed(self, environment: dict[str, str], lone_auth: Auth) -> None:
+        await lone_auth.register()
+        status, output, errors = await command(environment, "db-status")
+        assert (status, errors) == (0, "")
+        newest = await lone_auth.value("SELECT version_num FROM public.alembic_version")
+        assert f"schema revision     {newest}\n" in output
+        assert "security_events" in output
 
 
 class TestServing:
