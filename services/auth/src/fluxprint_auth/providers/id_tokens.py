@@ -80,7 +80,8 @@ def _usable(document: dict[str, object]) -> tuple[str, RSAKey | ECKey] | None:
     if "d" in document or texts.get("use", "sig") != "sig":
         return None
     try:
-        if texts.get("kty") == "RSA" and texts.get("alg", "RS256") == "RS256":
+        # The library warns of short keys instead of refusing them: those are not even shown to it.
+        if texts.get("kty") == "RSA" and texts.get("alg", "RS256") == "RS256" and len(texts["n"]) * 6 >= MIN_RSA_BITS:
             rsa = RSAKey.import_key({name: texts[name] for name in ("kty", "n", "e")})
             return ("RS256", rsa) if rsa.raw_value.key_size >= MIN_RSA_BITS else None
         if texts.get("kty") == "EC" and texts.get("crv") == "P-256" and texts.get("alg", "ES256") == "ES256":
