@@ -40,6 +40,20 @@ class TestTidyingUp:
         await tidied(lone_auth)
         assert await lone_auth.value("SELECT count(*) FROM auth.login_throttle") == 1
 
+    async def test_deletes_invitations_a_month_after_they_expired(self, lone_auth: Auth) -> None:
+        await lone_auth.register()
+        for days in (10, 31):
+            await lone_auth.fetch(
+                "INSERT INTO auth.invitation (id, organisation_id, email, role, token_hash, invited_by, expires_at) "
+                "SELECT gen_random_uuid(), o.id, $1, 'viewer', $2, u.id, now() - make_interval(days => $3) "
+                'FROM auth.organisation o, auth."user" u',
+                f"{days}@example.org",
+                bytes([days]),
+                days,
+            )
+        await tidied(lone_auth)
+        assert await lone_auth.value("SELECT string_agg(email, ' ') FROM auth.invitation") == "10@example.org"
+
     async def test_goes_on_past_one_batch(self, lone_auth: Auth) -> None:
         await lone_auth.fetch(
             "INSERT INTO auth.login_throttle SELECT n::text, 1, now() - interval '2 h' FROM generate_series(1, 2500) n"
