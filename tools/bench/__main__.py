@@ -8,13 +8,13 @@ import time
 from pathlib import Path
 
 from fluxprint_local.supervisor import Supervisor
-from tools.bench import answering, claims, farm, hung, memory, printing, staging, ways
+from tools.bench import accounts, answering, claims, farm, hung, memory, printing, staging, ways
 from tools.bench.answering import Answering
 from tools.bench.system import System, Workshop, bridge, running_octoprint
 from tools.bench.ways import Ways
 
 IDLE_S = 3
-PARTS = ("system", "staging", "claims", "farm", "hung")
+PARTS = ("system", "staging", "claims", "farm", "hung", "accounts")
 
 
 def main() -> None:
@@ -47,6 +47,8 @@ async def _measure(part: str, folder: Path, wanted: argparse.Namespace) -> None:
             await _farm(folder, wanted.printers, wanted.seconds)
         case "hung":
             await _hung(folder)
+        case "accounts":
+            await _accounts(folder)
 
 
 async def _staging(folder: Path) -> None:
@@ -83,6 +85,14 @@ async def _hung(folder: Path) -> None:
         await supervisor.start(system.up())
         async with Workshop(system) as workshop:
             hung.show(await hung.measure(supervisor, system, workshop, folder))
+
+
+async def _accounts(folder: Path) -> None:
+    system = System(folder / "data", **accounts.SETTINGS)
+    async with Supervisor(folder) as supervisor:
+        await supervisor.start(system.up())
+        async with Workshop(system) as workshop:
+            accounts.show(await accounts.measure(system, workshop))
 
 
 async def _system(folder: Path) -> None:

@@ -31,9 +31,9 @@ class Target:
 
     async def round(self, authorization: str) -> None:
         """Note the requests per second of CPU time, for each server."""
-        before = [_cpu_s(server) for server in self.servers]
+        before = [cpu_s(server) for server in self.servers]
         await load(self.port, self.path, authorization=authorization, connections=CONNECTIONS, requests=REQUESTS)
-        used = [_cpu_s(server) - then for server, then in zip(self.servers, before, strict=True)]
+        used = [cpu_s(server) - then for server, then in zip(self.servers, before, strict=True)]
         self.rates.append([REQUESTS / seconds for seconds in used])
 
     def rate(self, server: int = 0) -> float:
@@ -112,6 +112,6 @@ def _bare(system: System, port: int) -> Process:
     )
 
 
-def _cpu_s(process: psutil.Process) -> float:
+def cpu_s(process: psutil.Process) -> float:
     times = process.cpu_times()
     return times.user + times.system

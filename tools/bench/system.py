@@ -89,6 +89,8 @@ class Workshop:
     def __init__(self, system: System, *, bed_is_clear: bool = True) -> None:
         self._bed_is_clear = bed_is_clear
         self.http = httpx.AsyncClient(base_url=f"{system.url}/api/v1", timeout=WAIT_TIMEOUT_S)
+        self.email = f"{secrets.token_hex(6)}@example.org"
+        self.password = secrets.token_urlsafe(16)
         self.access_token = ""
         self.organisation = ""
         self.bridge_token = ""
@@ -104,8 +106,8 @@ class Workshop:
     async def open(self) -> None:
         """Register, and add a bridge and a printer."""
         account = {
-            "email": f"{secrets.token_hex(6)}@example.org",
-            "password": secrets.token_urlsafe(16),
+            "email": self.email,
+            "password": self.password,
             "name": "Ada",
             "organisation_name": "Workshop",
         }
