@@ -83,11 +83,14 @@ async def _exchanger(request: Request) -> Exchanger:
 def fresh(*permissions: Permission) -> Any:
     """The principal with these permissions, for what must not be done with a session that somebody left open.
 
+    Only a person can prove anything, so it asks for what only a person has as well.
+
     Source: RFC 9470 (step-up): the answer names the oldest sign-in that would do.
     """
+    needed = {*permissions, Permission.ACCOUNT_MANAGE}
 
     async def check(
-        principal: Annotated[Principal, require(*permissions)], settings: Annotated[AuthSettings, Depends(_settings)]
+        principal: Annotated[Principal, require(*sorted(needed))], settings: Annotated[AuthSettings, Depends(_settings)]
     ) -> Principal:
         check_fresh(principal, settings)
         return principal
