@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +33,7 @@ async def mailing(database: Database, port: int, **settings: Any) -> AsyncIterat
 async def write(auth: Auth, *, to: str | None = TO, **facts: Any) -> None:
     mailer: Mailer = auth.app.state.mailer
     async with auth.app.state.database.unit_of_work() as session:
-        values = {"link": mailer.link("reset", "fxl_x"), "until": "noon"} | facts
+        values = {"link": mailer.link("reset", "fxl_x"), "until": datetime.now(UTC)} | facts
         await service.send(session, mailer, "password_reset", to=to, **values)
 
 
@@ -115,7 +115,9 @@ class TestHostileContent:
         async with running_mail_server(port) as server, mailing(database, port) as auth:
             async with auth.app.state.database.unit_of_work() as session:
                 hostile = "<b>x\r\nBcc: eve@example.org\r\n\r\n.\r\nMAIL FROM:<x>"
-                await service.send(session, auth.app.state.mailer, "email_changed", to=TO, new_email=hostile, at="now")
+                await service.send(
+                    session, auth.app.state.mailer, "email_changed", to=TO, new_email=hostile, at=datetime.now(UTC)
+                )
             await server.count(1)
         mail = server.mails[0]
         assert mail["Bcc"] is None

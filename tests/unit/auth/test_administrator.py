@@ -25,7 +25,7 @@ class TestChecking:
             ({"name": ""}, "cannot be a name"),
             ({"organisation": "two\nlines"}, "cannot be a name"),
             ({"password": lambda: "short"}, "must have 10 to 200 characters"),
-            ({"password": lambda: "root@example.org"}, "must not be the e-mail address"),
+            ({"password": lambda: "root@example.org"}, "too easy to guess"),
         ],
     )
     def test_says_what_is_not(self, changed: dict[str, object], message: str) -> None:

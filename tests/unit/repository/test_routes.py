@@ -36,6 +36,12 @@ PUBLIC = {
     "GET /api/v1/auth/csrf-token",  # asks for the cookie of a session
     "POST /api/v1/auth/register",
     "POST /api/v1/auth/login",
+    # One has no session yet, or none any more; each wants a token that was sent by mail, or only sends mail.
+    "POST /api/v1/auth/verify-email",
+    "POST /api/v1/auth/verify-email/resend",
+    "POST /api/v1/auth/password-reset",
+    "POST /api/v1/auth/password-reset/confirm",
+    "POST /api/v1/auth/email/confirm",
     "POST /api/v1/auth/login/second-factor",  # the second step of signing in; the challenge is the first one's proof
     "GET /api/v1/auth/providers",  # where else one can sign in
     "GET /api/v1/auth/providers/{name}/start",  # leads a browser to a provider

@@ -13,6 +13,7 @@ from fluxprint_auth.administration.routes import router as administration
 from fluxprint_auth.api_keys.routes import router as api_keys
 from fluxprint_auth.bridges.problems import BridgeNameTaken
 from fluxprint_auth.bridges.routes import router as bridges
+from fluxprint_auth.email_changes.routes import router as email_changes
 from fluxprint_auth.exchange.routes import router as exchange
 from fluxprint_auth.exchange.service import Exchanger
 from fluxprint_auth.factors.routes import router as factors
@@ -28,6 +29,7 @@ from fluxprint_auth.members.problems import AlreadyMember, LastOwner
 from fluxprint_auth.members.routes import router as members
 from fluxprint_auth.organisations.routes import router as organisations
 from fluxprint_auth.pairings.routes import router as pairings
+from fluxprint_auth.password_changes.routes import router as password_changes
 from fluxprint_auth.providers.problems import IdentityTaken
 from fluxprint_auth.providers.registry import providers_of
 from fluxprint_auth.providers.routes import router as providers
@@ -39,6 +41,7 @@ from fluxprint_auth.sessions.live import LiveTokenVerifier
 from fluxprint_auth.sessions.routes import router as sessions
 from fluxprint_auth.sessions.service import SessionPolicy, Sessions
 from fluxprint_auth.settings import AuthSettings
+from fluxprint_auth.verification.routes import router as verification
 from fluxprint_common.exchange import Exchange
 from fluxprint_common.service import ServiceSpec, admission, create_service
 
@@ -58,6 +61,9 @@ def create_app(settings: AuthSettings) -> FastAPI:
         },
         routers=[
             accounts,
+            verification,
+            password_changes,
+            email_changes,
             sessions,
             keys,
             organisations,

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 from fastapi import Depends, Request
 
 from fluxprint_auth.accounts.passwords import Passwords
-from fluxprint_auth.clients import MAX_AGENT_CHARS, MAX_LANGUAGES_CHARS, Client
+from fluxprint_auth.clients import MAX_AGENT_CHARS, MAX_LANGUAGES_CHARS, Client, device_cookie
 from fluxprint_auth.exchange.service import Exchanger
 from fluxprint_auth.keyring import Keyring
 from fluxprint_auth.keys.access_tokens import AccessTokens
@@ -56,12 +56,13 @@ async def _limiter(request: Request) -> RateLimiter:
     return limiter
 
 
-async def _client(request: Request) -> Client:
+async def _client(request: Request, settings: Annotated[AuthSettings, Depends(_settings)]) -> Client:
     address = request.client.host if request.client else ""
     return Client(
         address,
         request.headers.get("User-Agent", "")[:MAX_AGENT_CHARS],
         request.headers.get("Accept-Language", "")[:MAX_LANGUAGES_CHARS],
+        request.cookies.get(device_cookie(settings.public_url), ""),
     )
 
 

@@ -10,12 +10,15 @@ from fluxprint_auth.api_keys.repository import delete_ended as delete_ended_keys
 from fluxprint_auth.factors.repository import delete_expired as delete_expired_challenges
 from fluxprint_auth.invitations.repository import delete_over as delete_invitations
 from fluxprint_auth.keys.repository import delete_withdrawn
+from fluxprint_auth.links.repository import delete_expired as delete_expired_links
+from fluxprint_auth.mail.repository import delete_old as delete_old_mails
 from fluxprint_auth.pairings.repository import delete_old as delete_old_pairings
 from fluxprint_auth.pairings.service import revoke_stranded
 from fluxprint_auth.providers.repository import delete_expired_flows
 from fluxprint_auth.revocations.repository import delete_expired as delete_expired_revocations
 from fluxprint_auth.security.repository import delete_old as delete_old_security_events
 from fluxprint_auth.sessions.repository import delete_expired
+from fluxprint_auth.trusted_devices.repository import delete_expired as delete_expired_devices
 from fluxprint_common.background import every
 from fluxprint_common.database import Database
 
@@ -25,6 +28,7 @@ ENDED_SESSIONS_KEPT = timedelta(days=30)
 ENDED_KEYS_KEPT = timedelta(days=90)
 INVITATIONS_KEPT = timedelta(days=30)
 SECURITY_EVENTS_KEPT = timedelta(days=400)
+ENDED_MAILS_KEPT = timedelta(days=7)
 WITHDRAWN_KEYS_KEPT = timedelta(days=7)
 PAIRINGS_KEPT = timedelta(days=1)
 
@@ -45,6 +49,9 @@ async def tidy_up(
         lambda session: delete_ended_keys(session, kept=ENDED_KEYS_KEPT, limit=BATCH),
         lambda session: delete_expired_revocations(session, limit=BATCH),
         lambda session: delete_old_throttles(session, kept=throttles_kept, limit=BATCH),
+        lambda session: delete_old_mails(session, kept=ENDED_MAILS_KEPT, limit=BATCH),
+        lambda session: delete_expired_links(session, limit=BATCH),
+        lambda session: delete_expired_devices(session, limit=BATCH),
         lambda session: delete_expired_challenges(session, limit=BATCH),
         lambda session: delete_invitations(session, kept=INVITATIONS_KEPT, limit=BATCH),
         lambda session: delete_old_security_events(session, kept=events_kept, limit=BATCH),

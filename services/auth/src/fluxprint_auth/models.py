@@ -1,6 +1,6 @@
 """All tables of the auth service, for migrations."""
 
-from fluxprint_auth.accounts.models import LoginThrottleRow, TrustedDeviceRow, UserRow
+from fluxprint_auth.accounts.models import LoginThrottleRow, UserRow
 from fluxprint_auth.api_keys.models import ApiKeyRow
 from fluxprint_auth.bridges.models import BridgeInstanceRow, BridgeRow
 from fluxprint_auth.database import Base
@@ -16,6 +16,7 @@ from fluxprint_auth.providers.models import IdentityRow, ProviderFlowRow
 from fluxprint_auth.revocations.models import RevocationRow
 from fluxprint_auth.security.models import SecurityEventRow
 from fluxprint_auth.sessions.models import RefreshTokenRow, SessionRow
+from fluxprint_auth.trusted_devices.models import TrustedDeviceRow
 
 metadata = Base.metadata
 

@@ -50,6 +50,12 @@ class AuthSettings(
     previous_secret: SecretStr | None = Field(None, description="Still decrypts, until `renew-secrets` is done")
 
     @model_validator(mode="after")
+    def _check_verification(self) -> Self:
+        if self.email_verification == "required" and not self.sends_mail:
+            raise ValueError("AUTH_EMAIL_VERIFICATION: needs mail; set AUTH_MAIL_SMTP_URL, or `off`")
+        return self
+
+    @model_validator(mode="after")
     def _check_secret(self) -> Self:
         if self.secret is None and self.environment is Environment.PRODUCTION:
             raise ValueError("AUTH_SECRET: missing; make one with: openssl rand -hex 32")

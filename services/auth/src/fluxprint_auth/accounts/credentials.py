@@ -6,8 +6,6 @@ from typing import Annotated
 from email_validator import EmailNotValidError, validate_email
 from pydantic import AfterValidator, Field, Secret, StringConstraints
 
-from fluxprint_common.problems import FieldProblem, Invalid
-
 MIN_PASSWORD_CHARS = 10
 MAX_PASSWORD_CHARS = 200
 MAX_EMAIL_CHARS = 254  # RFC 5321, 4.5.3.1.3
@@ -53,21 +51,3 @@ NewPassword = Annotated[
 def normalise_password(password: str) -> str:
     """The spelling that is hashed: keyboards compose accents differently (NIST SP 800-63B, 5.1.1.2)."""
     return unicodedata.normalize("NFKC", password)
-
-
-def check_choice(password: str, *, email: str, name: str) -> None:
-    """Refuse a password that stands in the account itself.
-
-    Raises:
-        Invalid
-    """
-    chosen = normalise_password(password).strip().casefold()
-    if chosen in {email.casefold(), email.partition("@")[0].casefold(), name.strip().casefold()}:
-        raise Invalid(
-            "See errors for each field.",
-            errors=[
-                FieldProblem(
-                    pointer="/password", code="password_guessable", message="Not the e-mail address, nor the name"
-                )
-            ],
-        )

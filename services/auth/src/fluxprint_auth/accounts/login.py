@@ -1,23 +1,29 @@
-"""Signing in with a password: constant work, counted failures, and a lock that holds without Redis."""
+"""Signing in with a password: constant work, counted failures, and locks that hold without Redis."""
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import timedelta
 from math import ceil
-from typing import Self
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from fluxprint_auth.accounts import repository
-from fluxprint_auth.accounts.models import LoginThrottleRow, UserRow
+from fluxprint_auth.accounts.lockout import Counter, Lockout, account_key, counters_of
+from fluxprint_auth.accounts.models import UserRow
 from fluxprint_auth.accounts.passwords import Passwords
-from fluxprint_auth.accounts.problems import AccountLocked, InvalidCredentials
+from fluxprint_auth.accounts.problems import AccountLocked, EmailNotVerified, InvalidCredentials
 from fluxprint_auth.clients import Client
 from fluxprint_auth.database import transaction_time
-from fluxprint_auth.security.events import SecurityEvent
+from fluxprint_auth.links import repository as links
+from fluxprint_auth.links.models import LinkKind
+from fluxprint_auth.security.events import Outcome, SecurityEvent
 from fluxprint_auth.security.service import record
-from fluxprint_auth.settings import AuthSettings
+from fluxprint_auth.trusted_devices import service as trusted_devices
+from fluxprint_auth.trusted_devices.networks import network_of
 from fluxprint_common.database import Database
+
+__all__ = ["Attempt", "Lockout", "account_key", "authenticate", "limit_key", "refuse_unverified", "unlock"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,26 +35,13 @@ class Attempt:
     client: Client
 
 
-@dataclass(frozen=True, kw_only=True)
-class Lockout:
-    """After so many failures an address is locked for a while; without failures for a while they are forgotten."""
+@dataclass(frozen=True)
+class _Found:
+    """What there is for an address: an account, or a registration whose address was not confirmed yet."""
 
-    failures: int
-    lock: timedelta
-    reset: timedelta
-
-    @classmethod
-    def of(cls, settings: AuthSettings) -> Self:
-        return cls(
-            failures=settings.lockout_failures,
-            lock=timedelta(seconds=settings.lockout_s),
-            reset=timedelta(seconds=settings.lockout_reset_s),
-        )
-
-
-def account_key(email: str) -> str:
-    """What failures are counted by: people type passwords into the wrong field, so the address itself is not kept."""
-    return hashlib.sha256(email.encode()).hexdigest()
+    user: UserRow | None
+    password_hash: str | None
+    counters: Sequence[Counter]
 
 
 async def authenticate(
@@ -64,27 +57,61 @@ async def authenticate(
 
     Raises:
         AccountLocked: whatever the password. InvalidCredentials: after counting the failure.
+        EmailNotVerified: the password is right, of a registration that waits for its address to be confirmed.
     """
-    key = account_key(attempt.email)
-    async with pool.reading() as reading:
-        _refuse_locked(await repository.locked_for(reading, key))  # a locked address costs no hash
-        user = await repository.by_email(reading, attempt.email)
-    matches = await passwords.verify(user.password_hash if user else None, attempt.password)
+    found = await _find(attempt, lockout, pool)
+    user = found.user
+    matches = await passwords.verify(found.password_hash, attempt.password)
     new_hash = None
     if user is not None and matches and user.password_hash and passwords.is_outdated(user.password_hash):
         new_hash = await passwords.hash(attempt.password)
 
-    throttle = await repository.lock_throttle(session, key)
-    now = await transaction_time(session)
-    if throttle.locked_until is not None:
-        _refuse_locked(throttle.locked_until - now)
-    if user is None or not matches:
-        _count_failure(session, throttle, attempt, lockout, now=now, user=user)
+    own = found.counters[0]
+    throttle = await repository.lock_throttle(session, own.key, account=own.account)
+    _refuse_locked(await repository.locked_for(session, [counter.key for counter in found.counters]))
+    if not matches:
+        await _count_failure(session, attempt, found, lockout)
         raise InvalidCredentials
     await session.delete(throttle)
+    if user is None:
+        raise EmailNotVerified
     if new_hash is not None and user.password_hash is not None:
         await repository.replace_hash(session, user.id, old=user.password_hash, new=new_hash)
     return user
+
+
+def limit_key(email: str, client: Client) -> str:
+    """What the rate limit of one account counts by: strangers must not use up what its owner may do."""
+    place = f"{account_key(email)}\0{network_of(client.address)}\0{client.device_token}"
+    return hashlib.sha256(place.encode()).hexdigest()
+
+
+def refuse_unverified(user: UserRow, *, required: bool) -> None:
+    """Refuse somebody whose address was never confirmed, where that is asked for.
+
+    Raises:
+        EmailNotVerified
+    """
+    if required and user.email_verified_at is None:
+        raise EmailNotVerified
+
+
+async def unlock(session: AsyncSession, email: str) -> None:
+    """Forget the failed logins of an account; what was counted over all accounts stays."""
+    await repository.delete_throttles(session, account_key(email))
+
+
+async def _find(attempt: Attempt, lockout: Lockout, pool: Database) -> _Found:
+    key = account_key(attempt.email)
+    async with pool.reading() as reading:
+        user = await repository.by_email(reading, attempt.email)
+        known = await trusted_devices.recognise(reading, user.id if user else None, attempt.client)
+        counters = counters_of(lockout, key, attempt.client, known)
+        _refuse_locked(await repository.locked_for(reading, [counter.key for counter in counters]))  # costs no hash
+        waiting = await links.open_for(reading, LinkKind.REGISTRATION, key)
+    if user is not None:
+        return _Found(user, user.password_hash, counters)
+    return _Found(None, waiting.data["password_hash"] if waiting else None, counters)
 
 
 def _refuse_locked(remaining: timedelta | None) -> None:
@@ -92,21 +119,29 @@ def _refuse_locked(remaining: timedelta | None) -> None:
         raise AccountLocked(retry_after_s=ceil(remaining.total_seconds()))
 
 
-def _count_failure(
-    session: AsyncSession,
-    throttle: LoginThrottleRow,
-    attempt: Attempt,
-    lockout: Lockout,
-    *,
-    now: datetime,
-    user: UserRow | None,
-) -> None:
-    starts_anew = throttle.locked_until is not None or now - throttle.last_failed_at >= lockout.reset
-    throttle.failures = 1 if starts_anew else throttle.failures + 1
-    throttle.last_failed_at = now
-    throttle.locked_until = now + lockout.lock if throttle.failures >= lockout.failures else None
-    user_id = user.id if user else None
-    key = throttle.account_key[:16]
-    record(session, SecurityEvent.LOGIN_FAILED, client=attempt.client, user_id=user_id, account=key)
-    if throttle.locked_until is not None:
-        record(session, SecurityEvent.LOCKOUT_TRIGGERED, client=attempt.client, user_id=user_id, account=key)
+async def _count_failure(session: AsyncSession, attempt: Attempt, found: _Found, lockout: Lockout) -> None:
+    now = await transaction_time(session)
+    user_id = found.user.id if found.user else None
+    account = account_key(attempt.email)[:16]
+    reason = "wrong_password" if found.user else "unknown_account"
+    record(
+        session,
+        SecurityEvent.LOGIN_FAILED,
+        client=attempt.client,
+        user_id=user_id,
+        outcome=Outcome.FAILURE,
+        reason=reason,
+        account=account,
+    )
+    for counter in found.counters:
+        row = await repository.lock_throttle(session, counter.key, account=counter.account)
+        if counter.count(row, lockout, now):
+            record(
+                session,
+                SecurityEvent.LOCKOUT_TRIGGERED,
+                client=attempt.client,
+                user_id=user_id,
+                outcome=Outcome.FAILURE,
+                reason=counter.place,
+                account=account,
+            )

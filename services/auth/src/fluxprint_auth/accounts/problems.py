@@ -44,7 +44,7 @@ class WrongPassword(Forbidden):
 
 
 class AccountLocked(RateLimited):
-    """Too many failed logins with this e-mail address"""
+    """Too many failed logins with this e-mail address, or from this network"""
 
     code = "account_locked"
 

@@ -15,13 +15,18 @@ from fluxprint_auth.security.service import record
 
 @dataclass(frozen=True, kw_only=True)
 class NewAccount:
-    """Who registers; `email` is normalised. Without `password_hash` they sign in elsewhere."""
+    """Who registers; `email` is normalised. Without `password_hash` they sign in elsewhere.
+
+    Attributes:
+        email_verified: whether they have proved that the address is theirs.
+    """
 
     email: str
     name: str
     password_hash: str | None = field(repr=False)
     organisation_name: str
     is_administrator: bool = False
+    email_verified: bool = False
 
 
 async def register(
@@ -34,6 +39,7 @@ async def register(
         name=account.name,
         password_hash=account.password_hash,
         is_administrator=account.is_administrator,
+        email_verified=account.email_verified,
     )
     organisation, membership = await organisations.found(session, name=account.organisation_name, owner_id=user.id)
     event = SecurityEvent.ADMINISTRATOR_CREATED if account.is_administrator else SecurityEvent.REGISTERED

@@ -1,5 +1,6 @@
 """SQL of accounts."""
 
+from collections.abc import Sequence
 from datetime import timedelta
 from uuid import UUID
 
@@ -13,10 +14,23 @@ from fluxprint_common.ids import new_id
 
 
 async def insert(
-    session: AsyncSession, *, email: str, name: str, password_hash: str | None, is_administrator: bool
+    session: AsyncSession,
+    *,
+    email: str,
+    name: str,
+    password_hash: str | None,
+    is_administrator: bool = False,
+    email_verified: bool = False,
 ) -> UserRow:
     """A new user. The address is unique: a second one fails with the constraint `uq_user_email`."""
-    row = UserRow(id=new_id(), email=email, name=name, password_hash=password_hash, is_administrator=is_administrator)
+    row = UserRow(
+        id=new_id(),
+        email=email,
+        name=name,
+        password_hash=password_hash,
+        is_administrator=is_administrator,
+        email_verified_at=func.now() if email_verified else None,
+    )
     session.add(row)
     await session.flush()
     return row
@@ -50,29 +64,57 @@ async def replace_hash(session: AsyncSession, user_id: UUID, *, old: str, new: s
     )
 
 
-async def locked_for(session: AsyncSession, account_key: str) -> timedelta | None:
-    """How much longer logins of this key are locked, where they are."""
-    statement = select(LoginThrottleRow.locked_until - func.now()).where(
-        LoginThrottleRow.account_key == account_key, LoginThrottleRow.locked_until > func.now()
+async def verify_email(session: AsyncSession, user_id: UUID, *, email: str) -> bool:
+    """The address was proved to be the person's; False where it is not theirs any more."""
+    statement = (
+        update(UserRow)
+        .where(UserRow.id == user_id, UserRow.email == email)
+        .values(email_verified_at=func.coalesce(UserRow.email_verified_at, func.now()))
+    )
+    return rows_affected(await session.execute(statement)) == 1
+
+
+async def set_password(session: AsyncSession, user_id: UUID, password_hash: str) -> None:
+    """Another password from now on."""
+    await session.execute(update(UserRow).where(UserRow.id == user_id).values(password_hash=password_hash))
+
+
+async def set_email(session: AsyncSession, user_id: UUID, email: str) -> None:
+    """Another, verified address. One that is taken violates `uq_user_email`."""
+    values = {"email": email, "email_verified_at": func.now()}
+    await session.execute(update(UserRow).where(UserRow.id == user_id).values(**values))
+
+
+async def set_name(session: AsyncSession, user_id: UUID, name: str) -> UserRow | None:
+    """Another name from now on."""
+    statement = update(UserRow).where(UserRow.id == user_id).values(name=name).returning(UserRow)
+    return await session.scalar(statement.execution_options(populate_existing=True))
+
+
+async def locked_for(session: AsyncSession, keys: Sequence[str]) -> timedelta | None:
+    """How much longer the one of these counters that is locked for longest is, where one is."""
+    statement = select(func.max(LoginThrottleRow.locked_until) - func.now()).where(
+        LoginThrottleRow.account_key.in_(keys), LoginThrottleRow.locked_until > func.now()
     )
     remaining: timedelta | None = await session.scalar(statement)
     return remaining
 
 
-async def lock_throttle(session: AsyncSession, account_key: str) -> LoginThrottleRow:
-    """The counter of failures of this key, made where there is none, locked until the end of the transaction."""
+async def lock_throttle(session: AsyncSession, key: str, *, account: str | None) -> LoginThrottleRow:
+    """A counter of failures, made where there is none, locked until the end of the transaction."""
     statement = (
         postgresql.insert(LoginThrottleRow)
-        .values(account_key=account_key, failures=0, last_failed_at=func.now())
-        .on_conflict_do_update(index_elements=["account_key"], set_={"account_key": account_key})
+        .values(account_key=key, account=account, failures=0, last_failed_at=func.now())
+        .on_conflict_do_update(index_elements=["account_key"], set_={"account_key": key})
         .returning(LoginThrottleRow)
+        .execution_options(populate_existing=True)
     )
     return (await session.scalars(statement)).one()
 
 
-async def forget_failures(session: AsyncSession, account_key: str) -> None:
-    """Forget the failures of this key, and its lock."""
-    await session.execute(delete(LoginThrottleRow).where(LoginThrottleRow.account_key == account_key))
+async def delete_throttles(session: AsyncSession, account: str) -> None:
+    """Forget the failed logins of an account."""
+    await session.execute(delete(LoginThrottleRow).where(LoginThrottleRow.account == account))
 
 
 async def delete_old_throttles(session: AsyncSession, *, kept: timedelta, limit: int) -> int:

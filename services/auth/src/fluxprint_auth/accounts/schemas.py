@@ -10,7 +10,7 @@ from fluxprint_auth.organisations.schemas import Organisation
 from fluxprint_auth.sessions.carry import Carried
 from fluxprint_auth.sessions.schemas import Tokens
 from fluxprint_common.ids import UserId
-from fluxprint_common.schemas import Name, Output, Timestamp
+from fluxprint_common.schemas import Input, Name, Output, Timestamp
 
 PersonName = Annotated[Name, Field(examples=["Ada Lovelace"])]
 OrganisationName = Annotated[Name, Field(examples=["Analytical Engines"])]
@@ -33,6 +33,12 @@ class User(Output):
     name: PersonName
     is_administrator: bool = Field(description="Whether this person looks after the whole installation.")
     created_at: Timestamp
+
+
+class MeUpdate(Input):
+    """What a person says of themselves."""
+
+    name: PersonName
 
 
 class Registered(Output):

@@ -1,6 +1,6 @@
 """From a person who proved who they are to a session of theirs: the one way, however they proved it."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Self
 
 from pydantic import SecretStr
@@ -14,6 +14,7 @@ from fluxprint_auth.keyring import Keyring
 from fluxprint_auth.organisations import repository as organisations
 from fluxprint_auth.sessions.service import Sessions, TokenPair
 from fluxprint_auth.settings import AuthSettings
+from fluxprint_auth.trusted_devices import service as trusted_devices
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,4 +68,5 @@ async def _open(
     session: AsyncSession, user: UserRow, *, sessions: Sessions, client: Client, second_factor: bool
 ) -> TokenPair:
     membership = await organisations.first_membership(session, user.id)
-    return await sessions.open(session, membership, client=client, second_factor=second_factor)
+    pair = await sessions.open(session, membership, client=client, second_factor=second_factor)
+    return replace(pair, device_token=await trusted_devices.trust(session, user.id, client))

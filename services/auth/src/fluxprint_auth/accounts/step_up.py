@@ -84,7 +84,7 @@ async def prove(
         if proof.password is None:
             raise WrongProof("password")
         attempt = login.Attempt(email=user.email, password=proof.password, client=proof.client)
-        await _check_password(session, principal, attempt, lockout=lockout, passwords=passwords, pool=pool)
+        await check_password(session, principal, attempt, lockout=lockout, passwords=passwords, pool=pool)
     _record(session, SecurityEvent.REAUTHENTICATED, principal, proof.client)
     return has_factor
 
@@ -99,7 +99,7 @@ async def _check_code(
         raise WrongCode from None
 
 
-async def _check_password(
+async def check_password(
     session: AsyncSession,
     principal: Principal,
     attempt: login.Attempt,

@@ -90,7 +90,7 @@ async def unlock(session: AsyncSession, by: Administration, user_id: UUID) -> Us
         NotFound
     """
     user = await _lock(session, user_id)
-    await _forget_failures(session, user.email)
+    await login.unlock(session, user.email)
     _record(session, SecurityEvent.ACCOUNT_UNLOCKED, by, user_id)
     return user
 
@@ -126,10 +126,6 @@ async def _lock(session: AsyncSession, user_id: UUID) -> UserRow:
 
 async def _end_sessions(session: AsyncSession, by: Administration, user_id: UUID, reason: EndReason) -> int:
     return await Sessions.end_all(session, user_id, reason, client=by.client, actor_id=by.actor_id)
-
-
-async def _forget_failures(session: AsyncSession, email: str) -> None:
-    await accounts.forget_failures(session, login.account_key(email))
 
 
 def _record(session: AsyncSession, event: SecurityEvent, by: Administration, user_id: UUID) -> None:

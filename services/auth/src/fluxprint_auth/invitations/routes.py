@@ -4,8 +4,8 @@ from typing import Annotated
 
 from fastapi import APIRouter, Response
 
-from fluxprint_auth.accounts.credentials import check_choice
 from fluxprint_auth.accounts.schemas import Registered, User
+from fluxprint_auth.accounts.strength import Owner
 from fluxprint_auth.dependencies import (
     CurrentClient,
     CurrentMailer,
@@ -169,9 +169,10 @@ async def register_with_invitation(
     """Make an account for the invited address, join with it, and sign in. Works where registration is switched off."""
     token = body.token.get_secret_value()
     async with pool.reading() as reading:  # what is no invitation costs no hash
-        invitation, _organisation = await service.look_at(reading, token)
+        invitation, inviting = await service.look_at(reading, token)
     password = body.password.get_secret_value()
-    check_choice(password, email=invitation.email, name=body.name)
+    owner = Owner(email=invitation.email, name=body.name, organisation=inviting.name)
+    await passwords.refuse_guessable(password, owner)
     password_hash = await passwords.hash(password)
     user, organisation, membership = await service.register(
         session, token, name=body.name, password_hash=password_hash, client=client

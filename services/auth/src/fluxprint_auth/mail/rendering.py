@@ -1,10 +1,18 @@
 """Mails from templates: the first line of `<name>.txt` is the subject, `<name>.html` says the same with a button."""
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
 MAX_SUBJECT_CHARS = 150
+
+
+def moment(at: datetime) -> str:
+    """As people read it, whatever their time zone."""
+    at = at.astimezone(UTC)
+    return f"{at.day} {at:%B %Y, %H:%M} UTC"
+
 
 _TEMPLATES = Environment(
     loader=PackageLoader("fluxprint_auth.mail"),
@@ -13,6 +21,7 @@ _TEMPLATES = Environment(
     trim_blocks=True,
     lstrip_blocks=True,
 )
+_TEMPLATES.filters["moment"] = moment
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Response
 
-from fluxprint_auth.accounts.credentials import check_choice
+from fluxprint_auth.accounts.strength import Owner
 from fluxprint_auth.dependencies import (
     CurrentClient,
     CurrentSettings,
@@ -54,7 +54,7 @@ async def create_member(
     """Make an account for somebody in this organisation, with a first password and a role below the caller's."""
     service.check_role(principal, body.role)
     password = body.password.get_secret_value()
-    check_choice(password, email=body.email, name=body.name)
+    await passwords.refuse_guessable(password, Owner(email=body.email, name=body.name))
     password_hash = await passwords.hash(password)
     membership, user = await service.add_member(
         session,

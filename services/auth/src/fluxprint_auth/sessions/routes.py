@@ -1,5 +1,6 @@
 """HTTP of sessions."""
 
+from dataclasses import replace
 from typing import Annotated
 
 from fastapi import APIRouter, Response, Security
@@ -70,11 +71,16 @@ async def log_in(
     An account with a second factor asks for its code: 401 `second_factor_required`, with the `challenge` that the code
     is to be sent with to `/auth/login/second-factor`; or send it here as `code`.
 
-    After some failures in a row the address is locked for a while: 429 `account_locked`, also for the right password.
+    After some failures in a row the address is locked for a while for the network that they came from: 429
+    `account_locked`, also for the right password. Who sends the `device_token` of an earlier login is not locked out by
+    strangers.
     """
-    await limiter.hit(settings.limit_login_account, "login_account", login.account_key(body.email))
+    if body.device_token is not None:
+        client = replace(client, device_token=body.device_token.get_secret_value())
+    await limiter.hit(settings.limit_login_account, "login_account", login.limit_key(body.email, client))
     attempt = login.Attempt(email=body.email, password=body.password.get_secret_value(), client=client)
     user = await login.authenticate(attempt, login.Lockout.of(settings), passwords, pool=pool, session=session)
+    login.refuse_unverified(user, required=settings.email_verification == "required")
     code = sign_in.Code.of(body.code, settings, keyring) if body.code else None
     pair = await sign_in.complete(session, user, sessions=sessions, client=client, code=code)
     return transport.hand_over(pair, body.carry)

@@ -25,6 +25,7 @@ class Login(Carried):
 
     email: Email
     password: GivenPassword
+    device_token: OpaqueToken | None = Field(None, description="What a login before gave; a cookie does by itself.")
     code: AnyCode | None = Field(None, description="Of the second factor, for clients that ask for it at once.")
 
 
@@ -173,4 +174,5 @@ def show_tokens(pair: TokenPair, *, csrf_token: str | None = None) -> Tokens:
         refresh_token=pair.refresh_token if csrf_token is None else None,
         refresh_expires_in_s=pair.refresh_expires_in_s,
         csrf_token=csrf_token,
+        device_token=pair.device_token if csrf_token is None else None,
     )

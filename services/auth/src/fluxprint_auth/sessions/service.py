@@ -34,12 +34,17 @@ from fluxprint_common.problems import NotFound
 
 @dataclass(frozen=True)
 class TokenPair:
-    """What a client signs its requests with, and what it gets the next pair for."""
+    """What a client signs its requests with, and what it gets the next pair for.
+
+    Attributes:
+        device_token: after signing in: by what the device is known at the next login.
+    """
 
     access: AccessToken
     refresh_token: str
     refresh_expires_in_s: int
     session_id: UUID
+    device_token: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,7 +16,7 @@ from fastapi.security import APIKeyCookie, HTTPAuthorizationCredentials, Securit
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from fluxprint_auth import opaque
-from fluxprint_auth.clients import Client
+from fluxprint_auth.clients import Client, device_cookie
 from fluxprint_auth.keyring import Keyring, Purpose
 from fluxprint_auth.security.events import Outcome, SecurityEvent
 from fluxprint_auth.security.service import record
@@ -27,6 +27,7 @@ from fluxprint_auth.sessions.problems import CsrfInvalid, RefreshTokenInvalid
 from fluxprint_auth.sessions.schemas import Tokens, show_tokens
 from fluxprint_auth.sessions.service import TokenPair
 from fluxprint_auth.settings import AuthSettings
+from fluxprint_auth.trusted_devices.service import LIFETIME as DEVICE_LIFETIME
 from fluxprint_common.principal import Principal, authorise, bearer, has_credentials
 from fluxprint_common.problems import ServiceError
 
@@ -57,6 +58,16 @@ class Transport:
             httponly=True,
             samesite="strict",
         )
+        if pair.device_token is not None:
+            self.response.set_cookie(
+                device_cookie(self._settings.public_url),
+                pair.device_token,
+                max_age=int(DEVICE_LIFETIME.total_seconds()),
+                path=PATH,
+                secure=self._is_secure,
+                httponly=True,
+                samesite="strict",
+            )
         return show_tokens(pair, csrf_token=self.csrf_token(pair.session_id))
 
     def without_cookie(self, error: Refused) -> Refused:
