@@ -233,9 +233,9 @@ class TestRedisStopped:
             await two.log_out(ada)
             assert await two.status(ada) == 200  # nobody could tell, and nobody asked yet
             await redis.on()
-            await two.refused(ada, within_s=30)  # asked at once when Redis was back
+            await two.refused(ada, within_s=15)  # asked at once when Redis was back
             await two.log_out(bob)
-            await two.refused(bob, within_s=30)
+            await two.refused(bob, within_s=15)
 
     async def test_asking_makes_up_for_it(self, database: Database, tmp_path: Path) -> None:
         async with (
