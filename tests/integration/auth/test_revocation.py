@@ -17,10 +17,15 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
 from fluxprint_auth.app import create_app
+from fluxprint_auth.commands import running
 from fluxprint_auth.housekeeping import tidy_up
 from fluxprint_auth.revocations import service
+from fluxprint_auth.sessions import repository as sessions
+from fluxprint_auth.sessions.models import EndReason
 from fluxprint_auth.sessions.service import Sessions
 from fluxprint_common.ids import Prefixed, new_id
+from fluxprint_common.principal import principal_of
+from fluxprint_common.tokens import TokenVerifier
 from support.auth import Auth, Person, at_once, settings_of
 from support.queue import eventually, queue_app
 from support.servers import Database
@@ -151,6 +156,33 @@ class TestWithRedis:
             file = {"file": ("part.gcode", b"G28\n")}
             written = await quick.queue.post("/api/v1/files", headers=headers, files=file)
             assert written.status_code in (401, 403)
+
+    async def test_a_token_that_is_made_meanwhile_is_not_forgotten(self, lone_auth: Auth) -> None:
+        """A refresh has read the role, and signs a second later. The change of the role waits for it."""
+        await lone_auth.register()
+        state = lone_auth.app.state
+        row = (await lone_auth.fetch("SELECT id, user_id FROM auth.session"))[0]
+
+        async def renew() -> None:
+            async with state.database.unit_of_work() as session:
+                await Sessions.renew_access(session, row["user_id"])
+
+        async with state.database.unit_of_work() as session:
+            await sessions.lock(session, row["id"])
+            renewing = asyncio.create_task(renew())
+            await asyncio.wait({renewing}, timeout=1.2)
+            access = await state.sessions.proved(session, row["id"], second_factor=False)
+        await renewing
+        made = principal_of(await TokenVerifier.verify(state.access_tokens, access.token))
+        assert state.revocations.refuse(made.session_id, made.issued_at)
+
+    async def test_the_command_line_is_heard_too(self, quick: Two, redis_url: str) -> None:
+        ada = await quick.auth.register()
+        user_id = await quick.auth.value('SELECT id FROM auth."user"')
+        settings = settings_of(quick.auth.database.url_for("auth"), redis_url=redis_url)
+        async with running.connected(settings, "test") as database, database.unit_of_work() as session:
+            await Sessions.end_all(session, user_id, EndReason.ACCOUNT_DISABLED, client=None)
+        assert await quick.refused(ada, within_s=5) < AT_ONCE_S
 
     async def test_a_bridge_is_cut_off(self, quick: Two) -> None:
         ada = await quick.auth.register()

@@ -69,9 +69,13 @@ class Publisher:
         while True:
             await self._wake.wait()
             self._wake.clear()
-            while self._waiting:
-                batch = [self._waiting.popleft() for _ in range(min(len(self._waiting), 100))]
-                await self._send(batch)
+            await self.flush()
+
+    async def flush(self) -> None:
+        """Send what waits now, for a process that ends."""
+        while self._waiting:
+            batch = [self._waiting.popleft() for _ in range(min(len(self._waiting), 100))]
+            await self._send(batch)
 
     async def _send(self, batch: Sequence[tuple[str, bytes]]) -> None:
         if self._redis is None:

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 from sqlalchemy.exc import DBAPIError
 
 from fluxprint_auth.accounts.credentials import normalise_email
+from fluxprint_auth.revocations import service as revocations
 from fluxprint_auth.settings import AuthSettings
-from fluxprint_common import logs
+from fluxprint_common import doorbell, logs
 from fluxprint_common.database import Database
 from fluxprint_common.problems import ServiceError
 
@@ -61,11 +62,17 @@ async def attempt(work: Awaitable[object]) -> None:
 
 @asynccontextmanager
 async def connected(settings: AuthSettings, command: str) -> AsyncIterator[Database]:
-    """The database, under the command's name, until the block ends."""
+    """The database, under the command's name, until the block ends. Then the services hear what was revoked in it."""
     database = Database(settings.database_url.get_secret_value(), application=f"fluxprint-{command}"[:63], pool_size=2)
+    redis = doorbell.connect(settings.redis_url.get_secret_value()) if settings.redis_url else None
+    publisher = doorbell.Publisher(redis)
+    database.sessions.configure(info=revocations.ringing(publisher))
     try:
         yield database
     finally:
+        await publisher.flush()
+        if redis is not None:
+            await redis.aclose()
         await database.close()
 
 

@@ -78,18 +78,19 @@ def source(database: Database) -> Source:
 
 
 def _ring(session: AsyncSession, revocations: list[Revocation]) -> None:
-    """Tell everybody after the commit. Who does not hear it asks within seconds, and so does the command line's."""
+    """Tell everybody after the commit. Who does not hear it asks within seconds."""
     ring: Ring | None = session.info.get(RING)
     if ring is not None:
         after_commit(session, lambda: ring(revocations))
 
 
-def ringing(publisher: Publisher, own: Revocations) -> dict[str, Ring]:
+def ringing(publisher: Publisher, own: Revocations | None = None) -> dict[str, Ring]:
     """What a session needs in its `info`, so that what it revokes is heard of: by others, and by this process."""
 
     def ring(revocations: Sequence[Revocation]) -> None:
-        for revocation in revocations:
-            own.add(revocation)
+        if own is not None:
+            for revocation in revocations:
+                own.add(revocation)
         for start in range(0, len(revocations), _IN_ONE_MESSAGE):
             publisher.publish(CHANNEL, message(revocations[start : start + _IN_ONE_MESSAGE]))
 

@@ -8,8 +8,6 @@ import re
 
 from fluxprint_auth.clients import Client
 
-MAX_CHARS = 60
-
 #: The first that occurs counts: nearly every browser also claims to be Chrome, Safari and Mozilla.
 _PROGRAMS = (
     ("Edg", "Edge"),
