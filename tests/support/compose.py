@@ -16,6 +16,7 @@ from fluxprint_local.bootstrap import ROOT
 DEVELOPMENT = ("docker-compose.yml",)
 PRODUCTION = ("docker-compose.yml", "docker-compose.prod.yml")
 OWN_CERTIFICATE = (*PRODUCTION, "deploy/compose/own-certificate.yml")
+OWN_SIGNING_KEY = (*PRODUCTION, "deploy/compose/own-signing-key.yml")
 
 Json = dict[str, Any]
 

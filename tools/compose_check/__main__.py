@@ -200,7 +200,7 @@ def check_refusals(folder: Path, gateway: str) -> None:
     with step("production does not start without each of its secrets, and names it"):
         whole = deployments.production(folder, gateway)
         lines = whole.env_file.read_text().splitlines()
-        for name in ("FLUXPRINT_DOMAIN", "AUTH_SIGNING_KEY_FILE", *deployments.SECRETS):
+        for name in ("FLUXPRINT_DOMAIN", *deployments.SECRETS):
             whole.env_file.write_text("\n".join(line for line in lines if not line.startswith(f"{name}=")))
             try:
                 whole.run("config", "--quiet")

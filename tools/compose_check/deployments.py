@@ -1,7 +1,6 @@
 """The two deployments, and what a check must add to them: who runs it has no domain, no .env and no .env.bridge."""
 
 import ipaddress
-import os
 import secrets
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
@@ -18,7 +17,6 @@ from tools.compose_check.compose import VERSION, Compose
 DEVELOPMENT = ROOT / "docker-compose.yml"
 PRODUCTION = ROOT / "docker-compose.prod.yml"
 OWN_CERTIFICATE = ROOT / "deploy/compose/own-certificate.yml"
-SERVICE_USER = 10001
 SECRETS = (
     "POSTGRES_PASSWORD", "MIGRATE_AUTH_PASSWORD", "MIGRATE_QUEUE_PASSWORD", "MIGRATE_CAMERA_PASSWORD",
     "REDIS_PASSWORD", "CAMERA_VIEW_TOKEN_SECRET", "AUTH_SECRET",
@@ -33,12 +31,8 @@ def development(folder: Path) -> Compose:
 def production(folder: Path, address: str) -> Compose:
     """Both files, for a server whose name is the address where containers reach this machine."""
     _certificate(folder, address)
-    key = folder / "signing-key.pem"
-    _private(key, _pem(ec.generate_private_key(ec.SECP256R1())))
-    os.chown(key, SERVICE_USER, SERVICE_USER)
     variables = {
         "FLUXPRINT_DOMAIN": address,
-        "AUTH_SIGNING_KEY_FILE": str(key),
         "TLS_CERTIFICATE_FILE": str(folder / "certificate.pem"),
         "TLS_KEY_FILE": str(folder / "certificate-key.pem"),
         **{name: secrets.token_hex(32) for name in SECRETS},

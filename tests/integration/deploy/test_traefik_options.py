@@ -25,7 +25,7 @@ from support.servers import started
 DEMANDED = dict.fromkeys(
     (
         "POSTGRES_PASSWORD", "MIGRATE_AUTH_PASSWORD", "MIGRATE_QUEUE_PASSWORD", "MIGRATE_CAMERA_PASSWORD",
-        "REDIS_PASSWORD", "CAMERA_VIEW_TOKEN_SECRET", "AUTH_SECRET", "AUTH_SIGNING_KEY_FILE",
+        "REDIS_PASSWORD", "CAMERA_VIEW_TOKEN_SECRET", "AUTH_SECRET",
     ),
     "demanded-by-name",
 )  # fmt: skip

@@ -22,6 +22,7 @@ from fluxprint_queue.settings import QueueSettings
 from support.compose import (
     DEVELOPMENT,
     OWN_CERTIFICATE,
+    OWN_SIGNING_KEY,
     PRODUCTION,
     Json,
     Missing,
@@ -37,7 +38,6 @@ STORES = ("postgres", "redis")
 #: What production asks for by name.
 DEMANDED = {
     "FLUXPRINT_DOMAIN": "print.example.org",
-    "AUTH_SIGNING_KEY_FILE": "./secrets/signing-key.pem",
     **{
         name: secrets.token_hex(32)
         for name in (
@@ -51,9 +51,12 @@ DEMANDED = {
         )
     },
 }
+SIGNING_KEY = {"AUTH_SIGNING_KEY_FILE": "./secrets/signing-key.pem"}
 CERTIFICATE = {"TLS_CERTIFICATE_FILE": "./secrets/c.pem", "TLS_KEY_FILE": "./secrets/k.pem"}
 #: What an image says itself, or what is one of two ways to say the same.
-NOT_PASSED_ON = {"HOST", "PORT", "SIGNING_KEY", "PREVIOUS_SIGNING_KEY_FILE", "STORAGE_DIR", "OPENAPI_FILE"}
+NOT_PASSED_ON = {
+    "HOST", "PORT", "SIGNING_KEY", "SIGNING_KEY_FILE", "PREVIOUS_SIGNING_KEY_FILE", "STORAGE_DIR", "OPENAPI_FILE",
+}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -224,16 +227,18 @@ class TestSecrets:
         text = json.dumps(production)
         assert not re.search("insecure|localhost|development|http://fluxprint-traefik", text)
 
-    def test_the_signing_key_is_a_file_in_production_and_made_in_development(
-        self, production: Json, development: Json
-    ) -> None:
-        auth = production["services"]["auth"]
-        assert auth["secrets"] == ["signing-key"]
-        assert "command" not in auth
-        assert "volumes" not in auth
-        assert production["secrets"]["signing-key"] == {"file": DEMANDED["AUTH_SIGNING_KEY_FILE"]}
-        assert auth["environment"]["AUTH_SIGNING_KEY_FILE"] == "/run/secrets/signing-key"
-        assert "openssl ecparam -name prime256v1" in development["services"]["auth"]["command"][-1]
+    def test_the_signing_key_is_made_by_auth_itself(self, either: Json) -> None:
+        auth = either["services"]["auth"]
+        assert not {"command", "volumes", "secrets"} & set(auth)
+        assert "AUTH_SIGNING_KEY_FILE" not in auth["environment"]
+
+    def test_a_signing_key_of_ones_own_is_a_file(self) -> None:
+        own = merged(OWN_SIGNING_KEY, {**DEMANDED, **SIGNING_KEY})
+        assert own["services"]["auth"]["secrets"] == ["signing-key"]
+        assert own["secrets"]["signing-key"] == {"file": SIGNING_KEY["AUTH_SIGNING_KEY_FILE"]}
+        assert own["services"]["auth"]["environment"]["AUTH_SIGNING_KEY_FILE"] == "/run/secrets/signing-key"
+        with pytest.raises(Missing, match=r"^AUTH_SIGNING_KEY_FILE: set it in \.env"):
+            merged(OWN_SIGNING_KEY, DEMANDED)
 
     def test_no_secret_stands_in_a_command_line(self, either: Json) -> None:
         for service in either["services"].values():
@@ -326,7 +331,7 @@ class TestSettings:
 
     def test_every_variable_is_in_the_example(self) -> None:
         shown = set(re.findall(r"^#?([A-Z][A-Z0-9_]+)=", (ROOT / ".env.example").read_text(), re.MULTILINE))
-        for file in OWN_CERTIFICATE:
+        for file in {*OWN_CERTIFICATE, *OWN_SIGNING_KEY}:
             assert variables_in(file) <= shown, file
 
 

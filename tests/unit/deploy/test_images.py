@@ -161,5 +161,5 @@ class TestImages:
         prepared = " ".join(STAGES["python"].all("RUN"))
         assert "--owner fluxprint --group fluxprint --mode 700 /var/lib/fluxprint" in re.sub(r"\s+", " ", prepared)
         services = merged(DEVELOPMENT, {})["services"]
-        for name in ("auth", "queue", "bridge"):
+        for name in ("queue", "bridge"):
             assert [volume.split(":")[1] for volume in services[name]["volumes"]] == ["/var/lib/fluxprint"]

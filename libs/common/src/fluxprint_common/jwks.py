@@ -19,7 +19,8 @@ class JwksClient:
     """A `KeySet` over HTTP.
 
     An unknown `kid` causes at most one fetch per `cooldown_s`, so that forged tokens can't be turned into load.
-    Known keys are used until `max_age_s`; when the issuer is away then, they are used on.
+    Known keys are used until `max_age_s`, so that one that was withdrawn is believed no longer than that; when the
+    issuer is away then, they are used on.
     """
 
     def __init__(
@@ -28,7 +29,7 @@ class JwksClient:
         *,
         http: httpx.AsyncClient,
         cooldown_s: float = 5.0,
-        max_age_s: float = 300.0,
+        max_age_s: float = 30.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._url = url
