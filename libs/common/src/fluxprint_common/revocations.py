@@ -146,11 +146,11 @@ class Follower:
             return True
 
     async def run(self, interval_s: float) -> None:
-        """Ask for ever. Until the first answer, more often: nothing is known yet."""
-        answered = False
+        """Ask for ever; at first more often, until there was an answer: nothing is known yet."""
+        pause_s = RETRY_S
         while True:
-            answered = await self.ask() or answered
-            await asyncio.sleep(interval_s if answered else min(interval_s, RETRY_S))
+            pause_s = interval_s if await self.ask() else min(interval_s, 2 * pause_s)
+            await asyncio.sleep(pause_s)
 
     async def hear(self, _channel: str, heard: Message) -> None:
         """Take a ring."""
