@@ -59,6 +59,9 @@ MERGE_PATCH = "application/merge-patch+json"
 ROWS: dict[str, Row] = {
     # auth: oneself
     "get_me": NO_BODY,
+    "update_me": NO_BODY,
+    "change_password": NO_BODY,
+    "change_email": NO_BODY,
     "log_out": NO_BODY,
     # auth: the organisation
     "get_current_organisation": NO_BODY,

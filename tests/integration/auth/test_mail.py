@@ -33,7 +33,7 @@ async def mailing(database: Database, port: int, **settings: Any) -> AsyncIterat
 async def write(auth: Auth, *, to: str | None = TO, **facts: Any) -> None:
     mailer: Mailer = auth.app.state.mailer
     async with auth.app.state.database.unit_of_work() as session:
-        values = {"link": mailer.link("reset", "fxl_x"), "until": datetime.now(UTC)} | facts
+        values: dict[str, Any] = {"link": mailer.link("reset", "fxl_x"), "until": datetime.now(UTC)} | facts
         await service.send(session, mailer, "password_reset", to=to, **values)
 
 

@@ -120,6 +120,9 @@ def _refuse_locked(remaining: timedelta | None) -> None:
 
 
 async def _count_failure(session: AsyncSession, attempt: Attempt, found: _Found, lockout: Lockout) -> None:
+    rows = [await repository.lock_throttle(session, one.key, account=one.account) for one in found.counters]
+    # Others were counted meanwhile; what was one too many tells nothing.
+    _refuse_locked(await repository.locked_for(session, [counter.key for counter in found.counters]))
     now = await transaction_time(session)
     user_id = found.user.id if found.user else None
     account = account_key(attempt.email)[:16]
@@ -133,8 +136,7 @@ async def _count_failure(session: AsyncSession, attempt: Attempt, found: _Found,
         reason=reason,
         account=account,
     )
-    for counter in found.counters:
-        row = await repository.lock_throttle(session, counter.key, account=counter.account)
+    for counter, row in zip(found.counters, rows, strict=True):
         if counter.count(row, lockout, now):
             record(
                 session,

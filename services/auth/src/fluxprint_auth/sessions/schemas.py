@@ -57,6 +57,12 @@ class Tokens(Access):
         description="With a cookie: what `/auth/refresh` and `/auth/logout` want as `X-CSRF-Token`, as long as the "
         "session lasts; `/auth/csrf-token` shows it again. Null: none is needed.",
     )
+    device_token: str | None = Field(
+        max_length=200,
+        description="After signing in: keep it, and send it with later logins, so that strangers who guess at the "
+        "account don't lock this device out. It allows nothing. Null: it is in a cookie, or the same as before.",
+        examples=["fxd_8Lr0UaX2nYc9Zd4Se3Wg6Oh7Ij5Kq1Tb0Vf2Jp6Rx8Fu9Ly3NA5C"],
+    )
 
 
 class CsrfToken(Output):
