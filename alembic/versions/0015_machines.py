@@ -71,6 +71,7 @@ def create_outside_identities() -> None:
         sa.Column("subject", sa.Text, nullable=False),
         sa.Column("user_id", sa.Uuid, nullable=False),
         sa.Column("created_at", sa.DateTime(timezone=True), server_default=sa.func.now(), nullable=False),
+        sa.Column("newest_issued_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("last_seen_at", sa.DateTime(timezone=True), server_default=sa.func.now(), nullable=False),
         sa.PrimaryKeyConstraint("id", name="pk_outside_identity"),
         sa.UniqueConstraint("issuer", "subject", name="uq_outside_identity_subject"),

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import httpx
 
@@ -21,6 +21,9 @@ class JwksClient:
     An unknown `kid` causes at most one fetch per `cooldown_s`, so that forged tokens can't be turned into load.
     Known keys are used until `max_age_s`, so that one that was withdrawn is believed no longer than that; when the
     issuer is away then, they are used on.
+
+    Args:
+        parse: makes a key of a JWK; raises ValueError for one that is not to be used. Ours alone are the default.
     """
 
     def __init__(
@@ -31,8 +34,10 @@ class JwksClient:
         cooldown_s: float = 5.0,
         max_age_s: float = 30.0,
         clock: Callable[[], float] = time.monotonic,
+        parse: Callable[[Mapping[str, object]], VerificationKey] = public_key,
     ) -> None:
         self._url = url
+        self._parse = parse
         self._http = http
         self._cooldown_s = cooldown_s
         self._max_age_s = max_age_s
@@ -73,14 +78,13 @@ class JwksClient:
         except (httpx.HTTPError, ValueError, KeyError, TypeError) as error:
             log.warning("jwks_fetch_failed", url=self._url, error=repr(error))
             return
-        self._keys = {key.kid: key for key in map(_usable, documents) if key}
+        self._keys = {key.kid: key for key in map(self._usable, documents) if key}
         self._fetched_at = self._clock()
 
-
-def _usable(document: object) -> VerificationKey | None:
-    """A key that we can use; others are passed over (RFC 7517, 5)."""
-    try:
-        return public_key(document) if isinstance(document, dict) else None
-    except (ValueError, TypeError) as error:
-        log.warning("jwk_passed_over", error=repr(error))
-        return None
+    def _usable(self, document: object) -> VerificationKey | None:
+        """A key that we can use; others are passed over (RFC 7517, 5)."""
+        try:
+            return self._parse(document) if isinstance(document, dict) else None
+        except (ValueError, TypeError) as error:
+            log.warning("jwk_passed_over", error=repr(error))
+            return None

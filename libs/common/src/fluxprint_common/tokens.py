@@ -24,7 +24,7 @@ from jose.backends.base import Key
 from jose.exceptions import JOSEError
 
 Claims = Mapping[str, object]
-Algorithm = Literal["ES256", "HS256"]
+Algorithm = Literal["ES256", "HS256", "RS256"]
 
 MAX_TOKEN_CHARS = 8192
 MIN_HMAC_BYTES = 32

@@ -109,7 +109,7 @@ async def _start(app: FastAPI) -> AsyncIterator[None]:
     state.access_tokens = LiveTokenVerifier(state.keys, state.database, **names)
     state.revocation_source = revocations.source(state.database)
     state.database.sessions.configure(info=revocations.ringing(state.publisher, state.revocations))
-    state.exchanger = Exchanger(state.database, state.issuer)
+    state.exchanger = Exchanger(state.database, state.issuer, settings.make_outside_issuer(state.http))
     state.exchange = Exchange(state.exchanger, admit=admission(state.rate_limiter))
     state.sessions = Sessions(
         state.issuer,

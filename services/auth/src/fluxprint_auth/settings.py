@@ -14,6 +14,7 @@ from fluxprint_auth.keys.settings import KeySettings
 from fluxprint_auth.machine_settings import MachineSettings
 from fluxprint_auth.mail.settings import MailSettings
 from fluxprint_auth.organisations.settings import OrganisationSettings
+from fluxprint_auth.outside.settings import OutsideSettings
 from fluxprint_auth.providers.settings import FOREIGN_SECRETS, ProviderSettings
 from fluxprint_auth.sessions.settings import SessionSettings
 from fluxprint_common.settings import Environment, ServiceSettings, shared
@@ -31,6 +32,7 @@ class AuthSettings(
     ProviderSettings,
     OrganisationSettings,
     MachineSettings,
+    OutsideSettings,
     KeySettings,
 ):
     """`AUTH_*`, beside what every service reads. What belongs to one noun stands in that noun's folder."""
@@ -59,6 +61,8 @@ class AuthSettings(
     def _check_secret(self) -> Self:
         if self.secret is None and self.environment is Environment.PRODUCTION:
             raise ValueError("AUTH_SECRET: missing; make one with: openssl rand -hex 32")
+        if self.secret is not None and self.secret == self.outside_secret:
+            raise ValueError("AUTH_OUTSIDE_SECRET: the same as AUTH_SECRET, which nobody else may know")
         return self
 
     @model_validator(mode="after")
