@@ -12,6 +12,7 @@ from pydantic import SecretStr
 from fluxprint_local.postgres import Cluster
 from support.auth import PASSWORD, Auth, Person, running_auth
 from support.factors import finish, set_up
+from support.mail import MailFolder, token_in
 from support.providers import APP, PUBLIC_URL, Journey, OidcServer, running_provider, settings_for
 from support.servers import Database, new_database
 
@@ -357,3 +358,54 @@ class TestIdentities:
         before = await auth.value("SELECT count(*) FROM auth.provider_flow")
         await journey.sign_in(provider, grace)
         assert await auth.value("SELECT count(*) FROM auth.provider_flow") == before
+
+
+class TestWithMail:
+    @pytest.fixture
+    async def folder(self, tmp_path: Path) -> MailFolder:
+        return MailFolder(tmp_path)
+
+    @pytest.fixture
+    async def auth(self, database: Database, provider: OidcServer, folder: MailFolder) -> AsyncIterator[Auth]:
+        async with running_auth(database, **settings_for(provider.url, mail_dir=folder.path)) as auth:
+            yield auth
+
+    async def test_linking_and_unlinking_is_told(
+        self, auth: Auth, provider: OidcServer, grace: str, folder: MailFolder
+    ) -> None:
+        ada = await auth.register()
+        identity = (await Journey(auth).link(provider, grace, ada)).json()
+        await auth.http.delete(f"/auth/identities/{identity['id']}", headers=ada.headers)
+        await folder.next_to(ada.email, 3)  # the first one asks to verify the address
+        subjects = [str(mail["Subject"]) for mail in folder.to(ada.email)]
+        assert "Single sign-on was linked to your account" in subjects
+        assert "Single sign-on was unlinked from your account" in subjects
+
+    async def test_whoever_registers_anothers_address_keeps_no_way_in(
+        self, auth: Auth, provider: OidcServer, grace: str, folder: MailFolder
+    ) -> None:
+        """They link an identity of their own; then the address's owner resets the password."""
+        thief = await auth.register("ada@example.org")
+        await unverify_email(auth, thief)
+        assert (await Journey(auth).link(provider, grace, thief)).status_code == 201
+        before = len(folder.to(thief.email))
+        await auth.post("/auth/password-reset", {"email": thief.email})
+        token = token_in(await folder.next_to(thief.email, max(3, before + 1)))
+        body = {"token": token, "password": "quite another secret"}
+        assert (await auth.post("/auth/password-reset/confirm", body)).status_code < 300
+        assert await auth.value("SELECT count(*) FROM auth.identity") == 0
+        tokens = (await Journey(auth).sign_in(provider, grace)).json()
+        assert (await me(auth, tokens))["user"]["email"] != thief.email
+
+    async def test_an_address_that_must_be_verified_is_asked_for_here_too(
+        self, auth: Auth, database: Database, provider: OidcServer, grace: str, folder: MailFolder
+    ) -> None:
+        ada = await auth.register()
+        await Journey(auth).link(provider, grace, ada)
+        await unverify_email(auth, ada)
+        settings = settings_for(provider.url, mail_dir=folder.path, email_verification="required")
+        async with running_auth(database, **settings) as strict:
+            refused = await Journey(strict).sign_in(provider, grace)
+            assert (refused.status_code, refused.json()["code"]) == (403, "email_not_verified")
+            await provider.knows(grace, email=ada.email, email_verified=True)  # the provider knows that it is theirs
+            assert (await Journey(strict).sign_in(provider, grace)).status_code == 200

@@ -1,6 +1,7 @@
 """Proving again who one is: what sensitive changes ask for."""
 
 import asyncio
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -8,6 +9,7 @@ import pytest
 
 from support.auth import PASSWORD, Auth, Person, running_auth
 from support.factors import App, challenge, finish, forget_step, set_up
+from support.mail import MailFolder
 from support.servers import Database
 
 
@@ -145,3 +147,45 @@ class TestTurningItOn:
     async def test_this_session_goes_on(self, auth: Auth, ada: Person) -> None:
         await set_up(auth, ada)
         assert (await change_something(auth, ada.tokens["access_token"])).status_code == 204
+
+
+class TestSensitiveChanges:
+    """Which routes these are, tests/unit/repository/test_fresh_routes.py says."""
+
+    @pytest.mark.parametrize(
+        ("method", "path"),
+        [
+            ("POST", "/auth/second-factor"),
+            ("POST", "/auth/second-factor/confirm"),
+            ("POST", "/auth/second-factor/recovery-codes"),
+            ("DELETE", "/auth/second-factor"),
+            ("DELETE", f"/auth/identities/identity_{'0' * 32}"),
+            ("POST", "/api-keys"),
+            ("POST", "/bridges"),
+            ("POST", "/organisations/current/transfer"),
+        ],
+    )
+    async def test_are_refused_to_who_signed_in_a_while_ago(
+        self, auth: Auth, ada: Person, method: str, path: str
+    ) -> None:
+        await grow_stale(auth, ada)
+        answer = await auth.http.request(method, path, json=None if method == "DELETE" else {}, headers=ada.headers)
+        assert (answer.status_code, answer.json()["code"]) == (401, "reauthentication_required")
+
+
+class TestNotices:
+    async def test_tell_of_every_change(self, database: Database, tmp_path: Path) -> None:
+        async with running_auth(database, mail_dir=tmp_path) as auth:
+            ada = await auth.register()
+            app = await set_up(auth, ada)
+            await prove(auth, ada, code=app.recovery_codes[0])
+            await auth.post("/auth/second-factor/recovery-codes", headers=ada.headers)
+            await auth.http.delete("/auth/second-factor", headers=ada.headers)
+            folder = MailFolder(tmp_path)
+            await folder.next_to(ada.email, 4)
+            assert {str(mail["Subject"]) for mail in folder.to(ada.email)} == {
+                "Your second factor was turned on",
+                "One of your recovery codes was used",
+                "Your recovery codes were replaced by new ones",
+                "Your second factor was turned off",
+            }

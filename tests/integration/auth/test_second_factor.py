@@ -181,6 +181,12 @@ class TestChallenge:
     async def test_a_made_up_one_is_refused(self, auth: Auth, made_up: str) -> None:
         assert (await finish(auth, made_up, "123456")).json()["code"] == "challenge_invalid"
 
+    async def test_ends_with_the_password(self, auth: Auth, ada: Person, app: App) -> None:
+        one = await challenge(auth, ada)
+        body = {"current_password": PASSWORD, "new_password": "quite another secret"}
+        assert (await auth.post("/auth/password", body, headers=ada.headers)).status_code < 300
+        assert (await finish(auth, one, app.code())).json()["code"] == "challenge_invalid"
+
     async def test_ends_with_the_factor(self, auth: Auth, ada: Person, app: App) -> None:
         one = await challenge(auth, ada)
         await auth.http.delete("/auth/second-factor", headers=ada.headers)

@@ -10,7 +10,7 @@ from fluxprint_auth.accounts.models import UserRow
 from fluxprint_auth.accounts.problems import AccountDisabled
 from fluxprint_auth.clients import Client
 from fluxprint_auth.factors import service as factors
-from fluxprint_auth.keyring import Keyring
+from fluxprint_auth.mail.mailer import Mailer
 from fluxprint_auth.organisations import repository as organisations
 from fluxprint_auth.sessions.service import Sessions, TokenPair
 from fluxprint_auth.settings import AuthSettings
@@ -25,9 +25,9 @@ class Code:
     guard: factors.Guard
 
     @classmethod
-    def of(cls, given: SecretStr, settings: AuthSettings, keyring: Keyring) -> Self:
+    def of(cls, given: SecretStr, settings: AuthSettings, mailer: Mailer) -> Self:
         """What came in a request."""
-        return cls(code=given.get_secret_value(), guard=factors.Guard.of(settings, keyring))
+        return cls(code=given.get_secret_value(), guard=factors.Guard.of(settings, mailer))
 
 
 async def complete(

@@ -15,7 +15,7 @@ from fluxprint_auth.administration.schemas import (
     show_user,
 )
 from fluxprint_auth.administration.service import Administration
-from fluxprint_auth.dependencies import CurrentClient, fresh
+from fluxprint_auth.dependencies import CurrentClient, CurrentMailer, fresh
 from fluxprint_auth.organisations import repository as organisations
 from fluxprint_common import openapi
 from fluxprint_common.database import Reading, Session
@@ -91,13 +91,13 @@ async def unlock_user(
     responses=openapi.problems(401, 403, 404),
 )
 async def reset_second_factor(
-    principal: FreshAdministrator, session: Session, client: CurrentClient, user_id: UserId
+    principal: FreshAdministrator, session: Session, mailer: CurrentMailer, client: CurrentClient, user_id: UserId
 ) -> AdministratedUser:
     """Take the second factor of somebody away who has lost it, and end their sessions. First make sure that it is them.
 
     Needs a recent proof of identity.
     """
-    by = Administration(principal=principal, client=client)
+    by = Administration(principal=principal, client=client, mailer=mailer)
     return show_user(await service.reset_second_factor(session, by, user_id))
 
 

@@ -14,6 +14,7 @@ from fluxprint_auth.api_keys import service as api_keys
 from fluxprint_auth.clients import Client
 from fluxprint_auth.database import transaction_time
 from fluxprint_auth.factors import service as factors
+from fluxprint_auth.mail.mailer import Mailer
 from fluxprint_auth.security.events import SecurityEvent
 from fluxprint_auth.security.service import record
 from fluxprint_auth.sessions.models import EndReason
@@ -24,10 +25,11 @@ from fluxprint_common.problems import NotFound
 
 @dataclass(frozen=True, kw_only=True)
 class Administration:
-    """Who administrates; on the command line neither is known."""
+    """Who administrates; on the command line neither is known. With `mailer` the person learns of it."""
 
     principal: Principal | None = None
     client: Client | None = None
+    mailer: Mailer | None = None
 
     @property
     def actor_id(self) -> UUID | None:
@@ -102,7 +104,7 @@ async def reset_second_factor(session: AsyncSession, by: Administration, user_id
         NotFound
     """
     user = await _lock(session, user_id)
-    if await factors.reset(session, user_id, client=by.client, actor_id=by.actor_id):
+    if await factors.reset(session, user_id, client=by.client, actor_id=by.actor_id, mailer=by.mailer):
         await _end_sessions(session, by, user_id, EndReason.SECOND_FACTOR_RESET)
     return user
 

@@ -6,7 +6,7 @@ from fastapi import APIRouter, Response
 
 from fluxprint_auth.bridges import repository, service
 from fluxprint_auth.bridges.schemas import Bridge, BridgeAccess, BridgeCreate, BridgeCreated, BridgeTokenExchange
-from fluxprint_auth.dependencies import CurrentClient, Issuer
+from fluxprint_auth.dependencies import CurrentClient, Issuer, fresh
 from fluxprint_common import openapi
 from fluxprint_common.database import Reading, Session
 from fluxprint_common.ids import BridgeId, show
@@ -29,9 +29,16 @@ Manager = Annotated[Principal, require(Permission.BRIDGES_MANAGE)]
     dependencies=[limit_by_subject("bridges", "limit_bridges")],
 )
 async def create_bridge(
-    body: BridgeCreate, principal: Manager, session: Session, client: CurrentClient, response: Response
+    body: BridgeCreate,
+    principal: Annotated[Principal, fresh(Permission.BRIDGES_MANAGE)],
+    session: Session,
+    client: CurrentClient,
+    response: Response,
 ) -> BridgeCreated:
-    """Make a bridge identity. The answer holds its token, which is shown only this once."""
+    """Make a bridge identity. The answer holds its token, which is shown only this once.
+
+    Needs a recent proof of identity.
+    """
     bridge, token = await service.create(session, principal, name=body.name, client=client)
     response.headers["Location"] = f"/api/v1/bridges/{show('bridge', bridge.id)}"
     return BridgeCreated(bridge=Bridge.model_validate(bridge), bridge_token=token)

@@ -13,6 +13,7 @@ from fluxprint_auth.administration import repository, service
 from fluxprint_auth.administration.service import Administration
 from fluxprint_auth.commands import running
 from fluxprint_auth.commands.running import Command, CommandFailed
+from fluxprint_auth.mail.mailer import Mailer
 from fluxprint_auth.settings import AuthSettings
 from fluxprint_common.pagination import MAX_LIMIT
 
@@ -69,7 +70,7 @@ def _changing(name: str, change: Change, done: str) -> Command:
             user = await accounts.by_email(session, arguments.email)
             if user is None:
                 raise CommandFailed(f"there is no account with {arguments.email}; list-users shows them")
-            await change(session, Administration(), user.id)
+            await change(session, Administration(mailer=Mailer.of(settings, settings.keyring())), user.id)
         running.say(f"{arguments.email} is {done}")
 
     return run

@@ -6,6 +6,7 @@ from fluxprint_auth.accounts import login, sign_in, step_up
 from fluxprint_auth.accounts import repository as accounts
 from fluxprint_auth.dependencies import (
     CurrentClient,
+    CurrentMailer,
     CurrentSettings,
     FreshOneself,
     LoginSessions,
@@ -72,7 +73,7 @@ async def confirm_second_factor(
     principal: FreshOneself,
     session: Session,
     sessions: LoginSessions,
-    keyring: Secrets,
+    mailer: CurrentMailer,
     client: CurrentClient,
 ) -> RecoveryCodes:
     """Turn the second factor on, with a code of the app. The recovery codes are shown only now.
@@ -80,7 +81,7 @@ async def confirm_second_factor(
     Other sessions of the account go on, but make sensitive changes only with a code.
     """
     code = body.code.get_secret_value()
-    recovery_codes = await service.confirm(session, principal.subject, code, keyring=keyring, client=client)
+    recovery_codes = await service.confirm(session, principal.subject, code, mailer=mailer, client=client)
     await sessions.unprove_others(session, principal.subject, except_id=principal.session_id)
     await sessions.proved(session, principal.session_id, second_factor=True)
     return RecoveryCodes(recovery_codes=recovery_codes)
@@ -92,18 +93,22 @@ async def confirm_second_factor(
     responses=openapi.problems(401, 403, 404),
     dependencies=[limit_by_subject("second_factor", "limit_second_factor")],
 )
-async def renew_recovery_codes(principal: FreshOneself, session: Session, client: CurrentClient) -> RecoveryCodes:
+async def renew_recovery_codes(
+    principal: FreshOneself, session: Session, mailer: CurrentMailer, client: CurrentClient
+) -> RecoveryCodes:
     """New recovery codes. The ones before are worth nothing any more."""
-    recovery_codes = await service.renew_recovery_codes(session, principal.subject, client=client)
+    recovery_codes = await service.renew_recovery_codes(session, principal.subject, mailer=mailer, client=client)
     return RecoveryCodes(recovery_codes=recovery_codes)
 
 
 @router.delete(
     "/second-factor", status_code=204, summary="Turn the second factor off", responses=openapi.problems(401, 403, 404)
 )
-async def delete_second_factor(principal: FreshOneself, session: Session, client: CurrentClient) -> Response:
+async def delete_second_factor(
+    principal: FreshOneself, session: Session, mailer: CurrentMailer, client: CurrentClient
+) -> Response:
     """Sign in with the first factor alone from now on. The recovery codes go too."""
-    await service.disable(session, principal.subject, client=client)
+    await service.disable(session, principal.subject, mailer=mailer, client=client)
     return Response(status_code=204)
 
 
@@ -119,7 +124,7 @@ async def log_in_with_second_factor(
     session: Session,
     sessions: LoginSessions,
     settings: CurrentSettings,
-    keyring: Secrets,
+    mailer: CurrentMailer,
     client: CurrentClient,
     transport: CurrentTransport,
 ) -> Tokens:
@@ -128,7 +133,7 @@ async def log_in_with_second_factor(
     A challenge is good once, and for few wrong codes; after some wrong codes in a row the account takes none for a
     while: 429 `second_factor_locked`.
     """
-    code = sign_in.Code.of(body.code, settings, keyring)
+    code = sign_in.Code.of(body.code, settings, mailer)
     challenge = body.challenge.get_secret_value()
     pair = await sign_in.complete_with_challenge(session, challenge, code, sessions=sessions, client=client)
     return transport.hand_over(pair, body.carry)
@@ -148,7 +153,7 @@ async def reauthenticate(
     passwords: PasswordHashing,
     sessions: LoginSessions,
     settings: CurrentSettings,
-    keyring: Secrets,
+    mailer: CurrentMailer,
     client: CurrentClient,
 ) -> Access:
     """An access token with which sensitive changes can be made for some minutes.
@@ -166,7 +171,7 @@ async def reauthenticate(
         principal,
         proof,
         lockout=login.Lockout.of(settings),
-        guard=service.Guard.of(settings, keyring),
+        guard=service.Guard.of(settings, mailer),
         passwords=passwords,
         pool=pool,
     )

@@ -14,6 +14,7 @@ from fluxprint_auth.clients import Client
 from fluxprint_auth.database import transaction_time
 from fluxprint_auth.factors import codes, repository
 from fluxprint_auth.factors.models import SecondFactorRow
+from fluxprint_auth.factors.notices import Notice, tell
 from fluxprint_auth.factors.problems import (
     ChallengeInvalid,
     ConfirmationCodeWrong,
@@ -25,6 +26,7 @@ from fluxprint_auth.factors.problems import (
     SecondFactorRequired,
 )
 from fluxprint_auth.keyring import Keyring, Purpose
+from fluxprint_auth.mail.mailer import Mailer
 from fluxprint_auth.security.events import Outcome, SecurityEvent
 from fluxprint_auth.security.service import record
 from fluxprint_auth.settings import AuthSettings
@@ -35,17 +37,17 @@ CHALLENGE_TRIES = 5
 
 @dataclass(frozen=True, kw_only=True)
 class Guard:
-    """What checking a code takes: the keys, and when to stop believing that somebody mistypes."""
+    """What checking a code takes: keys and mail, and when to stop believing that somebody mistypes."""
 
-    keyring: Keyring
+    mailer: Mailer
     failures: int
     lock: timedelta
     reset: timedelta
 
     @classmethod
-    def of(cls, settings: AuthSettings, keyring: Keyring) -> Self:
+    def of(cls, settings: AuthSettings, mailer: Mailer) -> Self:
         return cls(
-            keyring=keyring,
+            mailer=mailer,
             failures=settings.lockout_failures,
             lock=timedelta(seconds=settings.lockout_s),
             reset=timedelta(seconds=settings.lockout_reset_s),
@@ -69,7 +71,7 @@ async def begin(session: AsyncSession, user_id: UUID, *, keyring: Keyring) -> st
     return secret
 
 
-async def confirm(session: AsyncSession, user_id: UUID, code: str, *, keyring: Keyring, client: Client) -> list[str]:
+async def confirm(session: AsyncSession, user_id: UUID, code: str, *, mailer: Mailer, client: Client) -> list[str]:
     """The app shows the right code: from now on it is asked for.
 
     Returns:
@@ -82,16 +84,17 @@ async def confirm(session: AsyncSession, user_id: UUID, code: str, *, keyring: K
     if factor is None or factor.confirmed_at is not None:
         raise NothingToConfirm
     now = await transaction_time(session)
-    step = _step(factor, code, now=now, keyring=keyring)
+    step = _step(factor, code, now=now, keyring=mailer.keyring)
     if step is None:
         raise ConfirmationCodeWrong
     factor.confirmed_at, factor.last_used_step = now, step
     await session.flush()
     record(session, SecurityEvent.SECOND_FACTOR_ENABLED, client=client, user_id=user_id)
+    await tell(session, mailer, user_id, Notice.ENABLED)
     return await _new_recovery_codes(session, user_id)
 
 
-async def renew_recovery_codes(session: AsyncSession, user_id: UUID, *, client: Client) -> list[str]:
+async def renew_recovery_codes(session: AsyncSession, user_id: UUID, *, mailer: Mailer, client: Client) -> list[str]:
     """New recovery codes; the ones before are worth nothing any more.
 
     Raises:
@@ -101,10 +104,11 @@ async def renew_recovery_codes(session: AsyncSession, user_id: UUID, *, client: 
     if factor is None or factor.confirmed_at is None:
         raise NoSecondFactor
     record(session, SecurityEvent.RECOVERY_CODES_RENEWED, client=client, user_id=user_id)
+    await tell(session, mailer, user_id, Notice.CODES_RENEWED)
     return await _new_recovery_codes(session, user_id)
 
 
-async def disable(session: AsyncSession, user_id: UUID, *, client: Client) -> None:
+async def disable(session: AsyncSession, user_id: UUID, *, mailer: Mailer, client: Client) -> None:
     """The person turns their factor off.
 
     Raises:
@@ -113,10 +117,16 @@ async def disable(session: AsyncSession, user_id: UUID, *, client: Client) -> No
     if not await repository.remove(session, user_id):
         raise NoSecondFactor
     record(session, SecurityEvent.SECOND_FACTOR_DISABLED, client=client, user_id=user_id)
+    await tell(session, mailer, user_id, Notice.DISABLED)
 
 
 async def reset(
-    session: AsyncSession, user_id: UUID, *, client: Client | None = None, actor_id: UUID | None = None
+    session: AsyncSession,
+    user_id: UUID,
+    *,
+    client: Client | None = None,
+    actor_id: UUID | None = None,
+    mailer: Mailer | None = None,
 ) -> bool:
     """Take a person's factor away, for an administrator whom they asked because app and codes are lost.
 
@@ -126,6 +136,8 @@ async def reset(
     removed = await repository.remove(session, user_id)
     if removed:
         record(session, SecurityEvent.SECOND_FACTOR_RESET, client=client, user_id=user_id, actor_id=actor_id)
+        if mailer is not None:
+            await tell(session, mailer, user_id, Notice.RESET)
     return removed
 
 
@@ -174,13 +186,14 @@ async def check(session: AsyncSession, user_id: UUID, code: str, *, guard: Guard
     if factor.locked_until is not None and factor.locked_until > now:
         raise SecondFactorLocked(retry_after_s=(factor.locked_until - now).total_seconds())
     if codes.is_totp(code):
-        step = _step(factor, code, now=now, keyring=guard.keyring)
+        step = _step(factor, code, now=now, keyring=guard.mailer.keyring)
         right = step is not None
         factor.last_used_step = factor.last_used_step if step is None else step
     else:
         right = await repository.use_recovery_code(session, user_id, codes.recovery_hash(user_id, code))
         if right:
             record(session, SecurityEvent.RECOVERY_CODE_USED, client=client, user_id=user_id)
+            await tell(session, guard.mailer, user_id, Notice.CODE_USED)
     if not right:
         _count_failure(session, factor, guard, now=now, client=client)
         raise SecondFactorInvalid

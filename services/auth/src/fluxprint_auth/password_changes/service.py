@@ -11,12 +11,14 @@ from fluxprint_auth.accounts.models import UserRow
 from fluxprint_auth.accounts.passwords import Passwords
 from fluxprint_auth.accounts.strength import Owner
 from fluxprint_auth.clients import Client
+from fluxprint_auth.factors import service as factors
 from fluxprint_auth.links import repository as open_links
 from fluxprint_auth.links import service as links
 from fluxprint_auth.links.models import LinkKind
 from fluxprint_auth.links.problems import LinkInvalid
 from fluxprint_auth.mail.mailer import Mailer
 from fluxprint_auth.mail.service import send
+from fluxprint_auth.providers import repository as identities
 from fluxprint_auth.security.events import Outcome, SecurityEvent
 from fluxprint_auth.security.service import record
 from fluxprint_auth.sessions.models import EndReason
@@ -92,6 +94,9 @@ async def reset(
     user = await repository.lock(session, link.user_id) if link.user_id else None
     if user is None or user.email != link.data["email"] or user.disabled_at is not None:
         raise LinkInvalid
+    if user.email_verified_at is None:
+        # Until now anybody could have made this account, and left themselves another way in.
+        await identities.delete_of_user(session, user.id)
     await repository.verify_email(session, user.id, email=user.email)
     await login.unlock(session, user.email)
     record(session, SecurityEvent.PASSWORD_RESET, client=client, user_id=user.id)
@@ -126,6 +131,7 @@ async def _replace(
     await repository.set_password(session, user.id, password_hash)
     await open_links.delete_of_user(session, user.id)
     await trusted_devices.delete_of(session, user.id)
+    await factors.forget_challenges(session, user.id)
     await sessions.end_all(session, user.id, EndReason.PASSWORD_CHANGED, client=client, except_id=except_id)
     others = "All other devices are" if except_id else "All devices are"
     await send(

@@ -162,6 +162,11 @@ async def count_identities(session: AsyncSession, user_id: UUID) -> int:
     return await session.scalar(select(func.count()).where(IdentityRow.user_id == user_id)) or 0
 
 
+async def delete_of_user(session: AsyncSession, user_id: UUID) -> None:
+    """Unlink all that a person signs in with elsewhere."""
+    await session.execute(delete(IdentityRow).where(IdentityRow.user_id == user_id))
+
+
 async def delete_identity(session: AsyncSession, identity_id: UUID, *, user_id: UUID) -> str | None:
     """Unlink an identity with its tokens; its provider, or None where the person has none of that id."""
     table = IdentityRow

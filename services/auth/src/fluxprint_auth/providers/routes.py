@@ -7,7 +7,7 @@ from urllib.parse import parse_qsl, urlencode
 from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.responses import RedirectResponse
 
-from fluxprint_auth.accounts import sign_in
+from fluxprint_auth.accounts import login, sign_in
 from fluxprint_auth.dependencies import (
     CurrentClient,
     CurrentMailer,
@@ -50,10 +50,14 @@ _LIMITED = limit_by_address("providers", "limit_providers")
 
 
 async def _desk(
-    keyring: Secrets, mailer: CurrentMailer, client: CurrentClient, settings: CurrentSettings
+    keyring: Secrets, mailer: CurrentMailer, client: CurrentClient, settings: CurrentSettings, providers: Known
 ) -> service.Desk:
     return service.Desk(
-        keyring=keyring, mailer=mailer, client=client, registration_enabled=settings.registration_enabled
+        keyring=keyring,
+        mailer=mailer,
+        client=client,
+        registration_enabled=settings.registration_enabled,
+        titles={provider.name: provider.title for provider in providers.values()},
     )
 
 
@@ -168,7 +172,12 @@ async def finish_posted_provider_sign_in(request: Request, provider: Chosen, bac
     dependencies=[_LIMITED],
 )
 async def redeem_provider_sign_in(
-    body: ProviderSignIn, session: Session, sessions: LoginSessions, desk: CurrentDesk, transport: CurrentTransport
+    body: ProviderSignIn,
+    session: Session,
+    sessions: LoginSessions,
+    settings: CurrentSettings,
+    desk: CurrentDesk,
+    transport: CurrentTransport,
 ) -> Tokens:
     """Tokens for the code that the browser came back with. It is used up, whatever the answer.
 
@@ -181,6 +190,7 @@ async def redeem_provider_sign_in(
     if redeemed.session_id is not None:
         raise SignInCodeInvalid  # it was for linking
     user = await service.admit(session, redeemed.profile, desk)
+    login.refuse_unverified(user, required=settings.email_verification == "required")
     pair = await sign_in.complete(session, user, sessions=sessions, client=desk.client)
     return transport.hand_over(pair, body.carry)
 

@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -34,12 +35,14 @@ class Desk:
 
     Attributes:
         registration_enabled: whether who has no account gets one.
+        titles: what the providers are called in mails.
     """
 
     keyring: Keyring
     mailer: Mailer
     client: Client
     registration_enabled: bool
+    titles: Mapping[str, str]
 
 
 async def admit(session: AsyncSession, profile: Profile, desk: Desk) -> UserRow:
@@ -59,6 +62,8 @@ async def admit(session: AsyncSession, profile: Profile, desk: Desk) -> UserRow:
             raise NotFound
         identity.last_used_at = await transaction_time(session)
         identity.email, identity.tokens = email, _seal(profile, desk.keyring)
+        if profile.email_verified and email == user.email and user.email_verified_at is None:
+            user.email_verified_at = identity.last_used_at
         return user
     if email is None or not profile.email_verified:
         raise EmailUnverifiedThere
@@ -130,8 +135,8 @@ async def _link(session: AsyncSession, user: UserRow, profile: Profile, email: s
 
 
 async def _tell(session: AsyncSession, user: UserRow, template: str, provider: str, desk: Desk) -> None:
-    now = await transaction_time(session)
-    await mail.send(session, desk.mailer, template, to=user.email, provider=provider, at=f"{now:%Y-%m-%d %H:%M} UTC")
+    at = await transaction_time(session)
+    await mail.send(session, desk.mailer, template, to=user.email, provider=desk.titles.get(provider, provider), at=at)
 
 
 def _seal(profile: Profile, keyring: Keyring) -> bytes:

@@ -8,13 +8,13 @@ from fastapi import APIRouter, Response, Security
 from fluxprint_auth.accounts import login, sign_in
 from fluxprint_auth.dependencies import (
     CurrentClient,
+    CurrentMailer,
     CurrentSettings,
     Limiter,
     LoginSessions,
     Oneself,
     PasswordHashing,
     Pool,
-    Secrets,
 )
 from fluxprint_auth.sessions import repository
 from fluxprint_auth.sessions.carry import Carry
@@ -62,7 +62,7 @@ async def log_in(
     sessions: LoginSessions,
     settings: CurrentSettings,
     limiter: Limiter,
-    keyring: Secrets,
+    mailer: CurrentMailer,
     client: CurrentClient,
     transport: CurrentTransport,
 ) -> Tokens:
@@ -81,7 +81,7 @@ async def log_in(
     attempt = login.Attempt(email=body.email, password=body.password.get_secret_value(), client=client)
     user = await login.authenticate(attempt, login.Lockout.of(settings), passwords, pool=pool, session=session)
     login.refuse_unverified(user, required=settings.email_verification == "required")
-    code = sign_in.Code.of(body.code, settings, keyring) if body.code else None
+    code = sign_in.Code.of(body.code, settings, mailer) if body.code else None
     pair = await sign_in.complete(session, user, sessions=sessions, client=client, code=code)
     return transport.hand_over(pair, body.carry)
 
