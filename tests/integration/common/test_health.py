@@ -154,7 +154,7 @@ class TestLoops:
             body = await until(client, "unhealthy")
             code, _ = await health(client)
         assert code == 503
-        assert body["loops"] == {"doorbells": "running", "leases": "failing"}
+        assert body["loops"] == {"doorbells": "running", "leases": "failing", "revocations": "running"}
         assert body["database"] == "connected"
 
     async def test_that_are_dead_make_the_service_unready(self, app: FastAPI) -> None:

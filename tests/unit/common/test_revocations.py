@@ -83,6 +83,16 @@ class TestWatching:
             known.add(Revocation(sid, NOW))
             assert ended == [1]
 
+    def test_is_told_though_another_one_fails(self) -> None:
+        known, sid, ended = a_list(), new_id(), []
+
+        def fail() -> None:
+            raise RuntimeError
+
+        with known.watching(sid, NOW, fail), known.watching(sid, NOW, lambda: ended.append(1)):
+            known.add(Revocation(sid, None))
+        assert ended == [1]
+
     def test_is_told_at_once_where_it_came_too_late(self) -> None:
         known, sid, ended = a_list(), new_id(), []
         known.add(Revocation(sid, None))

@@ -89,7 +89,7 @@ class Revocations:
         self._forget(now)
         for issued, end in list(self._watching.get(revocation.sid, ())):
             if issued <= before:
-                end()
+                _call(end)
 
     def refuse(self, sid: UUID, issued_at: datetime) -> bool:
         """Whether a token is refused. Tokens count whole seconds: one made in the second of the revocation is."""
@@ -118,6 +118,13 @@ class Revocations:
             elif forgotten_at > now:
                 return
             self._refused.popitem(last=False)
+
+
+def _call(end: End) -> None:
+    try:
+        end()
+    except Exception:
+        log.exception("revoked_but_not_ended")  # the others must end all the same
 
 
 class Follower:
