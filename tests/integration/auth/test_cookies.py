@@ -58,8 +58,8 @@ class Browser:
 
 
 def morsel(answer: httpx.Response, name: str = NAME) -> Morsel[str]:
-    cookie: SimpleCookie = SimpleCookie(answer.headers["set-cookie"])
-    return cookie[name]
+    cookies = [SimpleCookie(header) for header in answer.headers.get_list("set-cookie")]
+    return next(cookie[name] for cookie in cookies if name in cookie)
 
 
 def is_taken_away(answer: httpx.Response) -> bool:
