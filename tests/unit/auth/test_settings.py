@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import httpx
 import pytest
 
 from fluxprint_auth.settings import AuthSettings
@@ -111,3 +112,57 @@ class TestSecret:
         environment.setenv("AUTH_SECRET", "too short")
         with pytest.raises(SettingsError, match="AUTH_SECRET: the secret is shorter"):
             load(AuthSettings)
+
+
+class TestOutsideIssuer:
+    GOOD = (
+        ("FLUXPRINT_OUTSIDE_ISSUER", "https://shop.example.org"),
+        ("AUTH_OUTSIDE_AUDIENCE", "fluxprint"),
+        ("AUTH_OUTSIDE_SECRET", "c91f0d5e7a3b48264d8e1f7a0b3c5d92"),
+        ("AUTH_OUTSIDE_ROLES", "boss=manager, a=b=viewer,guest=client"),
+        ("AUTH_OUTSIDE_ORGANISATION", "shop"),
+    )
+
+    def test_is_nobody_at_first(self, environment: pytest.MonkeyPatch) -> None:
+        assert load(AuthSettings).make_outside_issuer(httpx.AsyncClient()) is None
+
+    def test_is_somebody_where_all_is_said(self, environment: pytest.MonkeyPatch) -> None:
+        for variable, value in self.GOOD:
+            environment.setenv(variable, value)
+        assert load(AuthSettings).make_outside_issuer(httpx.AsyncClient()) is not None
+        environment.delenv("AUTH_OUTSIDE_SECRET")
+        environment.setenv("AUTH_OUTSIDE_JWKS_URL", "https://shop.example.org/jwks")
+        assert load(AuthSettings).make_outside_issuer(httpx.AsyncClient()) is not None
+
+    @pytest.mark.parametrize(
+        ("variable", "value", "complaint"),
+        [
+            ("FLUXPRINT_OUTSIDE_ISSUER", "", "FLUXPRINT_OUTSIDE_ISSUER: missing"),
+            ("FLUXPRINT_OUTSIDE_ISSUER", "fluxprint", "FLUXPRINT_OUTSIDE_ISSUER: this is what our own tokens say"),
+            ("AUTH_OUTSIDE_AUDIENCE", "", "AUTH_OUTSIDE_AUDIENCE: missing"),
+            ("AUTH_OUTSIDE_SECRET", "", "AUTH_OUTSIDE_SECRET or AUTH_OUTSIDE_JWKS_URL"),
+            ("AUTH_OUTSIDE_SECRET", "c91f0d5e7a3b48264d8e1f7a0b3c5d9", "AUTH_OUTSIDE_SECRET: .*shorter than 32"),
+            ("AUTH_OUTSIDE_SECRET", "changeme" * 5, "AUTH_OUTSIDE_SECRET: the secret is a placeholder"),
+            ("AUTH_OUTSIDE_SECRET", "0c8d4a7f3b1e9652d8f7a0c3b5e1d946", "AUTH_OUTSIDE_SECRET: the same as AUTH_SECRET"),
+            ("AUTH_OUTSIDE_JWKS_URL", "https://x.test/jwks", "AUTH_OUTSIDE_SECRET or AUTH_OUTSIDE_JWKS_URL"),
+            ("AUTH_OUTSIDE_JWKS_URL", "file:///etc/passwd", "AUTH_OUTSIDE_JWKS_URL"),
+            ("AUTH_OUTSIDE_ROLES", "", "AUTH_OUTSIDE_ROLES: missing"),
+            ("AUTH_OUTSIDE_ROLES", "boss=owner", "AUTH_OUTSIDE_ROLES: 'boss' is mapped to none of manager"),
+            ("AUTH_OUTSIDE_ROLES", "boss=bridge", "AUTH_OUTSIDE_ROLES"),
+            ("AUTH_OUTSIDE_ROLES", "boss", "AUTH_OUTSIDE_ROLES: 'boss' is not of the form"),
+            ("AUTH_OUTSIDE_ROLES", "boss=viewer,boss=manager", "AUTH_OUTSIDE_ROLES: .*twice"),
+            ("AUTH_OUTSIDE_ROLES", "=viewer", "AUTH_OUTSIDE_ROLES"),
+            ("AUTH_OUTSIDE_ORGANISATION", "", "AUTH_OUTSIDE_ORGANISATION or AUTH_OUTSIDE_ORGANISATION_CLAIM"),
+            ("AUTH_OUTSIDE_ORGANISATION_CLAIM", "org", "AUTH_OUTSIDE_ORGANISATION or AUTH_OUTSIDE_ORGANISATION_CLAIM"),
+            ("AUTH_OUTSIDE_ORGANISATIONS", "7=No Slug", "AUTH_OUTSIDE_ORGANISATIONS: '7'"),
+            ("AUTH_OUTSIDE_MAX_LIFETIME_S", "100000", "AUTH_OUTSIDE_MAX_LIFETIME_S"),
+        ],
+    )
+    def test_is_not_trusted_by_half(
+        self, environment: pytest.MonkeyPatch, variable: str, value: str, complaint: str
+    ) -> None:
+        for name, good in (*self.GOOD, (variable, value)):
+            environment.setenv(name, good)
+        with pytest.raises(SettingsError, match=complaint) as caught:
+            load(AuthSettings)
+        assert "c91f0d5e" not in str(caught.value)

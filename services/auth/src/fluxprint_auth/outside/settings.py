@@ -13,6 +13,7 @@ from fluxprint_auth.outside.tokens import OutsideJwks, OutsideKeys, OutsideSecre
 from fluxprint_common.jwks import JwksClient
 
 MIN_SECRET_CHARS = 32
+_JWKS_AGE_S = 300.0
 
 
 class OutsideSettings(BaseModel):
@@ -77,7 +78,9 @@ class OutsideSettings(BaseModel):
         if self.outside_secret is not None:
             keys = OutsideSecret(self.outside_secret.get_secret_value())
         else:
-            keys = OutsideJwks(JwksClient(str(self.outside_jwks_url), http=http, parse=outside_public_key))
+            keys = OutsideJwks(
+                JwksClient(str(self.outside_jwks_url), http=http, max_age_s=_JWKS_AGE_S, parse=outside_public_key)
+            )
         verifier = OutsideVerifier(
             keys,
             issuer=self.outside_issuer,
