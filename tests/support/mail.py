@@ -2,16 +2,22 @@
 
 import asyncio
 import re
+import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from email import message_from_bytes
 from email.message import EmailMessage
 from email.policy import default
 from pathlib import Path
 from typing import Any
 
-from aiosmtpd.smtp import SMTP, Envelope, Session
+from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 
 _LINK = re.compile(r"(https?://\S+)#token=(fx[il]_\w+)")
 
@@ -23,6 +29,7 @@ class MailServer:
     port: int
     mails: list[EmailMessage] = field(default_factory=list)
     recipients: list[str] = field(default_factory=list)
+    passwords: list[str] = field(default_factory=list)
     answer: str = "250 taken"
     came: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -32,6 +39,12 @@ class MailServer:
             self.recipients.extend(envelope.rcpt_tos)
             self.came.set()
         return self.answer
+
+    def authenticate(self, _server: SMTP, _session: Session, _envelope: Envelope, _kind: str, data: Any) -> AuthResult:
+        """Believes whoever sends a password, and keeps it."""
+        assert isinstance(data, LoginPassword)
+        self.passwords.append(data.password.decode())
+        return AuthResult(success=True)
 
     async def count(self, wanted: int) -> None:
         """Wait until so many have come."""
@@ -79,6 +92,33 @@ def token_in(message: EmailMessage) -> str:
     found = _LINK.search(text_of(message))
     assert found, text_of(message)
     return found[2]
+
+
+def certificate(folder: Path, name: str = "localhost") -> tuple[ssl.SSLContext, Path]:
+    """What a server shows that says it is `name`, and the file that makes clients believe it."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    now = datetime.now(UTC)
+    signed = (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(subject)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(hours=1))
+        .not_valid_after(now + timedelta(hours=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    shown, kept = folder / "certificate.pem", folder / "key.pem"
+    shown.write_bytes(signed.public_bytes(serialization.Encoding.PEM))
+    kept.write_bytes(
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    )
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(shown, kept)
+    return context, shown
 
 
 @dataclass

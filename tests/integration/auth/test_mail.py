@@ -15,7 +15,7 @@ from fluxprint_auth.mail import outbox, service
 from fluxprint_auth.mail.mailer import Mailer
 from fluxprint_local.ports import free_port
 from support.auth import Auth, running_auth
-from support.mail import MailFolder, MailServer, running_mail_server, text_of
+from support.mail import MailFolder, MailServer, certificate, running_mail_server, text_of
 from support.servers import Database
 
 TO = "ada@example.org"
@@ -171,6 +171,35 @@ class TestFailing:
             async with auth.app.state.database.unit_of_work() as session:
                 await service.send(session, mailer, "account_exists", to=TO, useful_for=timedelta(milliseconds=1))
             await until(auth, [(False, True)])
+
+    async def test_over_tls_to_a_server_that_is_who_it_says(self, database: Database, tmp_path: Path) -> None:
+        context, authority = certificate(tmp_path)
+        port = free_port()
+        server = MailServer(port)
+        tls = {"tls_context": context, "require_starttls": True, "authenticator": server.authenticate}
+        url = SecretStr(f"smtp://fluxprint:p%40ss@localhost:{port}")
+        sender = {"mail_smtp_url": url, "mail_from": "flux@example.org"}
+        async with (
+            running_mail_server(port, server, **tls),
+            running_auth(database, mail_smtp_ca_file=authority, **sender) as auth,
+        ):
+            await write(auth)
+            await server.count(1)
+        assert server.passwords == ["p@ss"]
+
+    async def test_nothing_goes_to_a_server_that_nobody_vouches_for(self, database: Database, tmp_path: Path) -> None:
+        context, _ = certificate(tmp_path)
+        port = free_port()
+        server = MailServer(port)
+        tls = {"tls_context": context, "authenticator": server.authenticate}
+        url = SecretStr(f"smtp://fluxprint:p%40ss@localhost:{port}")
+        sender = {"mail_smtp_url": url, "mail_from": "flux@example.org"}
+        async with running_mail_server(port, server, **tls), running_auth(database, **sender) as auth:
+            await write(auth)
+            async with asyncio.timeout(20):
+                while "CERTIFICATE_VERIFY_FAILED" not in (await auth.value("SELECT error FROM auth.mail") or ""):
+                    await asyncio.sleep(0.02)
+        assert (server.mails, server.passwords) == ([], [])
 
     async def test_a_password_never_goes_over_a_line_in_clear(self, database: Database) -> None:
         port = free_port()

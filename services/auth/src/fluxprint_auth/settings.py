@@ -73,6 +73,13 @@ class AuthSettings(
                 raise ValueError(f"AUTH_{name.upper()}: must begin with https://")
         return self
 
+    @property
+    def requires_verified_email(self) -> bool:
+        """Whether nobody signs in before they have shown that they read the mail of their address."""
+        if self.email_verification == "auto":
+            return self.environment is Environment.PRODUCTION and self.sends_mail
+        return self.email_verification == "required"
+
     def keyring(self) -> Keyring:
         """What encrypts. Outside production it may be missing: then it is one that everybody knows."""
         secret = self.secret.get_secret_value() if self.secret else _DEVELOPMENT_SECRET

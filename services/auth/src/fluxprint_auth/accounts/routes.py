@@ -71,7 +71,7 @@ async def register(
         organisation_name=body.organisation_name,
     )
     lifetime = timedelta(seconds=settings.email_link_s)
-    if settings.email_verification == "required":
+    if settings.requires_verified_email:
         await limiter.hit(settings.limit_mail_account, "mail_account", account_key(body.email))
         await verification.begin_registration(session, mailer, account, lifetime=lifetime)
         accepted = MailAccepted(detail="A mail to this address is on its way; open the link in it.")

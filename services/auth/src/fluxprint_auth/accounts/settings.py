@@ -17,7 +17,9 @@ class AccountSettings(BaseModel):
     lockout_network_failures: int = Field(100, ge=2, le=10_000, description="Of all accounts; per lockout_reset_s")
     lockout_reset_s: int = Field(3600, ge=1, le=7 * 86400)
 
-    email_verification: Literal["off", "required"] = "off"
+    email_verification: Literal["auto", "off", "required"] = Field(
+        "auto", description="auto: required in production where mail is sent"
+    )
     email_link_s: int = Field(86400, ge=300, le=7 * 86400, description="How long an address can be confirmed")
     password_link_s: int = Field(3600, ge=300, le=86400, description="How long a new password can be set")
 

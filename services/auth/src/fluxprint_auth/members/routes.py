@@ -1,5 +1,6 @@
 """HTTP of an organisation's members."""
 
+from datetime import timedelta
 from typing import Annotated
 
 from fastapi import APIRouter, Response
@@ -7,6 +8,7 @@ from fastapi import APIRouter, Response
 from fluxprint_auth.accounts.strength import Owner
 from fluxprint_auth.dependencies import (
     CurrentClient,
+    CurrentMailer,
     CurrentSettings,
     Oneself,
     PasswordHashing,
@@ -15,6 +17,7 @@ from fluxprint_auth.dependencies import (
 )
 from fluxprint_auth.members import repository, service
 from fluxprint_auth.members.schemas import Member, MemberCreate, MemberUpdate, OwnershipTransfer, show_member
+from fluxprint_auth.verification import service as verification
 from fluxprint_common import openapi
 from fluxprint_common.database import Reading, Session
 from fluxprint_common.ids import UserId
@@ -49,9 +52,14 @@ async def create_member(
     principal: Manager,
     session: Session,
     passwords: PasswordHashing,
+    settings: CurrentSettings,
+    mailer: CurrentMailer,
     client: CurrentClient,
 ) -> Member:
-    """Make an account for somebody in this organisation, with a first password and a role below the caller's."""
+    """Make an account for somebody in this organisation, with a first password and a role below the caller's.
+
+    Where mail is sent, they get a link to verify their address.
+    """
     service.check_role(principal, body.role)
     password = body.password.get_secret_value()
     await passwords.refuse_guessable(password, Owner(email=body.email, name=body.name))
@@ -65,6 +73,7 @@ async def create_member(
         password_hash=password_hash,
         client=client,
     )
+    await verification.ask(session, mailer, user, lifetime=timedelta(seconds=settings.email_link_s))
     return show_member(membership, user)
 
 

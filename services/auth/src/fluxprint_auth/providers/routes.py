@@ -190,7 +190,7 @@ async def redeem_provider_sign_in(
     if redeemed.session_id is not None:
         raise SignInCodeInvalid  # it was for linking
     user = await service.admit(session, redeemed.profile, desk)
-    login.refuse_unverified(user, required=settings.email_verification == "required")
+    login.refuse_unverified(user, required=settings.requires_verified_email)
     pair = await sign_in.complete(session, user, sessions=sessions, client=desk.client)
     return transport.hand_over(pair, body.carry)
 

@@ -80,7 +80,7 @@ async def log_in(
     await limiter.hit(settings.limit_login_account, "login_account", login.limit_key(body.email, client))
     attempt = login.Attempt(email=body.email, password=body.password.get_secret_value(), client=client)
     user = await login.authenticate(attempt, login.Lockout.of(settings), passwords, pool=pool, session=session)
-    login.refuse_unverified(user, required=settings.email_verification == "required")
+    login.refuse_unverified(user, required=settings.requires_verified_email)
     code = sign_in.Code.of(body.code, settings, mailer) if body.code else None
     pair = await sign_in.complete(session, user, sessions=sessions, client=client, code=code)
     return transport.hand_over(pair, body.carry)
