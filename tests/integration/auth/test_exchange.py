@@ -1,6 +1,7 @@
 """API keys at the other services: exchanged once in a while, refused at once. Auth, queue and Redis are real ones."""
 
 import asyncio
+import json
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -8,6 +9,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import httpx
 import pytest
@@ -305,6 +307,25 @@ class TestTheExchange:
     async def test_refuses_what_it_does_not_know(self, auth: Auth) -> None:
         for body in ({"api_key": "x"}, {"api_key": opaque.new_token("fxk")}, {"outside_token": "a.b.c"}):
             assert (await self.ask(auth, **body)).status_code == 401
+
+    @pytest.mark.parametrize(
+        ("change", "reason"),
+        [
+            ("UPDATE auth.api_key SET revoked_at = now()", "revoked"),
+            ("UPDATE auth.api_key SET expires_at = now()", "expired"),
+            ('UPDATE auth."user" SET disabled_at = now()', "maker_gone"),
+        ],
+    )
+    async def test_records_who_uses_what_was_a_key(self, lone_auth: Auth, change: str, reason: str) -> None:
+        secret, key = await self.made(lone_auth)
+        await lone_auth.fetch(change)
+        before = len(await lone_auth.events())
+        assert (await self.ask(lone_auth, api_key=opaque.new_token("fxk"))).status_code == 401
+        assert (await self.ask(lone_auth, api_key=secret, address="192.0.2.9", agent="curl")).status_code == 401
+        (event,) = (await lone_auth.fetch("SELECT * FROM auth.security_events ORDER BY id"))[before:]
+        assert (event["type"], event["outcome"], event["reason"]) == ("auth_api_key_refused", "failure", reason)
+        assert (event["address"], event["agent"]) == ("192.0.2.9", "curl")
+        assert show("apikey", UUID(json.loads(event["data"])["api_key_id"])) == key["id"]
 
     async def test_is_nowhere_below_api(self, auth: Auth) -> None:
         answer = await auth.post("/internal/exchange", {"api_key": opaque.new_token("fxk")})

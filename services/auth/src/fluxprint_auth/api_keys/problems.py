@@ -7,6 +7,7 @@ class ApiKeyInvalid(Unauthenticated):
     """The API key is not valid, has expired or was revoked"""
 
     code = "api_key_invalid"
+    keeps_writes = True
 
 
 class ScopesBeyondRole(Forbidden):

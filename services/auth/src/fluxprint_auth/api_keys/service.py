@@ -22,7 +22,7 @@ from fluxprint_auth.database import transaction_time
 from fluxprint_auth.keys.access_tokens import AccessToken, AccessTokens
 from fluxprint_auth.machine_settings import MachineSettings
 from fluxprint_auth.revocations import service as revocations
-from fluxprint_auth.security.events import SecurityEvent
+from fluxprint_auth.security.events import Outcome, SecurityEvent
 from fluxprint_auth.security.service import record
 from fluxprint_common.permissions import PERSONAL, ROLE_PERMISSIONS, Permission
 from fluxprint_common.principal import Principal
@@ -169,16 +169,18 @@ async def exchange(session: AsyncSession, issuer: AccessTokens, token: str, *, c
     if not opaque.is_well_formed(opaque.API_KEY, token):
         raise ApiKeyInvalid
     key = await repository.by_hash(session, opaque.digest(token))
-    if key is None or key.revoked_at is not None:
+    if key is None:
         raise ApiKeyInvalid
     role = await repository.role_of_maker(session, key)
-    if role is None or not await repository.mark_used(session, key.id, address=client.address):
-        raise ApiKeyInvalid
     at_most_s = TOKEN_S
     if key.expires_at is not None:
         at_most_s = min(TOKEN_S, int((key.expires_at - await transaction_time(session)).total_seconds()))
     if at_most_s < 1:
-        raise ApiKeyInvalid
+        raise _refused(session, key, client, reason="expired")
+    if role is None:
+        raise _refused(session, key, client, reason="maker_gone")
+    if not await repository.mark_used(session, key.id, address=client.address):
+        raise _refused(session, key, client, reason="revoked")
     return issuer.for_api_key(
         key.user_id,
         key_id=key.id,
@@ -189,6 +191,21 @@ async def exchange(session: AsyncSession, issuer: AccessTokens, token: str, *, c
         at_most_s=at_most_s,
         after=await revocations.not_made_before(session, key.id),
     )
+
+
+def _refused(session: AsyncSession, key: ApiKeyRow, client: Client, *, reason: str) -> ApiKeyInvalid:
+    """A key that was one: who still uses it has not heard, or found it somewhere. What never was one leaves no row."""
+    record(
+        session,
+        SecurityEvent.API_KEY_REFUSED,
+        client=client,
+        organisation_id=key.organisation_id,
+        user_id=key.user_id,
+        outcome=Outcome.FAILURE,
+        reason=reason,
+        api_key_id=str(key.id),
+    )
+    return ApiKeyInvalid()
 
 
 def _check_bounds(principal: Principal, new: NewKey) -> None:

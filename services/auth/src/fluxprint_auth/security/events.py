@@ -62,6 +62,7 @@ class SecurityEvent(StrEnum):
     # machines
     API_KEY_CREATED = "auth_api_key_created"
     API_KEY_REVOKED = "auth_api_key_revoked"
+    API_KEY_REFUSED = "auth_api_key_refused"
     BRIDGE_CREATED = "auth_bridge_created"
     BRIDGE_REVOKED = "auth_bridge_revoked"
     BRIDGE_ADDRESS_CHANGED = "auth_bridge_address_changed"
