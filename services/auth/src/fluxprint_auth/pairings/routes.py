@@ -92,8 +92,10 @@ async def get_bridge_pairing(
 async def approve_bridge_pairing(
     user_code: UserCode, body: BridgePairingApproval, principal: FreshManager, session: Session, client: CurrentClient
 ) -> Bridge:
-    """Make it a bridge of your organisation. It fetches its token by itself, within seconds; once it works, the bridge's
-    `last_used_at` is set."""
+    """Make it a bridge of your organisation. It fetches its token by itself, within seconds.
+
+    Follow it at the bridge itself, whose `last_used_at` is set when it works: codes are limited in number.
+    """
     return Bridge.model_validate(await service.approve(session, principal, user_code, name=body.name, client=client))
 
 
