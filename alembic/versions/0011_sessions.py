@@ -29,7 +29,16 @@ def upgrade() -> None:
     )
     op.create_index("ix_revocation_sid", "revocation", ["sid"], schema=SCHEMA)
     op.create_index("ix_revocation_expires_at", "revocation", ["expires_at"], schema=SCHEMA)
+    op.create_index(
+        "uq_refresh_token_parent",
+        "refresh_token",
+        ["session_id"],
+        unique=True,
+        postgresql_where=sa.text("successor_nonce IS NOT NULL"),
+        schema=SCHEMA,
+    )
 
 
 def downgrade() -> None:
+    op.drop_index("uq_refresh_token_parent", "refresh_token", schema=SCHEMA)
     op.drop_table("revocation", schema=SCHEMA)

@@ -333,3 +333,17 @@ class TestPublishedKeys:
         assert answer.headers["Cache-Control"] == "public, max-age=300"
         (key,) = answer.json()["keys"]
         assert set(key) == {"kty", "crv", "use", "alg", "kid", "x", "y"}
+
+
+class TestAnOldFamily:
+    async def test_is_refreshed_without_touching_its_used_tokens(self, lone_auth: Auth) -> None:
+        ada = await lone_auth.register()
+        token = ada.tokens["refresh_token"]
+        for _ in range(12):
+            token = (await lone_auth.refresh(token)).json()["refresh_token"]
+        versions = "SELECT id, xmin::text FROM auth.refresh_token ORDER BY id"
+        before = [tuple(row) for row in await lone_auth.fetch(versions)]
+        await lone_auth.refresh(token)
+        after = [tuple(row) for row in await lone_auth.fetch(versions)]
+        changed = [row for row in after if row not in before]
+        assert len(changed) == 3  # the token that was used, the one before it, and the new one

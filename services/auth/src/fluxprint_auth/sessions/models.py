@@ -69,6 +69,10 @@ class RefreshTokenRow(Base):
     __table_args__ = (
         UniqueConstraint("token_hash"),
         Index("uq_refresh_token_current", "session_id", unique=True, postgresql_where=text("rotated_at IS NULL")),
+        # A session that is used for weeks has thousands of used tokens: its one parent is found without them.
+        Index(
+            "uq_refresh_token_parent", "session_id", unique=True, postgresql_where=text("successor_nonce IS NOT NULL")
+        ),
         Index(None, "session_id"),
         Index(None, "expires_at"),
     )

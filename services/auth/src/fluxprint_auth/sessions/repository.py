@@ -78,7 +78,8 @@ async def token_by_hash(session: AsyncSession, token_hash: bytes) -> RefreshToke
 async def mark_rotated(session: AsyncSession, token: RefreshTokenRow, *, at: datetime, nonce: bytes) -> None:
     """The token is no longer current; of the whole family, only it can now show its successor again."""
     table = RefreshTokenRow
-    await session.execute(update(table).where(table.session_id == token.session_id).values(successor_nonce=None))
+    shown = (table.session_id == token.session_id) & table.successor_nonce.is_not(None)
+    await session.execute(update(table).where(shown).values(successor_nonce=None))
     await session.execute(update(table).where(table.id == token.id).values(rotated_at=at, successor_nonce=nonce))
 
 
