@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import text
 
 from support.auth import PASSWORD, Auth, Person, at_once
-from support.factors import set_up
+from support.factors import challenge, finish, set_up
 
 ACTIONS = ("disable", "enable", "unlock", "reset-second-factor", "end-sessions")
 
@@ -173,6 +173,16 @@ class TestHelping:
         assert await log_in(auth, ada.email) == (429, "account_locked")
         assert (await act(auth, root, await id_of(auth, ada), "unlock")).status_code == 200
         assert (await log_in(auth, ada.email))[0] == 200
+
+    async def test_unlocking_forgets_wrong_codes(self, auth: Auth) -> None:
+        root, ada = await make_administrator(auth), await auth.register()
+        app = await set_up(auth, ada)
+        for _ in range(5):
+            await finish(auth, await challenge(auth, ada), app.wrong)
+        locked = await finish(auth, await challenge(auth, ada), app.code())
+        assert locked.status_code == 429
+        assert (await act(auth, root, await id_of(auth, ada), "unlock")).status_code == 200
+        assert (await finish(auth, await challenge(auth, ada), app.code())).status_code == 200
 
     async def test_resetting_the_second_factor_ends_the_sessions(self, auth: Auth) -> None:
         root, ada = await make_administrator(auth), await auth.register()

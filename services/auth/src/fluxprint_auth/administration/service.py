@@ -86,13 +86,14 @@ async def enable(session: AsyncSession, by: Administration, user_id: UUID) -> Us
 
 
 async def unlock(session: AsyncSession, by: Administration, user_id: UUID) -> UserRow:
-    """Forget a person's failed logins.
+    """Forget a person's failed logins and wrong codes.
 
     Raises:
         NotFound
     """
     user = await _lock(session, user_id)
     await login.unlock(session, user.email)
+    await factors.unlock(session, user_id)
     _record(session, SecurityEvent.ACCOUNT_UNLOCKED, by, user_id)
     return user
 

@@ -141,6 +141,13 @@ async def reset(
     return removed
 
 
+async def unlock(session: AsyncSession, user_id: UUID) -> None:
+    """Forget a person's wrong codes, so that they need not wait."""
+    factor = await repository.lock(session, user_id)
+    if factor is not None:
+        factor.failures, factor.last_failed_at, factor.locked_until = 0, None, None
+
+
 async def challenge(session: AsyncSession, user_id: UUID) -> SecondFactorRequired:
     """The answer to somebody whose first factor was right; to be raised."""
     token = opaque.new_token(opaque.CHALLENGE)
