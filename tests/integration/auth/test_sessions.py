@@ -251,10 +251,10 @@ class TestDisabledAccounts:
         await lone_auth.fetch('UPDATE auth."user" SET disabled_at = now()')
         assert (await lone_auth.http.get("/auth/me", headers=ada.headers)).status_code == 401
         refreshed = await lone_auth.refresh(ada.tokens["refresh_token"])
-        assert (refreshed.status_code, refreshed.json()["code"]) == (401, "account_disabled")
+        assert (refreshed.status_code, refreshed.json()["code"]) == (403, "account_disabled")
         assert await lone_auth.value("SELECT end_reason FROM auth.session") == "account_disabled"
         login = await lone_auth.post("/auth/login", {"email": ada.email, "password": ada.password})
-        assert (login.status_code, login.json()["code"]) == (401, "account_disabled")
+        assert (login.status_code, login.json()["code"]) == (403, "account_disabled")
 
 
 class TestLoggingOut:

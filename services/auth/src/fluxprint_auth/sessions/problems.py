@@ -30,13 +30,6 @@ class FingerprintChanged(Unauthenticated):
     keeps_writes = True
 
 
-class AccountDisabled(Unauthenticated):
-    """The account is disabled; ask whoever looks after this installation"""
-
-    code = "account_disabled"
-    keeps_writes = True
-
-
 class CsrfInvalid(Forbidden):
     """The session is in a cookie: send the X-CSRF-Token that came with it, from a page of this installation"""
 

@@ -41,7 +41,7 @@ from fluxprint_common.ids import SessionId
 from fluxprint_common.pagination import Page, Paging, page
 from fluxprint_common.permissions import Permission, Via
 from fluxprint_common.principal import Principal, require
-from fluxprint_common.problems import NotFound, Unauthenticated
+from fluxprint_common.problems import Forbidden, NotFound, Unauthenticated
 from fluxprint_common.ratelimit import limit_by_address, limit_by_subject
 
 router = APIRouter(prefix="/auth", tags=["auth"])
@@ -113,7 +113,7 @@ async def refresh_tokens(
     token, _family = await transport.use_cookie(session, client)
     try:
         pair = await sessions.refresh(session, token, client=client)
-    except Unauthenticated as error:
+    except (Unauthenticated, Forbidden) as error:
         transport.without_cookie(error)
         raise
     return transport.hand_over(pair, Carry.COOKIE)

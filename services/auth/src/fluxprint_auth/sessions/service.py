@@ -8,6 +8,7 @@ from uuid import UUID
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from fluxprint_auth import opaque
+from fluxprint_auth.accounts.problems import AccountDisabled
 from fluxprint_auth.clients import Client
 from fluxprint_auth.database import transaction_time
 from fluxprint_auth.keyring import Keyring, Purpose
@@ -20,7 +21,6 @@ from fluxprint_auth.sessions import repository
 from fluxprint_auth.sessions.devices import device_of, traits_of
 from fluxprint_auth.sessions.models import EndReason, RefreshTokenRow, SessionRow
 from fluxprint_auth.sessions.problems import (
-    AccountDisabled,
     FingerprintChanged,
     MembershipEnded,
     NoOrganisation,

@@ -77,10 +77,11 @@ class Transport:
 
     def clear(self) -> str:
         """The header `Set-Cookie` that takes the cookie away; set on the answer, too."""
-        self.response.delete_cookie(
-            self.cookie_name, path=PATH, secure=self._is_secure, httponly=True, samesite="strict"
-        )
-        return self.response.headers["Set-Cookie"]
+        alone = Response()
+        alone.delete_cookie(self.cookie_name, path=PATH, secure=self._is_secure, httponly=True, samesite="strict")
+        header = alone.headers["Set-Cookie"]
+        self.response.headers.append("Set-Cookie", header)
+        return header
 
     @property
     def cookie(self) -> str | None:
