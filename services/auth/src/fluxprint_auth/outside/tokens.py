@@ -77,7 +77,7 @@ def outside_public_key(document: Mapping[str, object]) -> VerificationKey:
         raise ValueError("a key needs a kid")
     try:
         key = jwk.construct(dict(document), "RS256")
-    except JOSEError as error:
+    except (JOSEError, ValueError, TypeError) as error:
         raise ValueError("not a valid key") from error
     prepared = getattr(key, "prepared_key", None)
     if not isinstance(prepared, RSAPublicKey) or prepared.key_size < MIN_RSA_BITS:
