@@ -52,6 +52,10 @@ class Meddler(httpx.AsyncHTTPTransport):
             body = self.changes[path](body)
         return streamed(answer.status_code, json.dumps(body).encode())
 
+    def count(self, path: str) -> int:
+        """How often that path was asked for."""
+        return sum(request.url.path == path for request, _ in self.asked)
+
     def sent(self, path: str) -> tuple[httpx.Request, dict[str, str]]:
         """The last request to that path, and its form."""
         return [asked for asked in self.asked if asked[0].url.path == path][-1]

@@ -13,6 +13,7 @@ from fluxprint_local.postgres import Cluster
 from support.auth import PASSWORD, Auth, Person, running_auth
 from support.factors import finish, set_up
 from support.mail import MailFolder, token_in
+from support.meddling import DISCOVERY, JWKS, meddled, streamed
 from support.providers import APP, PUBLIC_URL, Journey, OidcServer, running_provider, settings_for
 from support.servers import Database, new_database
 
@@ -409,3 +410,22 @@ class TestWithMail:
             assert (refused.status_code, refused.json()["code"]) == (403, "email_not_verified")
             await provider.knows(grace, email=ada.email, email_verified=True)  # the provider knows that it is theirs
             assert (await Journey(strict).sign_in(provider, grace)).status_code == 200
+
+
+class TestManyAtOnce:
+    async def test_ask_for_the_keys_once_and_all_get_in(self, auth: Auth, provider: OidcServer) -> None:
+        async with meddled(auth, provider.url) as meddler:
+            journeys = [Journey(auth) for _ in range(4)]
+            addresses = [await provider.sign_in(await one.set_out(), await known(provider)) for one in journeys]
+            learnt = await asyncio.gather(
+                *(one.come_back(address) for one, address in zip(journeys, addresses, strict=True))
+            )
+            assert all("code" in one for one in learnt)
+            assert meddler.count(JWKS) == meddler.count(DISCOVERY) == 1
+
+    async def test_do_not_wait_for_a_dead_provider_one_after_another(self, auth: Auth, provider: OidcServer) -> None:
+        async with meddled(auth, provider.url) as meddler:
+            meddler.answers[DISCOVERY] = lambda: streamed(500)
+            answers = await asyncio.gather(*(Journey(auth).start() for _ in range(4)))
+            assert {answer.status_code for answer in answers} == {503}
+            assert meddler.count(DISCOVERY) == 1

@@ -182,8 +182,9 @@ class TestNotices:
             await auth.post("/auth/second-factor/recovery-codes", headers=ada.headers)
             await auth.http.delete("/auth/second-factor", headers=ada.headers)
             folder = MailFolder(tmp_path)
-            await folder.next_to(ada.email, 4)
-            assert {str(mail["Subject"]) for mail in folder.to(ada.email)} == {
+            await folder.next_to(ada.email, 5)  # the first one asks to verify the address
+            subjects = {str(mail["Subject"]) for mail in folder.to(ada.email)}
+            assert subjects >= {
                 "Your second factor was turned on",
                 "One of your recovery codes was used",
                 "Your recovery codes were replaced by new ones",

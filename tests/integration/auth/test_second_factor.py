@@ -98,6 +98,10 @@ class TestSigningIn:
         body = {"email": ada.email, "password": PASSWORD, "code": app.code()}
         assert (await auth.post("/auth/login", body)).status_code == 200
 
+    async def test_takes_it_as_apps_show_it(self, auth: Auth, ada: Person, app: App) -> None:
+        code = app.code()
+        assert await sign_in(auth, ada, f"{code[:3]} {code[3:]}") == 200
+
     async def test_a_code_without_the_password_is_worth_nothing(self, auth: Auth, ada: Person, app: App) -> None:
         body = {"email": ada.email, "password": "wrong password", "code": app.code()}
         answer = await auth.post("/auth/login", body)

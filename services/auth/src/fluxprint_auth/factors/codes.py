@@ -28,6 +28,11 @@ def otpauth_uri(secret: str, *, account: str, issuer: str) -> str:
     return pyotp.TOTP(secret).provisioning_uri(name=account, issuer_name=issuer)
 
 
+def plain(code: str) -> str:
+    """A code without the spaces that apps show it with."""
+    return "".join(code.split())
+
+
 def is_totp(code: str) -> bool:
     """Whether this looks like a code of an app, and not like a recovery code."""
     return _TOTP.fullmatch(code) is not None

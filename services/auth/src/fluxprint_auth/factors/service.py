@@ -84,7 +84,7 @@ async def confirm(session: AsyncSession, user_id: UUID, code: str, *, mailer: Ma
     if factor is None or factor.confirmed_at is not None:
         raise NothingToConfirm
     now = await transaction_time(session)
-    step = _step(factor, code, now=now, keyring=mailer.keyring)
+    step = _step(factor, codes.plain(code), now=now, keyring=mailer.keyring)
     if step is None:
         raise ConfirmationCodeWrong
     factor.confirmed_at, factor.last_used_step = now, step
@@ -192,6 +192,7 @@ async def check(session: AsyncSession, user_id: UUID, code: str, *, guard: Guard
     now = await transaction_time(session)
     if factor.locked_until is not None and factor.locked_until > now:
         raise SecondFactorLocked(retry_after_s=(factor.locked_until - now).total_seconds())
+    code = codes.plain(code)
     if codes.is_totp(code):
         step = _step(factor, code, now=now, keyring=guard.mailer.keyring)
         right = step is not None

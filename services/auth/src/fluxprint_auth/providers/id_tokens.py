@@ -3,6 +3,7 @@
 Source: OpenID Connect Core 1.0, 3.1.3.7 (validation) and 3.1.3.6 (`at_hash`); RFC 8725.
 """
 
+import asyncio
 import base64
 import hashlib
 import hmac
@@ -34,13 +35,16 @@ ASK_AGAIN_AFTER_S = 5.0
 class ProviderKeys:
     """The keys that a provider signs with: each with the one algorithm that belongs to its kind.
 
-    A key that is not known is asked for, at most every 5 s.
+    A key that is not known is asked for, at most every 5 s; those who come meanwhile wait for the one answer. Known
+    keys are used on while the provider is away.
     """
 
     def __init__(self, http: httpx.AsyncClient) -> None:
         self._http = http
         self._keys: dict[str, tuple[str, RSAKey | ECKey]] = {}
         self._asked_at: float | None = None
+        self._fetched_at: float | None = None
+        self._lock = asyncio.Lock()
 
     async def get(self, url: str, kid: str | None) -> tuple[str, RSAKey | ECKey]:
         """The algorithm and the key of that id; without one, the only key.
@@ -48,15 +52,24 @@ class ProviderKeys:
         Raises:
             ProviderFailed: there is none.
         """
-        age_s = None if self._asked_at is None else time.monotonic() - self._asked_at
-        found = self._find(kid)
-        if age_s is None or age_s > KEYS_KEPT_S or (found is None and age_s > ASK_AGAIN_AFTER_S):
-            self._asked_at = time.monotonic()
-            await self._fetch(url)
+        async with self._lock:
             found = self._find(kid)
+            if found is None or _is_older(self._fetched_at, KEYS_KEPT_S):
+                if _is_older(self._asked_at, ASK_AGAIN_AFTER_S):
+                    await self._renew(url)
+                found = self._find(kid)
         if found is None:
-            raise ProviderFailed("unknown_key")
+            raise ProviderFailed("unknown_key", is_away=self._fetched_at is None)
         return found
+
+    async def _renew(self, url: str) -> None:
+        self._asked_at = time.monotonic()
+        try:
+            await self._fetch(url)
+        except ProviderFailed as failure:
+            log.warning("provider_keys_not_fetched", url=url, reason=failure.reason)
+        else:
+            self._fetched_at = time.monotonic()
 
     def _find(self, kid: str | None) -> tuple[str, RSAKey | ECKey] | None:
         if kid is not None:
@@ -72,6 +85,10 @@ class ProviderKeys:
             if isinstance(document, dict) and (key := _usable(document)) is not None:
                 keys[str(document.get("kid", ""))] = key
         self._keys = keys
+
+
+def _is_older(moment: float | None, age_s: float) -> bool:
+    return moment is None or time.monotonic() - moment > age_s
 
 
 def _usable(document: dict[str, object]) -> tuple[str, RSAKey | ECKey] | None:

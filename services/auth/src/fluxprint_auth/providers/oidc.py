@@ -19,6 +19,7 @@ from fluxprint_auth.providers.base import Answer, Profile, Trip, authorisation_a
 from fluxprint_auth.providers.http import ProviderFailed, ask_for_object, is_safe
 
 DISCOVERY_KEPT_S = 3600.0
+ASK_AGAIN_AFTER_S = 5.0
 APPLE_ISSUER = "https://appleid.apple.com"
 _SECRET_LIVES_S = 300
 _BASIC, _POST = "client_secret_basic", "client_secret_post"
@@ -64,6 +65,7 @@ class OidcProvider:
         self._http = http
         self._keys = id_tokens.ProviderKeys(http)
         self._metadata: _Metadata | None = None
+        self._failed_at: float | None = None
         self._lock = asyncio.Lock()
 
     async def address(self, trip: Trip, *, redirect_uri: str) -> str:
@@ -115,11 +117,22 @@ class OidcProvider:
         return await ask_for_object(self._http, "POST", url, headers=headers, body=body)
 
     async def _discover(self) -> _Metadata:
-        async with self._lock:
-            known = self._metadata
-            if known is None or time.monotonic() - known.read_at > DISCOVERY_KEPT_S:
-                known = self._metadata = await self._read_metadata()
+        async with self._lock:  # those who come meanwhile wait for the one answer, and are not each made to wait anew
+            now, known = time.monotonic(), self._metadata
+            if known is None or now - known.read_at > DISCOVERY_KEPT_S:
+                if self._failed_at is not None and now - self._failed_at < ASK_AGAIN_AFTER_S:
+                    raise ProviderFailed("no_answer", is_away=True)
+                known = self._metadata = await self._read_again()
             return known
+
+    async def _read_again(self) -> _Metadata:
+        try:
+            metadata = await self._read_metadata()
+        except ProviderFailed:
+            self._failed_at = time.monotonic()
+            raise
+        self._failed_at = None
+        return metadata
 
     async def _read_metadata(self) -> _Metadata:
         issuer = self._registration.issuer
