@@ -20,11 +20,12 @@ def upgrade() -> None:
     op.create_table(
         "revocation",
         # Counted by the database: services ask for what came after the last one that they saw.
-        sa.Column("id", sa.BigInteger, sa.Identity(always=True), primary_key=True),
+        sa.Column("id", sa.BigInteger, sa.Identity(always=True), nullable=False),
         sa.Column("sid", sa.Uuid, nullable=False),
         sa.Column("made_before", sa.DateTime(timezone=True)),
         sa.Column("created_at", sa.DateTime(timezone=True), server_default=now, nullable=False),
         sa.Column("expires_at", sa.DateTime(timezone=True), nullable=False),
+        sa.PrimaryKeyConstraint("id", name="pk_revocation"),
         schema=SCHEMA,
     )
     op.create_index("ix_revocation_sid", "revocation", ["sid"], schema=SCHEMA)

@@ -53,10 +53,10 @@ def create_api_keys() -> None:
         sa.ForeignKeyConstraint(
             ["organisation_id"],
             [f"{SCHEMA}.organisation.id"],
-            name="fk_api_key_organisation_id_organisation",
+            name="fk_api_key_organisation_id",
             ondelete="CASCADE",
         ),
-        sa.ForeignKeyConstraint(["user_id"], [f"{SCHEMA}.user.id"], name="fk_api_key_user_id_user", ondelete="CASCADE"),
+        sa.ForeignKeyConstraint(["user_id"], [f"{SCHEMA}.user.id"], name="fk_api_key_user_id", ondelete="CASCADE"),
         schema=SCHEMA,
     )
     op.create_index("ix_api_key_organisation_id_id", "api_key", ["organisation_id", "id"], schema=SCHEMA)
@@ -76,7 +76,7 @@ def create_outside_identities() -> None:
         sa.PrimaryKeyConstraint("id", name="pk_outside_identity"),
         sa.UniqueConstraint("issuer", "subject", name="uq_outside_identity_subject"),
         sa.ForeignKeyConstraint(
-            ["user_id"], [f"{SCHEMA}.user.id"], name="fk_outside_identity_user_id_user", ondelete="CASCADE"
+            ["user_id"], [f"{SCHEMA}.user.id"], name="fk_outside_identity_user_id", ondelete="CASCADE"
         ),
         schema=SCHEMA,
     )
