@@ -1,6 +1,7 @@
 """Settings of mail that would lose it, or give a password away, are refused by name."""
 
 import secrets
+from typing import Any
 
 import pytest
 from pydantic import SecretStr, ValidationError
@@ -47,14 +48,14 @@ class TestMailSettings:
 
 class TestVerification:
     def test_is_required_by_itself_in_production_where_mail_is_sent(self) -> None:
-        def is_required(environment: Environment = Environment.PRODUCTION, **changed: object) -> bool:
+        def is_required(environment: Environment = Environment.PRODUCTION, **changed: Any) -> bool:
             settings = settings_of(
                 DATABASE.replace("x:x", f"x:{SAFE}"), environment=environment, secret=SecretStr(SAFE), **changed
             )
             return settings.requires_verified_email
 
         # The password of a mail account is not ours to judge.
-        mail = {"mail_smtp_url": SecretStr("smtp://a:short@m.example.org"), "mail_from": SENDER}
+        mail: dict[str, Any] = {"mail_smtp_url": SecretStr("smtp://a:short@m.example.org"), "mail_from": SENDER}
         assert is_required(**mail)
         assert not is_required()
         assert not is_required(Environment.DEVELOPMENT, **mail)
