@@ -31,9 +31,18 @@ class MailServer:
     recipients: list[str] = field(default_factory=list)
     passwords: list[str] = field(default_factory=list)
     answer: str = "250 taken"
+    held: asyncio.Event | None = None
     came: asyncio.Event = field(default_factory=asyncio.Event)
 
+    def hold_the_next(self) -> asyncio.Event:
+        """The next mail is answered once the event is set."""
+        self.held = asyncio.Event()
+        return self.held
+
     async def handle_DATA(self, _server: SMTP, _session: Session, envelope: Envelope) -> str:  # noqa: N802  (aiosmtpd's name)
+        held, self.held = self.held, None
+        if held is not None:
+            await held.wait()
         if self.answer.startswith("250"):
             self.mails.append(parsed(envelope.original_content or b""))
             self.recipients.extend(envelope.rcpt_tos)

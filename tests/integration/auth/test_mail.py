@@ -228,6 +228,21 @@ class TestReplicas:
         assert len(server.mails) == 40
         assert len({mail["Message-ID"] for mail in server.mails}) == 40
 
+    async def test_nobody_takes_a_mail_that_another_is_sending(self, database: Database) -> None:
+        port = free_port()
+        async with running_mail_server(port) as server, mailing(database, port) as one:
+            release = server.hold_the_next()
+            await write(one)
+            async with asyncio.timeout(20):
+                while server.held is not None:
+                    await asyncio.sleep(0.02)
+            async with mailing(database, port) as other:
+                await write(other, to="other@example.org")
+                await server.count(1)
+                release.set()
+                await until(one, [(True, False)] * 2)
+        assert server.recipients == ["other@example.org", TO]
+
     async def test_what_a_killed_one_held_is_sent_by_another(self, database: Database) -> None:
         port = free_port()
         async with mailing(database, port) as auth:
