@@ -121,9 +121,17 @@ class House:
 
     def expired(self) -> dict[str, str]:
         """The header with a token of the owner that was good a quarter of an hour ago."""
-        claims = jwt.get_unverified_claims(self.owner.tokens["access_token"])
+        claims = self._claims()
         before = {"iat": claims["iat"] - 1800, "exp": claims["iat"] - 900}
         return bearer(SigningKey(auth.SIGNING_KEY).sign({**claims, **before}))
+
+    def forged(self) -> dict[str, str]:
+        """The header with a token that says what the owner's says, signed with a key that nobody published."""
+        return bearer(SigningKey(auth.new_key_pem()).sign(self._claims()))
+
+    def _claims(self) -> Json:
+        claims: Json = jwt.get_unverified_claims(self.owner.tokens["access_token"])
+        return claims
 
     async def another(self, role: Role) -> Person:
         """Somebody else with that role."""

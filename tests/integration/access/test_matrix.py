@@ -77,6 +77,12 @@ class TestExpiredTokens:
         assert await tried(house, operation, house.expired()) == 401
 
 
+class TestTokensOfAnotherKey:
+    @every_operation
+    async def test_open_nothing(self, house: House, operation: Operation) -> None:
+        assert await tried(house, operation, house.forged()) == 401
+
+
 class TestRoles:
     @every_operation
     @pytest.mark.parametrize("role", list(Role))
