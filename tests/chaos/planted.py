@@ -44,6 +44,7 @@ class _Finder(importlib.abc.MetaPathFinder):
 
 
 *words, program = sys.argv[1:]
+sys.argv = [program]
 sys.meta_path.insert(0, _Finder([(words[i], words[i + 1], words[i + 2]) for i in range(0, len(words), 3)]))
 if program.endswith(".py"):
     runpy.run_path(program, run_name="__main__")
