@@ -1,6 +1,7 @@
 """Run by tests as a program: two stand-ins and a real PostgreSQL under a supervisor, until it is ended."""
 
 import asyncio
+import signal
 import sys
 from pathlib import Path
 
@@ -21,4 +22,6 @@ async def main(folder: Path) -> None:
         await asyncio.Event().wait()
 
 
+for number in (signal.SIGINT, signal.SIGHUP):  # whoever runs the tests in the background may have them ignored
+    signal.signal(number, signal.SIG_DFL)
 asyncio.run(main(Path(sys.argv[1])))
