@@ -134,4 +134,12 @@ async def running_auth(database: Database, **settings: Any) -> AsyncIterator[Aut
 
 async def at_once(times: int, request: Callable[[], Awaitable[httpx.Response]]) -> list[httpx.Response]:
     """The answers to that many equal requests, all sent before the first is answered."""
-    return await asyncio.gather(*(request() for _ in range(times)))
+    return await asyncio.gather(*(patiently(request) for _ in range(times)))
+
+
+async def patiently(request: Callable[[], Awaitable[httpx.Response]]) -> httpx.Response:
+    """The answer of a request that is sent again while a busy machine makes the service say 503: nothing was changed."""
+    async with asyncio.timeout(60):
+        while (answer := await request()).status_code == 503:
+            await asyncio.sleep(0.1)
+    return answer

@@ -7,7 +7,7 @@ from argon2 import extract_parameters
 from pydantic import SecretStr
 
 from fluxprint_auth.accounts.passwords import Passwords
-from support.auth import PASSWORD, Auth, running_auth
+from support.auth import PASSWORD, Auth, patiently, running_auth
 from support.servers import Database
 
 
@@ -57,7 +57,7 @@ class TestLockout:
         return "nobody@example.org"
 
     async def fail(self, auth: Auth, email: str) -> tuple[int, str]:
-        answer = await auth.post("/auth/login", {"email": email, "password": "wrong password"})
+        answer = await patiently(lambda: auth.post("/auth/login", {"email": email, "password": "wrong password"}))
         return answer.status_code, answer.json()["code"]
 
     async def counted(self, auth: Auth) -> list[int]:
