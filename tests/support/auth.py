@@ -138,7 +138,7 @@ async def at_once(times: int, request: Callable[[], Awaitable[httpx.Response]]) 
 
 
 async def patiently(request: Callable[[], Awaitable[httpx.Response]]) -> httpx.Response:
-    """The answer of a request that is sent again while a busy machine makes the service say 503: nothing was changed."""
+    """The answer of a request that is sent again while a busy machine makes the service say 503."""
     async with asyncio.timeout(60):
         while (answer := await request()).status_code == 503:
             await asyncio.sleep(0.1)
