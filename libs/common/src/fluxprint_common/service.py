@@ -1,9 +1,11 @@
 """How a service is put together: one place for middleware, errors, state and shutdown, the same in all of them."""
 
 import socket
+import ssl
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from functools import cache
 from functools import partial
 from importlib.metadata import version
 
@@ -138,6 +140,12 @@ def create_service(spec: ServiceSpec, settings: ServiceSettings) -> FastAPI:
     return app
 
 
+@cache
+def _certificates() -> ssl.SSLContext:
+    """The authorities that are believed. Reading them takes as long as the rest of a start."""
+    return httpx.create_ssl_context()
+
+
 def _operation_id(route: APIRoute) -> str:
     return route.name
 
@@ -157,7 +165,7 @@ def _lifespan(spec: ServiceSpec, settings: ServiceSettings) -> Callable[[FastAPI
             state.redis = doorbell.connect(redis_url) if redis_url else None
             if state.redis is not None:
                 stack.push_async_callback(state.redis.aclose)
-            state.http = await stack.enter_async_context(httpx.AsyncClient(timeout=5.0))
+            state.http = await stack.enter_async_context(httpx.AsyncClient(timeout=5.0, verify=_certificates()))
             state.access_tokens = TokenVerifier(
                 JwksClient(settings.jwks_url, http=state.http),
                 issuer=settings.token_issuer,
