@@ -245,6 +245,15 @@ class TestTheEnd:
         assert (await shop.me(token(iat=int(time.time()) + 2))).status_code == 200
         assert await shop.auth.value("SELECT count(*) FROM auth.session WHERE via = 'outside'") == 2
 
+    async def test_of_a_membership_stands_whatever_comes_with_an_old_token(self, shop: Shop) -> None:
+        sent = token(iat=int(time.time()) - 5)
+        assert (await shop.me(sent)).status_code == 200
+        path = f"/organisations/current/members/user_{(await shop.user_of('42')).hex}"
+        assert (await shop.auth.http.delete(path, headers=shop.owner.headers)).status_code == 204
+        assert (await shop.me(sent)).status_code == 401
+        assert await shop.reasons() == ["session_ended"]
+        assert await shop.auth.value("SELECT count(*) FROM auth.membership") == 1
+
     async def test_of_a_disabled_account_is_at_once_and_everywhere(
         self, database: Database, redis_url: str, tmp_path: Path
     ) -> None:

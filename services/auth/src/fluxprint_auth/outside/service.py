@@ -58,7 +58,9 @@ class OutsideIssuer:
             raise OutsideTokenRefused from None
         async with database.unit_of_work() as session:
             try:
-                return await self._access(session, issuer, self._mapping.read(claims), client)
+                # What was begun for somebody who is refused in the end is undone; that they were refused is kept.
+                async with session.begin_nested():
+                    return await self._access(session, issuer, self._mapping.read(claims), client)
             except Unmapped as error:
                 record(
                     session,
