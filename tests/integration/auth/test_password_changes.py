@@ -59,6 +59,20 @@ class TestReset:
         await self.confirm(auth, await self.asked(auth, mails, ada))
         assert await auth.value('SELECT email_verified_at IS NOT NULL FROM auth."user" WHERE email = $1', ada.email)
 
+    async def test_ends_the_keys_of_who_never_showed_that_the_address_is_theirs(
+        self, auth: Auth, mails: MailFolder
+    ) -> None:
+        squatter = await auth.register()
+        body = {"name": "Way back", "scopes": ["organisation:read"]}
+        for verified, status in ((False, 401), (True, 200)):
+            key = (await auth.post("/api-keys", body, headers=squatter.headers)).json()["secret"]
+            assert (await auth.http.get("/organisations/current", headers={"X-API-Key": key})).status_code == 200
+            token = await self.asked(auth, mails, squatter)
+            assert (await self.confirm(auth, token, f"{NEW} {verified}")).status_code == 204
+            answer = await auth.http.get("/organisations/current", headers={"X-API-Key": key})
+            assert answer.status_code == status
+            squatter.tokens = await auth.log_in(squatter.email, f"{NEW} {verified}")
+
     async def test_a_link_works_once_and_a_newer_one_replaces_it(self, auth: Auth, mails: MailFolder) -> None:
         ada = await auth.register()
         old = await self.asked(auth, mails, ada)

@@ -4,7 +4,7 @@ from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from sqlalchemy import delete, func, or_, select, update
+from sqlalchemy import Row, delete, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from fluxprint_auth.accounts.models import UserRow
@@ -86,16 +86,26 @@ async def after(
 
 
 async def revoke(
-    session: AsyncSession, *, organisation_id: UUID, key_id: UUID | None = None, user_id: UUID | None = None
-) -> Sequence[UUID]:
-    """Revoke one key of an organisation, or all that a person made in it; the ids of those that worked until now."""
-    statement = update(ApiKeyRow).where(ApiKeyRow.organisation_id == organisation_id, ApiKeyRow.revoked_at.is_(None))
+    session: AsyncSession,
+    *,
+    organisation_id: UUID | None = None,
+    key_id: UUID | None = None,
+    user_id: UUID | None = None,
+) -> Sequence[Row[UUID, UUID]]:
+    """Revoke one key of an organisation, or all that a person made, in it or everywhere.
+
+    Returns:
+        Of those that were not revoked until now the ids, each with its organisation's.
+    """
+    statement = update(ApiKeyRow).where(ApiKeyRow.revoked_at.is_(None))
+    if organisation_id is not None:
+        statement = statement.where(ApiKeyRow.organisation_id == organisation_id)
     if key_id is not None:
         statement = statement.where(ApiKeyRow.id == key_id)
     if user_id is not None:
         statement = statement.where(ApiKeyRow.user_id == user_id)
     statement = statement.values(revoked_at=func.now()).execution_options(synchronize_session=False)
-    return (await session.scalars(statement.returning(ApiKeyRow.id))).all()
+    return (await session.execute(statement.returning(ApiKeyRow.id, ApiKeyRow.organisation_id))).all()
 
 
 async def live_of(session: AsyncSession, *, user_id: UUID, organisation_id: UUID | None) -> Sequence[UUID]:

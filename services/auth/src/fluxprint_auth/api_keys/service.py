@@ -132,8 +132,8 @@ async def revoke_of_member(
         actor_id: who removed them; None: they left.
     """
     revoked = await repository.revoke(session, organisation_id=organisation_id, user_id=user_id)
-    await revocations.revoke_all(session, revoked)
-    for key_id in revoked:
+    await revocations.revoke_all(session, [key_id for key_id, _organisation in revoked])
+    for key_id, _organisation in revoked:
         record(
             session,
             SecurityEvent.API_KEY_REVOKED,
@@ -145,6 +145,22 @@ async def revoke_of_member(
             api_key_id=str(key_id),
         )
     return len(revoked)
+
+
+async def revoke_of_unproved(session: AsyncSession, user_id: UUID, *, client: Client) -> None:
+    """End all keys of an account whose address was never verified: whoever made them may not be whose address it is."""
+    revoked = await repository.revoke(session, user_id=user_id)
+    await revocations.revoke_all(session, [key_id for key_id, _organisation in revoked])
+    for key_id, organisation_id in revoked:
+        record(
+            session,
+            SecurityEvent.API_KEY_REVOKED,
+            client=client,
+            organisation_id=organisation_id,
+            user_id=user_id,
+            reason="address_unverified",
+            api_key_id=str(key_id),
+        )
 
 
 async def renew_of_member(session: AsyncSession, user_id: UUID, organisation_id: UUID | None = None) -> int:

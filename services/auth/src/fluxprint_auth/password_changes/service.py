@@ -10,6 +10,7 @@ from fluxprint_auth.accounts.lockout import account_key
 from fluxprint_auth.accounts.models import UserRow
 from fluxprint_auth.accounts.passwords import Passwords
 from fluxprint_auth.accounts.strength import Owner
+from fluxprint_auth.api_keys import service as api_keys
 from fluxprint_auth.clients import Client
 from fluxprint_auth.factors import service as factors
 from fluxprint_auth.links import repository as open_links
@@ -97,6 +98,7 @@ async def reset(
     if user.email_verified_at is None:
         # Until now anybody could have made this account, and left themselves another way in.
         await identities.delete_of_user(session, user.id)
+        await api_keys.revoke_of_unproved(session, user.id, client=client)
     await repository.verify_email(session, user.id, email=user.email)
     await login.unlock(session, user.email)
     record(session, SecurityEvent.PASSWORD_RESET, client=client, user_id=user.id)
