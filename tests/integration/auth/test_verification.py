@@ -77,7 +77,7 @@ class TestRegistering:
         assert (again.status_code, again.json()) == (other.status_code, other.json())
         assert again.headers.keys() == other.headers.keys()
         assert (await strict.mails.next_to(ADA, 2))["Subject"] == "You have an account already"
-        assert await strict.log_in("quite another secret") == (401, "invalid_credentials")
+        assert await strict.log_in("quite another secret") == (403, "email_not_verified")
         assert await strict.log_in() == (200, "")
 
     async def test_a_link_works_once_also_at_the_same_time(self, strict: Strict) -> None:
@@ -210,6 +210,37 @@ class TestTelling:
             lambda n: post("/auth/register", registration(f"new-{n}@example.org")),
         )
         assert 0.7 < known / unknown < 1.4, (known, unknown)
+
+    async def test_logging_in_after_registering_tells_nothing(self, strict: Strict) -> None:
+        await strict.account()
+        told = []
+        for email in (ADA, "nobody@example.org"):
+            await strict.auth.post("/auth/register", registration(email, password="the password of a stranger"))
+            wrong, own = "wrong password", "the password of a stranger"
+            told.append([await strict.log_in(password, email) for password in [wrong, own] * 6])
+        assert told[0] == told[1]
+        assert told[0][-1] == (429, "account_locked")
+
+    async def test_logging_in_takes_as_long_after_registering(
+        self, strict: Strict, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        await strict.account()
+        verified: list[str] = []
+        verify = Passwords.verify
+
+        async def counted(self: Passwords, stored: str | None, password: str) -> bool:
+            verified.append(password)
+            return await verify(self, stored, password)
+
+        monkeypatch.setattr(Passwords, "verify", counted)
+        counts = []
+        for email in (ADA, "nobody@example.org"):
+            await strict.auth.post("/auth/register", registration(email, password="the password of a stranger"))
+            for password in ("wrong password", "the password of a stranger"):
+                verified.clear()
+                await strict.log_in(password, email)
+                counts.append(len(verified))
+        assert counts == [2, 2, 2, 2]
 
     async def test_every_registration_costs_one_hash(self, strict: Strict, monkeypatch: pytest.MonkeyPatch) -> None:
         await strict.account()

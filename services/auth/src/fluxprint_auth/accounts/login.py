@@ -37,10 +37,13 @@ class Attempt:
 
 @dataclass(frozen=True)
 class _Found:
-    """What there is for an address: an account, or a registration whose address was not confirmed yet."""
+    """What there is for an address: an account, and a registration whose address was not confirmed yet.
+
+    There can be both: anybody may register with an address that has an account, and must not learn of it.
+    """
 
     user: UserRow | None
-    password_hash: str | None
+    waiting_hash: str | None
     counters: Sequence[Counter]
 
 
@@ -61,7 +64,8 @@ async def authenticate(
     """
     found = await _find(attempt, lockout, pool)
     user = found.user
-    matches = await passwords.verify(found.password_hash, attempt.password)
+    matches = await passwords.verify(user.password_hash if user else None, attempt.password)
+    waits = found.waiting_hash is not None and await passwords.verify(found.waiting_hash, attempt.password)
     new_hash = None
     if user is not None and matches and user.password_hash and passwords.is_outdated(user.password_hash):
         new_hash = await passwords.hash(attempt.password)
@@ -69,12 +73,14 @@ async def authenticate(
     own = found.counters[0]
     throttle = await repository.lock_throttle(session, own.key, account=own.account)
     _refuse_locked(await repository.locked_for(session, [counter.key for counter in found.counters]))
-    if not matches:
+    if user is None or not matches:
+        if (
+            waits
+        ):  # told with an account and without one; it forgets no failures, as whoever registered knew the password
+            raise EmailNotVerified
         await _count_failure(session, attempt, found, lockout)
         raise InvalidCredentials
     await session.delete(throttle)
-    if user is None:
-        raise EmailNotVerified
     if new_hash is not None and user.password_hash is not None:
         await repository.replace_hash(session, user.id, old=user.password_hash, new=new_hash)
     return user
@@ -109,9 +115,7 @@ async def _find(attempt: Attempt, lockout: Lockout, pool: Database) -> _Found:
         counters = counters_of(lockout, key, attempt.client, known)
         _refuse_locked(await repository.locked_for(reading, [counter.key for counter in counters]))  # costs no hash
         waiting = await links.open_for(reading, LinkKind.REGISTRATION, key)
-    if user is not None:
-        return _Found(user, user.password_hash, counters)
-    return _Found(None, waiting.data["password_hash"] if waiting else None, counters)
+    return _Found(user, waiting.data["password_hash"] if waiting else None, counters)
 
 
 def _refuse_locked(remaining: timedelta | None) -> None:
