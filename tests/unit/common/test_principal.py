@@ -104,6 +104,10 @@ class TestPermission:
         answer = await house.get("jobs", f"Bearer {house.issuer.token(role='viewer')}")
         assert answer.json()["detail"] == "This needs the permission jobs:write."
 
+    async def test_that_a_key_has_not_got_is_not_blamed_on_the_role(self, house: House) -> None:
+        answer = await house.get("jobs", f"Bearer {house.issuer.token(scope='jobs:read', via='api_key')}")
+        assert answer.json()["detail"] == "This needs the permission jobs:write, which this API key has not got."
+
 
 class TestTable:
     def test_each_role_of_people_may_do_what_the_one_below_may(self) -> None:

@@ -195,7 +195,8 @@ async def authorise(connection: HTTPConnection, needed: SecurityScopes) -> Princ
     principal = await _of_headers(connection)
     missing = [scope for scope in needed.scopes if scope not in principal.permissions]
     if missing:
-        raise Forbidden(f"This needs the permission {', '.join(missing)}.")
+        lacking = ", which this API key has not got" if principal.via is Via.API_KEY else ""
+        raise Forbidden(f"This needs the permission {', '.join(missing)}{lacking}.")
     return principal
 
 
