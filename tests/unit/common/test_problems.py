@@ -1,7 +1,8 @@
 """Every error is a problem as RFC 9457 describes it, says what to do, and shows nothing that came in."""
 
 from collections.abc import AsyncIterator
-from typing import Annotated
+from enum import StrEnum
+from typing import Annotated, Literal
 
 import httpx
 import pytest
@@ -29,6 +30,16 @@ class Temperature(Input):
     target: Annotated[int, Field(ge=0, le=300)]
     name: Name
     nested: dict[str, int] = Field(default_factory=dict, max_length=5)
+
+
+class Colour(StrEnum):
+    RED = "red"
+    BLUE = "blue"
+    INFRARED = "infrared"
+
+
+class Lamp(Input):
+    colour: Literal[Colour.RED, Colour.BLUE]
 
 
 class Upload(BaseModel):
@@ -63,6 +74,11 @@ async def broken() -> None:
 @router.put("/temperature")
 async def set_temperature(body: Annotated[Temperature, Body()]) -> dict[str, int]:
     return {"target": body.target}
+
+
+@router.put("/lamp")
+async def set_lamp(body: Annotated[Lamp, Body()]) -> str:
+    return body.colour
 
 
 @router.post("/files")
@@ -180,6 +196,10 @@ class TestPayloads:
         )
         problem(answer, 422)
         assert "hunter2" not in answer.text
+
+    async def test_names_values_as_a_client_writes_them(self, client: httpx.AsyncClient) -> None:
+        answer = await client.put("/api/v1/lamp", json={"colour": "green"})
+        assert [error["message"] for error in answer.json()["errors"]] == ["Input should be 'red' or 'blue'"]
 
     async def test_a_thousand_mistakes_give_fifty_errors(self, client: httpx.AsyncClient) -> None:
         answer = await client.put("/api/v1/temperature", json={f"field{i}": 1 for i in range(1000)})

@@ -4,6 +4,7 @@ A service raises a `ServiceError`; its docstring is the title, its `code` is sta
 A request's body is never echoed.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from socket import gaierror
 from typing import ClassVar
@@ -25,6 +26,7 @@ log = get_logger(__name__)
 
 MEDIA_TYPE = "application/problem+json"
 _MAX_FIELD_PROBLEMS = 50
+_MEMBER = re.compile(r"<\w+\.\w+: ('[^']*')>")
 
 
 class FieldProblem(BaseModel):
@@ -262,11 +264,16 @@ async def _validation_error(_request: Request, error: Exception) -> Response:
         Invalid(
             "See errors for each field.",
             errors=[
-                FieldProblem(pointer=_pointer(item["loc"]), code=str(item["type"]), message=str(item["msg"])[:1000])
+                FieldProblem(pointer=_pointer(item["loc"]), code=str(item["type"]), message=_message(item["msg"]))
                 for item in details[:_MAX_FIELD_PROBLEMS]
             ],
         )
     )
+
+
+def _message(text: str) -> str:
+    """Pydantic shows the members of an enumeration as Python does; a client knows their values."""
+    return _MEMBER.sub(r"\1", text)[:1000]
 
 
 def _pointer(loc: Sequence[str | int]) -> str:
