@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from datetime import datetime
 from email.message import EmailMessage
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import httpx
 import pytest
 
+from fluxprint_auth.mail.rendering import moment
 from fluxprint_local.postgres import Cluster
 from support.auth import PASSWORD, Auth, Person, at_once, running_auth
 from support.mail import MailFolder, text_of, token_in
@@ -82,6 +84,7 @@ class TestInviting:
         text, html = text_of(mail), text_of(mail, "html")
         assert "Ada Lovelace invites you to the organisation Bold & <b>Brave</b>" in text
         assert "Bold &amp; &lt;b&gt;Brave&lt;/b&gt;" in html
+        assert f"until {moment(datetime.fromisoformat(body['expires_at']))}" in text
         assert token_in(mail).startswith("fxi_")
         stored = await post.auth.fetch("SELECT t::text FROM auth.invitation t")
         assert token_in(mail) not in str(stored)

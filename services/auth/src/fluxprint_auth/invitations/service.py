@@ -282,7 +282,7 @@ async def _send(
         organisation=organisation.name,
         inviter=inviter.name,
         role=invitation.role,
-        until=f"{invitation.expires_at:%Y-%m-%d %H:%M} UTC",
+        until=invitation.expires_at,
     )
 
 
