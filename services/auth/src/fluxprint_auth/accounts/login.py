@@ -74,9 +74,8 @@ async def authenticate(
     throttle = await repository.lock_throttle(session, own.key, account=own.account)
     _refuse_locked(await repository.locked_for(session, [counter.key for counter in found.counters]))
     if user is None or not matches:
-        if (
-            waits
-        ):  # told with an account and without one; it forgets no failures, as whoever registered knew the password
+        if waits:
+            # Also where there is an account; and no failures are forgotten: anybody can choose that password.
             raise EmailNotVerified
         await _count_failure(session, attempt, found, lockout)
         raise InvalidCredentials
