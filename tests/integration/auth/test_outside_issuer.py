@@ -126,6 +126,20 @@ class TestFirstSight:
         assert len(users) == 2
         assert first in users
 
+    async def test_gives_no_password_that_would_outlive_the_issuers_word(
+        self, database: Database, tmp_path: Path
+    ) -> None:
+        async with running_shop(database, mail_dir=tmp_path / "mail") as shop:
+            await shop.me(token(email="bob@example.org", email_verified=True))
+            answers = [
+                await shop.auth.post("/auth/password-reset", {"email": email})
+                for email in (shop.owner.email, "bob@example.org", "nobody@example.org")
+            ]
+            assert {(answer.status_code, answer.text) for answer in answers} == {(202, answers[0].text)}
+            query = "SELECT outcome FROM auth.security_events WHERE type = 'auth_password_reset_requested' ORDER BY id"
+            outcomes = [row["outcome"] for row in await shop.auth.fetch(query)]
+        assert outcomes == ["success", "failure", "failure"]
+
     async def test_gives_nothing_that_is_personal(self, shop: Shop) -> None:
         sent = bearer(token(role="boss"))
         assert (await shop.auth.http.get("/api-keys", headers=sent)).status_code == 403

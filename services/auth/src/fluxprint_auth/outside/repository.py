@@ -52,6 +52,11 @@ async def is_disabled(session: AsyncSession, user_id: UUID) -> bool:
     return (await session.execute(statement)).scalar_one() is not None
 
 
+async def is_outsider(session: AsyncSession, user_id: UUID | None) -> bool:
+    """Whether a user is here by an outside issuer's word; without a user no, at the same cost."""
+    return await session.scalar(select(OutsideIdentityRow.id).where(OutsideIdentityRow.user_id == user_id)) is not None
+
+
 async def organisation_of(session: AsyncSession, slug: str) -> UUID | None:
     """The organisation with that short name."""
     return await session.scalar(select(OrganisationRow.id).where(OrganisationRow.slug == slug))

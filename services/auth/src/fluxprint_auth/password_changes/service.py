@@ -19,6 +19,7 @@ from fluxprint_auth.links.models import LinkKind
 from fluxprint_auth.links.problems import LinkInvalid
 from fluxprint_auth.mail.mailer import Mailer
 from fluxprint_auth.mail.service import send
+from fluxprint_auth.outside import repository as outside
 from fluxprint_auth.providers import repository as identities
 from fluxprint_auth.security.events import Outcome, SecurityEvent
 from fluxprint_auth.security.service import record
@@ -35,7 +36,9 @@ async def ask_for_reset(
 ) -> None:
     """Send a link for a new password. Without an account the same is done, and the mail is sent to nobody."""
     user = await repository.by_email(session, email)
-    if user is not None and user.disabled_at is not None:
+    # A password would outlive the word of the outside issuer, which is all that such a person is here by.
+    comes_from_outside = await outside.is_outsider(session, user.id if user else None)
+    if user is not None and (user.disabled_at is not None or comes_from_outside):
         user = None
     user_id = user.id if user else None
     token = await links.issue(
