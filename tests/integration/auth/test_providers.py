@@ -223,6 +223,17 @@ class TestPeopleWithAnAccount:
         answer = await journey.sign_in(provider, await known(provider, ada.email))
         assert (answer.status_code, answer.json()["code"]) == (409, "sign_in_and_link")
 
+    async def test_nor_where_an_outside_issuer_has(self, auth: Auth, journey: Journey, provider: OidcServer) -> None:
+        ada = await auth.register()
+        await verify_email(auth, ada)
+        await auth.fetch(
+            "INSERT INTO auth.outside_identity (id, issuer, subject, user_id, newest_issued_at)"
+            " SELECT id, 'https://shop.example.org', '42', id, now() FROM auth.user WHERE email = $1",
+            ada.email,
+        )
+        answer = await journey.sign_in(provider, await known(provider, ada.email))
+        assert (answer.status_code, answer.json()["code"]) == (409, "sign_in_and_link")
+
     async def test_nor_where_the_provider_has_not(self, auth: Auth, journey: Journey, provider: OidcServer) -> None:
         ada = await auth.register()
         await verify_email(auth, ada)

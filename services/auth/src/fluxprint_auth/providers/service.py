@@ -18,6 +18,7 @@ from fluxprint_auth.database import transaction_time
 from fluxprint_auth.keyring import Keyring, Purpose
 from fluxprint_auth.mail import service as mail
 from fluxprint_auth.mail.mailer import Mailer
+from fluxprint_auth.outside import repository as outside
 from fluxprint_auth.providers import repository
 from fluxprint_auth.providers.base import Profile
 from fluxprint_auth.providers.models import IdentityRow
@@ -69,7 +70,8 @@ async def admit(session: AsyncSession, profile: Profile, desk: Desk) -> UserRow:
         raise EmailUnverifiedThere
     found = await accounts.by_email(session, email)
     user = found or await _register(session, profile, email, desk)
-    if user.email_verified_at is None:
+    # Whom an outside issuer vouches for is here as that issuer's, whose word about the address is not ours.
+    if user.email_verified_at is None or await outside.is_outsider(session, user.id):
         raise SignInAndLink
     await _link(session, user, profile, email, desk)
     if found is not None:
