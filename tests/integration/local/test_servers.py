@@ -10,6 +10,8 @@ from redis.asyncio import Redis
 
 from fluxprint_local.bootstrap import SetupError
 from fluxprint_local.postgres import Cluster
+from fluxprint_local.stack import revision_of
+from fluxprint_local.supervisor import StartFailed
 from support.servers import running_postgres
 
 
@@ -21,6 +23,11 @@ class TestPostgres:
         user, rest = url.rsplit("@", 1)
         with pytest.raises(asyncpg.InvalidPasswordError):
             await asyncpg.connect(f"{user[:-1]}x@{rest}")
+
+    async def test_a_changed_password_of_its_owner_says_what_to_do(self, postgres: str) -> None:
+        user, rest = postgres.rsplit("@", 1)
+        with pytest.raises(StartFailed, match="POSTGRES_PASSWORD in secrets"):
+            await revision_of(f"{user[:-1]}x@{rest}")
 
     async def test_keeps_utf8_text_and_utc_time(self, postgres: str) -> None:
         connection = await asyncpg.connect(postgres.replace("+asyncpg", ""))

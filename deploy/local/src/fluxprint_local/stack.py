@@ -187,11 +187,11 @@ class Stack:
         mark = self.place.data.path / "migrated"
         wanted = _fingerprint(environment)
         url = environment["MIGRATE_DATABASE_URL"]
-        if mark.exists() and mark.read_text() == f"{wanted} {await _revision(url)}":
+        if mark.exists() and mark.read_text() == f"{wanted} {await revision_of(url)}":
             return
         command = [sys.executable, "-P", "-m", "alembic", "-c", str(ROOT / "alembic.ini"), "upgrade", "head"]
         await supervisor.run("migrate", command, environment, timeout_s=MIGRATE_TIMEOUT_S)
-        mark.write_text(f"{wanted} {await _revision(url)}")
+        mark.write_text(f"{wanted} {await revision_of(url)}")
 
 
 def _fingerprint(environment: Mapping[str, str]) -> str:
@@ -201,9 +201,15 @@ def _fingerprint(environment: Mapping[str, str]) -> str:
     return digest.hexdigest()
 
 
-async def _revision(url: str) -> str | None:
+async def revision_of(url: str) -> str | None:
     """The revision of the database itself: it may be another one than was migrated here, restored from a backup."""
-    connection = await asyncpg.connect(url.replace("+asyncpg", ""), timeout=DATABASE_TIMEOUT_S)
+    try:
+        connection = await asyncpg.connect(url.replace("+asyncpg", ""), timeout=DATABASE_TIMEOUT_S)
+    except asyncpg.InvalidPasswordError:
+        raise StartFailed(
+            "PostgreSQL refuses the password of the database's owner. It is POSTGRES_PASSWORD in secrets.env of the "
+            "data folder, or in MIGRATE_DATABASE_URL; put the one before back, and change it in the database first"
+        ) from None
     try:
         revision: str | None = await connection.fetchval("SELECT version_num FROM alembic_version")
     except asyncpg.UndefinedTableError:
