@@ -3,6 +3,7 @@
 import asyncio
 from typing import Any
 
+import asyncpg
 import httpx
 import pytest
 from sqlalchemy import text
@@ -211,6 +212,18 @@ class TestDatabaseStatus:
         assert body["database_bytes"] > sum(table["bytes"] for table in body["tables"]) > 0
         assert 1 <= body["connections"] <= body["max_connections"]
         assert body["waiting_mails"] == 0
+
+    async def test_knows_about_how_many_rows_a_table_has_that_nobody_analysed(self, auth: Auth) -> None:
+        root = await make_administrator(auth)
+        owner = await asyncpg.connect(auth.database.url.replace("+asyncpg", ""))
+        try:
+            await owner.execute("CREATE TABLE auth.young AS SELECT generate_series(1, 7)")
+            await owner.execute("SELECT pg_stat_force_next_flush()")
+            body = (await auth.http.get("/admin/db-status", headers=root.headers)).json()
+        finally:
+            await owner.execute("DROP TABLE auth.young")
+            await owner.close()
+        assert {table["name"]: table["rows"] for table in body["tables"]}["young"] == 7
 
     async def test_shows_a_transaction_that_somebody_forgot(self, auth: Auth) -> None:
         root = await make_administrator(auth)

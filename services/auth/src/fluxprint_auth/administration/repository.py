@@ -24,7 +24,8 @@ _SERVER = text("""
            ) AS oldest_transaction_s
 """)
 _TABLES = text("""
-    SELECT relname, pg_total_relation_size(pg_class.oid) AS bytes, greatest(reltuples, 0)::bigint AS rows
+    SELECT relname, pg_total_relation_size(pg_class.oid) AS bytes,
+           CASE WHEN reltuples < 0 THEN pg_stat_get_live_tuples(pg_class.oid) ELSE reltuples::bigint END AS rows
     FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace
     WHERE nspname = :schema AND relkind = 'r' ORDER BY bytes DESC, relname LIMIT 200
 """)
