@@ -5,8 +5,7 @@ import ssl
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
-from functools import cache
-from functools import partial
+from functools import cache, partial
 from importlib.metadata import version
 
 import httpx
