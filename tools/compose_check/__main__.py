@@ -21,7 +21,8 @@ from fluxprint_local.demo_client import DemoClient
 from fluxprint_local.demo_screen import Screen
 from fluxprint_local.octoprint import OctoPrint
 from fluxprint_local.ports import free_port
-from tools.compose_check import deployments
+from tools.compose_check import accounts, deployments
+from tools.compose_check.accounts import Administrator
 from tools.compose_check.compose import CheckFailed, Compose, docker
 
 FILE = ROOT / "tests/fixtures/bracket.gcode"
@@ -150,6 +151,20 @@ async def check_print(compose: Compose, url: str, folder: Path, gateway: str) ->
         await printer.stop()
 
 
+async def check_accounts(compose: Compose, url: str, host: str) -> None:
+    """What the auth service keeps, and what it sends."""
+    async with Administrator(url) as person:
+        with step("an administrator signed in"):
+            await person.sign_in(compose)
+            await person.is_believed()
+        with step("its token outlives the auth container and a rotation: the signing keys are in the database"):
+            await accounts.check_keys(compose, person)
+        with step("AUTH_SECRET replaced, nobody signed out"):
+            figures["renew-secrets"] = await accounts.check_secret(compose, person)
+        with step("an invitation reached a mail server"):
+            await accounts.check_mail(compose, person, host, url)
+
+
 # -- bad days ----------------------------------------------------------------------------------------------------------
 
 
@@ -232,6 +247,7 @@ async def production(folder: Path, gateway: str) -> None:
         await check_tls(url)
         await check_walls(compose, url)
         await check_print(compose, url, folder, gateway)
+        await check_accounts(compose, url, gateway)
         await check_restarts(compose, url)
 
 

@@ -4,7 +4,7 @@ import json
 import os
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,6 +45,19 @@ class Compose:
             docker(["docker", "inspect", self.run("ps", "--all", "--quiet", service).strip()])
         )
         return found[0]
+
+    def variable(self, name: str) -> str:
+        """What its env file holds; nothing where it is not set."""
+        return self._variables().get(name, "")
+
+    def set_variables(self, changed: Mapping[str, str]) -> None:
+        """Change the env file; an empty value takes a line out. It holds with the next `up`."""
+        lines = {**self._variables(), **changed}
+        self.env_file.write_text("".join(f"{name}={value}\n" for name, value in lines.items() if value))
+
+    def _variables(self) -> dict[str, str]:
+        lines = (line.partition("=") for line in self.env_file.read_text().splitlines())
+        return {name: value for name, _, value in lines}
 
     def create_admin(self, email: str) -> str:
         """The first administrator, as docs/deployment.md makes one; the password that it was given."""
