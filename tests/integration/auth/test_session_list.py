@@ -4,6 +4,7 @@ import asyncio
 from typing import Any
 from uuid import UUID
 
+import asyncpg
 import pytest
 
 from fluxprint_auth.accounts.models import UserRow
@@ -201,3 +202,31 @@ class TestMachines:
         method = "GET" if path.endswith("sessions") else "DELETE"
         answer = await auth.http.request(method, path, headers={"X-API-Key": key["secret"]})
         assert (answer.status_code, answer.json()["code"]) == (403, "forbidden")
+
+
+async def until_somebody_waits(auth: Auth) -> None:
+    """Until a request waits for a lock that somebody else has."""
+    waiting = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    async with asyncio.timeout(10):
+        while not await auth.value(waiting):
+            await asyncio.sleep(0.02)
+
+
+class TestEndingSeveral:
+    async def test_they_are_locked_in_one_order(self, lone_auth: Auth) -> None:
+        """Or two who end sessions of the same person would wait for each other."""
+        ada = await lone_auth.register()
+        await lone_auth.log_in(ada.email)
+        first, second = (row["id"] for row in await lone_auth.fetch("SELECT id FROM auth.session ORDER BY id"))
+        # Behind the second, as after any refresh: whoever takes them as they lie takes the second first.
+        await lone_auth.fetch("UPDATE auth.session SET expires_at = expires_at + interval '1 s' WHERE id = $1", first)
+        other = await asyncpg.connect(lone_auth.database.url.replace("+asyncpg", ""))
+        try:
+            async with other.transaction():
+                await other.execute("SELECT FROM auth.session WHERE id = $1 FOR UPDATE", first)
+                ending = asyncio.create_task(lone_auth.post("/auth/logout-all", headers=ada.headers))
+                await until_somebody_waits(lone_auth)
+                await other.execute("SELECT FROM auth.session WHERE id = $1 FOR UPDATE NOWAIT", second)
+        finally:
+            await other.close()
+        assert (await ending).status_code in (200, 204)

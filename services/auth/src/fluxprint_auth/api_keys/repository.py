@@ -125,7 +125,7 @@ async def role_of_maker(session: AsyncSession, key: ApiKeyRow) -> Role | None:
     """What a key's maker is in its organisation, if anything; it stays so until the transaction ends.
 
     Without the lock a token could be made with a role that ends at this moment, after everything made with it was
-    revoked. Locks are taken in the order user, membership, key.
+    revoked. Locks are taken in the order membership, user, key.
     """
     statement = (
         select(MembershipRow.role)

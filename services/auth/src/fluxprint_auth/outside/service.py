@@ -80,8 +80,11 @@ class OutsideIssuer:
         identity = await repository.lock(session, issuer=self._name, subject=who.subject)
         if identity is None:
             identity = await self._appear(session, who, organisation_id, client)
-        elif await repository.is_disabled(session, identity.user_id):
-            raise Unmapped("account_disabled")
+        else:
+            # The membership before the user: the order in which whoever removes a member locks them.
+            await repository.lock_membership(session, user_id=identity.user_id, organisation_id=organisation_id)
+            if await repository.is_disabled(session, identity.user_id):
+                raise Unmapped("account_disabled")
         await _become(session, who, identity, organisation_id, client)
         session_id = await _session_of(session, who, identity.user_id, organisation_id, client)
         await repository.note_seen(session, identity.id, issued_at=who.issued_at)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, and_, delete, exists, func, or_, select, update
+from sqlalchemy import ColumnElement, Select, and_, delete, exists, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from fluxprint_auth.accounts.models import UserRow
@@ -14,6 +14,8 @@ from fluxprint_auth.sessions.models import EndReason, RefreshTokenRow, SessionRo
 from fluxprint_common.database import rows_affected
 from fluxprint_common.ids import new_id
 from fluxprint_common.permissions import Role, Via
+
+_UNSEEN = {"synchronize_session": False}  # nothing that is loaded already is looked at again
 
 
 @dataclass(frozen=True)
@@ -123,17 +125,13 @@ async def end_all(
 ) -> Sequence[UUID]:
     """End all sessions of a person, or those in one organisation; returns which. One that begins now comes after it."""
     await session.execute(select(UserRow.id).where(UserRow.id == user_id).with_for_update(key_share=True))
-    statement = (
-        update(SessionRow)
-        .where(SessionRow.user_id == user_id, SessionRow.ended_at.is_(None))
-        .values(ended_at=func.now(), end_reason=reason)
-        .returning(SessionRow.id)
-    )
+    ids = _locked(user_id)
     if organisation_id is not None:
-        statement = statement.where(SessionRow.organisation_id == organisation_id)
+        ids = ids.where(SessionRow.organisation_id == organisation_id)
     if except_id is not None:
-        statement = statement.where(SessionRow.id != except_id)
-    return (await session.scalars(statement)).all()
+        ids = ids.where(SessionRow.id != except_id)
+    statement = update(SessionRow).where(SessionRow.id.in_(ids)).values(ended_at=func.now(), end_reason=reason)
+    return (await session.scalars(statement.returning(SessionRow.id), execution_options=_UNSEEN)).all()
 
 
 async def lock_all(session: AsyncSession, user_id: UUID, *, organisation_id: UUID | None) -> Sequence[UUID]:
@@ -173,11 +171,11 @@ async def unprove(session: AsyncSession, user_id: UUID, *, except_id: UUID) -> S
     """Take from a person's live sessions, but for one, that anything was proved in them; returns their ids."""
     statement = (
         update(SessionRow)
-        .where(SessionRow.user_id == user_id, SessionRow.ended_at.is_(None), SessionRow.id != except_id)
+        .where(SessionRow.id.in_(_locked(user_id).where(SessionRow.id != except_id)))
         .values(authenticated_at=func.to_timestamp(0), second_factor=False)
         .returning(SessionRow.id)
     )
-    return (await session.scalars(statement, execution_options={"synchronize_session": False})).all()
+    return (await session.scalars(statement, execution_options=_UNSEEN)).all()
 
 
 async def is_live(
@@ -204,6 +202,13 @@ async def is_live(
     if is_administrator:
         statement = statement.where(UserRow.is_administrator)
     return await session.scalar(statement) is not None
+
+
+def _locked(user_id: UUID) -> Select[UUID]:
+    """The sessions of a person that were not ended, locked one after the other: two who change several of them at once
+    wait for each other in the same order as in `lock_all`."""
+    statement = select(SessionRow.id).where(SessionRow.user_id == user_id, SessionRow.ended_at.is_(None))
+    return statement.order_by(SessionRow.id).with_for_update()
 
 
 def _goes_on() -> ColumnElement[bool]:
