@@ -6,6 +6,7 @@ Follows: 0010
 
 import sqlalchemy as sa
 from alembic import op
+from concurrently import concurrently
 
 revision = "0011"
 down_revision = "0010"
@@ -16,6 +17,19 @@ SCHEMA = "auth"
 
 
 def upgrade() -> None:
+    # First, for it commits: whoever is interrupted can begin again.
+    with concurrently():
+        # One that was interrupted is left behind, and is of no use.
+        _drop_index()
+        op.create_index(
+            "uq_refresh_token_parent",
+            "refresh_token",
+            ["session_id"],
+            unique=True,
+            postgresql_where=sa.text("successor_nonce IS NOT NULL"),
+            postgresql_concurrently=True,
+            schema=SCHEMA,
+        )
     now = sa.func.now()
     op.create_table(
         "revocation",
@@ -30,16 +44,15 @@ def upgrade() -> None:
     )
     op.create_index("ix_revocation_sid", "revocation", ["sid"], schema=SCHEMA)
     op.create_index("ix_revocation_expires_at", "revocation", ["expires_at"], schema=SCHEMA)
-    op.create_index(
-        "uq_refresh_token_parent",
-        "refresh_token",
-        ["session_id"],
-        unique=True,
-        postgresql_where=sa.text("successor_nonce IS NOT NULL"),
-        schema=SCHEMA,
-    )
 
 
 def downgrade() -> None:
-    op.drop_index("uq_refresh_token_parent", "refresh_token", schema=SCHEMA)
+    with concurrently():
+        _drop_index()
     op.drop_table("revocation", schema=SCHEMA)
+
+
+def _drop_index() -> None:
+    op.drop_index(
+        "uq_refresh_token_parent", "refresh_token", schema=SCHEMA, if_exists=True, postgresql_concurrently=True
+    )

@@ -26,10 +26,7 @@ INDEXES = (
 
 
 def upgrade() -> None:
-    create_invitations()
-    guard_owners()
-    # A service says which migrations were done.
-    op.execute("GRANT SELECT ON public.alembic_version TO fluxprint_auth")
+    # First, for it commits: whoever is interrupted can begin again.
     with concurrently():
         for name, columns, condition in INDEXES:
             # One that was interrupted is left behind, and is of no use.
@@ -42,16 +39,20 @@ def upgrade() -> None:
                 postgresql_where=sa.text(condition) if condition else None,
                 postgresql_concurrently=True,
             )
+    create_invitations()
+    guard_owners()
+    # A service says which migrations were done.
+    op.execute("GRANT SELECT ON public.alembic_version TO fluxprint_auth")
 
 
 def downgrade() -> None:
+    with concurrently():
+        for name, _columns, _condition in INDEXES:
+            op.drop_index(name, "security_events", schema=SCHEMA, if_exists=True, postgresql_concurrently=True)
     op.execute("REVOKE SELECT ON public.alembic_version FROM fluxprint_auth")
     op.execute("DROP TRIGGER organisation_keeps_an_owner ON auth.membership")
     op.execute("DROP FUNCTION auth.keep_an_owner()")
     op.drop_table("invitation", schema=SCHEMA)
-    with concurrently():
-        for name, _columns, _condition in INDEXES:
-            op.drop_index(name, "security_events", schema=SCHEMA, if_exists=True, postgresql_concurrently=True)
 
 
 def create_invitations() -> None:
