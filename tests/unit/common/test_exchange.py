@@ -184,6 +184,13 @@ class TestAuthAway:
         auth.now += exchange.PAUSE_S
         assert await shop.access_token(key(), CALLER) == "token-2"
 
+    async def test_an_outside_issuer_that_is_away_stops_no_api_key(self, shop: Exchange, auth: Auth) -> None:
+        auth.away = True
+        with pytest.raises(Unavailable):
+            await shop.access_token(Credential(CredentialKind.OUTSIDE_TOKEN, "outside"), CALLER)
+        auth.away = False
+        assert await shop.access_token(key(), CALLER) == "token-2"
+
 
 class TestOverHttp:
     async def ask(self, answer: httpx.Response) -> Exchanged:

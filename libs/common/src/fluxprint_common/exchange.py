@@ -25,10 +25,11 @@ KEPT = 4096
 REFUSED_FOR_S = 30.0
 #: A new token is had this long before the old one ends, so that streams that begin now do not end at once.
 RENEW_BEFORE_S = 120.0
-#: After auth did not answer it is left alone for so long.
+#: After auth did not answer for one kind of credential, it is not asked for that kind for so long.
 PAUSE_S = 2.0
 TIMEOUT_S = 3.0
 MAX_CREDENTIAL_CHARS = 8192
+MAX_AGENT_CHARS = 300
 
 
 class CredentialKind(StrEnum):
@@ -95,7 +96,8 @@ class Exchange:
         self._clock = clock
         self._kept: OrderedDict[bytes, _Kept] = OrderedDict()
         self._asking: dict[bytes, asyncio.Task[_Kept]] = {}
-        self._away_until = 0.0
+        #: By kind: where an outside issuer's keys cannot be had, API keys go on.
+        self._away_until: dict[CredentialKind, float] = {}
 
     async def access_token(self, credential: Credential, caller: Caller) -> str:
         """An access token of ours for a credential.
@@ -111,7 +113,7 @@ class Exchange:
         if kept is not None and now < kept.ends_at:
             self._kept.move_to_end(name)
             # One request renews; whoever comes meanwhile, or while auth is away, goes on with what is there.
-            if now < kept.renew_at or name in self._asking or now < self._away_until:
+            if now < kept.renew_at or name in self._asking or self._is_away(credential.kind):
                 return _token_of(kept, credential)
         try:
             return _token_of(await self._fresh(name, credential, caller), credential)
@@ -132,7 +134,7 @@ class Exchange:
     async def _fresh(self, name: bytes, credential: Credential, caller: Caller) -> _Kept:
         task = self._asking.get(name)
         if task is None:
-            if self._clock() < self._away_until:
+            if self._is_away(credential.kind):
                 raise NoAnswer("it did not a moment ago")
             if self._admit is not None:
                 await self._admit(caller)
@@ -142,6 +144,9 @@ class Exchange:
             task.add_done_callback(lambda done: self._asked(name, done))
         # Shielded: whoever began it may go away, and others wait for it too.
         return await asyncio.shield(task)
+
+    def _is_away(self, kind: CredentialKind) -> bool:
+        return self._clock() < self._away_until.get(kind, 0.0)
 
     def _asked(self, name: bytes, task: asyncio.Task[_Kept]) -> None:
         self._asking.pop(name, None)
@@ -155,7 +160,7 @@ class Exchange:
         except CredentialRefused:
             kept = _Kept(None, asked_at + REFUSED_FOR_S, asked_at + REFUSED_FOR_S)
         except NoAnswer as error:
-            self._away_until = self._clock() + PAUSE_S
+            self._away_until[credential.kind] = self._clock() + PAUSE_S
             log.warning("exchange_failed", kind=credential.kind.value, error=str(error))
             raise
         else:

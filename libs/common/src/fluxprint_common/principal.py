@@ -15,7 +15,7 @@ from fastapi.security.base import SecurityBase
 from pydantic import TypeAdapter
 from starlette.requests import HTTPConnection
 
-from fluxprint_common.exchange import Caller, Credential, CredentialKind, Exchange
+from fluxprint_common.exchange import MAX_AGENT_CHARS, Caller, Credential, CredentialKind, Exchange
 from fluxprint_common.ids import BridgeId, OrganisationId, PrinterId, SessionId, UserId
 from fluxprint_common.logs import get_logger
 from fluxprint_common.permissions import Permission, Role, Via, permissions_of
@@ -28,7 +28,6 @@ log = get_logger(__name__)
 ACCESS_TOKEN_CLAIMS = ("sid", "org", "role")
 MAX_ACCESS_TOKEN_S = 3600
 API_KEY_HEADER = "X-API-Key"
-MAX_AGENT_CHARS = 300
 
 _ORGANISATION: TypeAdapter[UUID] = TypeAdapter(OrganisationId)
 _SESSION: TypeAdapter[UUID] = TypeAdapter(SessionId)

@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass, field
 
-MAX_AGENT_CHARS = 300
 MAX_LANGUAGES_CHARS = 100
 
 

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 from fastapi import Depends, Request
 
 from fluxprint_auth.accounts.passwords import Passwords
-from fluxprint_auth.clients import MAX_AGENT_CHARS, MAX_LANGUAGES_CHARS, Client, device_cookie
+from fluxprint_auth.clients import MAX_LANGUAGES_CHARS, Client, device_cookie
 from fluxprint_auth.exchange.service import Exchanger
 from fluxprint_auth.keyring import Keyring
 from fluxprint_auth.keys.access_tokens import AccessTokens
@@ -16,6 +16,7 @@ from fluxprint_auth.sessions.problems import ReauthenticationRequired
 from fluxprint_auth.sessions.service import Sessions
 from fluxprint_auth.settings import AuthSettings
 from fluxprint_common.database import Database
+from fluxprint_common.exchange import MAX_AGENT_CHARS
 from fluxprint_common.permissions import Permission
 from fluxprint_common.principal import Principal, require
 from fluxprint_common.ratelimit import RateLimiter

@@ -4,7 +4,7 @@ from typing import Annotated, Self
 
 from pydantic import Field, SecretStr, model_validator
 
-from fluxprint_common.exchange import MAX_CREDENTIAL_CHARS
+from fluxprint_common.exchange import MAX_AGENT_CHARS, MAX_CREDENTIAL_CHARS
 from fluxprint_common.schemas import Input, Output, Seconds
 
 _Credential = Annotated[SecretStr, Field(min_length=1, max_length=MAX_CREDENTIAL_CHARS)]
@@ -16,7 +16,7 @@ class ExchangeRequest(Input):
     api_key: _Credential | None = None
     outside_token: _Credential | None = None
     address: str = Field("", max_length=100)
-    agent: str = Field("", max_length=300)
+    agent: str = Field("", max_length=MAX_AGENT_CHARS)
 
     @model_validator(mode="after")
     def _exactly_one(self) -> Self:

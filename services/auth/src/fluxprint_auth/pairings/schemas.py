@@ -6,10 +6,11 @@ from fastapi import Path
 from pydantic import Field
 
 from fluxprint_auth.bridges.schemas import BRIDGE_TOKEN_EXAMPLE, BridgeName
-from fluxprint_auth.clients import MAX_AGENT_CHARS, Client
+from fluxprint_auth.clients import Client
 from fluxprint_auth.opaque import OpaqueToken
 from fluxprint_auth.pairings import codes
 from fluxprint_auth.pairings.models import PairingRow, PairingState
+from fluxprint_common.exchange import MAX_AGENT_CHARS
 from fluxprint_common.ids import BridgeId
 from fluxprint_common.ratelimit import network
 from fluxprint_common.schemas import Input, Output, Seconds, Timestamp
