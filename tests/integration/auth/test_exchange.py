@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
-from uuid import UUID
 
 import httpx
 import pytest
@@ -326,7 +325,7 @@ class TestTheExchange:
         (event,) = (await lone_auth.fetch("SELECT * FROM auth.security_events ORDER BY id"))[before:]
         assert (event["type"], event["outcome"], event["reason"]) == ("auth_api_key_refused", "failure", reason)
         assert (event["address"], event["agent"]) == ("192.0.2.9", "curl")
-        assert show("apikey", UUID(json.loads(event["data"])["api_key_id"])) == key["id"]
+        assert json.loads(event["data"])["api_key_id"] == key["id"]
 
     async def test_is_nowhere_below_api(self, auth: Auth) -> None:
         answer = await auth.post("/internal/exchange", {"api_key": opaque.new_token("fxk")})

@@ -88,6 +88,10 @@ class TestInviting:
         assert token_in(mail).startswith("fxi_")
         stored = await post.auth.fetch("SELECT t::text FROM auth.invitation t")
         assert token_in(mail) not in str(stored)
+        told = await post.auth.fetch(
+            "SELECT type FROM auth.security_events WHERE data->>'invitation_id' = $1", body["id"]
+        )
+        assert len(told) == 1
 
     @pytest.mark.parametrize(
         ("giver", "may"),

@@ -24,6 +24,7 @@ from fluxprint_auth.machine_settings import MachineSettings
 from fluxprint_auth.revocations import service as revocations
 from fluxprint_auth.security.events import Outcome, SecurityEvent
 from fluxprint_auth.security.service import record
+from fluxprint_common.ids import show
 from fluxprint_common.permissions import PERSONAL, ROLE_PERMISSIONS, Permission
 from fluxprint_common.principal import Principal
 from fluxprint_common.problems import FieldProblem, NotFound
@@ -142,7 +143,7 @@ async def revoke_of_member(
             actor_id=actor_id,
             user_id=user_id,
             reason="membership_ended",
-            api_key_id=str(key_id),
+            api_key_id=show("apikey", key_id),
         )
     return len(revoked)
 
@@ -159,7 +160,7 @@ async def revoke_of_unproved(session: AsyncSession, user_id: UUID, *, client: Cl
             organisation_id=organisation_id,
             user_id=user_id,
             reason="address_unverified",
-            api_key_id=str(key_id),
+            api_key_id=show("apikey", key_id),
         )
 
 
@@ -219,7 +220,7 @@ def _refused(session: AsyncSession, key: ApiKeyRow, client: Client, *, reason: s
         user_id=key.user_id,
         outcome=Outcome.FAILURE,
         reason=reason,
-        api_key_id=str(key.id),
+        api_key_id=show("apikey", key.id),
     )
     return ApiKeyInvalid()
 
@@ -248,6 +249,6 @@ def _record(session: AsyncSession, event: SecurityEvent, principal: Principal, k
         actor_id=principal.subject,
         user_id=key.user_id,
         session_id=principal.session_id,
-        api_key_id=str(key.id),
+        api_key_id=show("apikey", key.id),
         scopes=" ".join(key.scopes),
     )

@@ -38,6 +38,7 @@ from fluxprint_auth.organisations.roles import MemberRole, may_give
 from fluxprint_auth.organisations.settings import OrganisationSettings
 from fluxprint_auth.security.events import SecurityEvent
 from fluxprint_auth.security.service import record
+from fluxprint_common.ids import show
 from fluxprint_common.permissions import ROLE_PERMISSIONS, Permission, Role
 from fluxprint_common.principal import Principal
 from fluxprint_common.problems import NotFound
@@ -245,7 +246,7 @@ async def _join(
         organisation_id=organisation_id,
         user_id=user.id,
         session_id=session_id,
-        invitation_id=str(invitation.id),
+        invitation_id=show("invitation", invitation.id),
         invited_by=str(invitation.invited_by),
         role=invitation.role,
     )
@@ -303,6 +304,6 @@ def _record(
         actor_id=principal.subject,
         session_id=principal.session_id,
         reason=reason,
-        invitation_id=str(invitation.id),
+        invitation_id=show("invitation", invitation.id),
         role=invitation.role,
     )
