@@ -5,12 +5,14 @@ of the services' roles. Two migrators at once are safe: the second waits, and th
 """
 
 import asyncio
+import logging
 import os
 import time
 from importlib import import_module
 from logging.config import fileConfig
 
 from alembic import context
+from alembic.script import ScriptDirectory
 from alembic.util import CommandError
 from service_schema import SERVICES, ensure_roles, scram_verifier
 from sqlalchemy import Connection, MetaData, text
@@ -24,6 +26,15 @@ LOCK_TIMEOUT = "5s"  # a migration gives up rather than stop the traffic; concur
 CONNECT_TIMEOUT_S = 10
 
 
+log = logging.getLogger("alembic.runtime.migration")
+
+
+def command_name() -> str:
+    """What the command line asks for: `upgrade`, `check`."""
+    options = context.config.cmd_opts
+    return "" if options is None else str(options.cmd[0].__name__)
+
+
 def known_metadata() -> dict[str, MetaData]:
     """The tables as the services declare them, by schema, for the commands that compare them with the database.
 
@@ -31,8 +42,7 @@ def known_metadata() -> dict[str, MetaData]:
     holds no services.
     """
     found: dict[str, MetaData] = {}
-    options = context.config.cmd_opts
-    if options is None or options.cmd[0].__name__ not in {"check", "revision"}:
+    if command_name() not in {"check", "revision"}:
         return found
     for service in SERVICES:
         try:
@@ -77,6 +87,14 @@ def _wait_for_other_migrators(connection: Connection) -> None:
         time.sleep(LOOK_AGAIN_S)
 
 
+def later_revision() -> str | None:
+    """The database's revision, where it is past all that this version has: somebody went back to an older version,
+    which fits the schema of the one after it."""
+    newest = ScriptDirectory.from_config(context.config).get_current_head() or ""
+    current = context.get_context().get_current_revision() or ""
+    return current if current > newest else None  # they are numbers of four digits
+
+
 def migrate(connection: Connection) -> None:
     _wait_for_other_migrators(connection)
     connection.execute(text(f"SET lock_timeout = '{LOCK_TIMEOUT}'"))
@@ -93,6 +111,9 @@ def migrate(connection: Connection) -> None:
         transaction_per_migration=True,
         version_table_schema="public",
     )
+    if command_name() == "upgrade" and (later := later_revision()):
+        log.warning("the database is at %s, of a later version; it fits this one too, so nothing is done", later)
+        return
     with context.begin_transaction():
         context.run_migrations()
 

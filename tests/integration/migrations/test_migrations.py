@@ -77,6 +77,17 @@ class TestHistory:
         await asyncio.gather(*(servers.migrate(empty.url) for _ in range(2)))
         assert "auth.user" in await column(empty.url, TABLES)
 
+    async def test_leaves_the_schema_of_a_later_version_as_it_is(self, database: servers.Database) -> None:
+        """Whoever goes back to an older version starts its migrations too."""
+        await servers.execute(database.url, "UPDATE public.alembic_version SET version_num = '9999'")
+        status, output = await alembic("upgrade", "head", MIGRATE_DATABASE_URL=database.url)
+        assert (status, "of a later version" in output) == (0, True), output
+        status, output = await alembic("downgrade", "base", MIGRATE_DATABASE_URL=database.url)
+        assert status != 0
+        await servers.execute(database.url, "UPDATE public.alembic_version SET version_num = '0000'")
+        status, output = await alembic("upgrade", "head", MIGRATE_DATABASE_URL=database.url)
+        assert status != 0
+
     async def test_without_an_address_says_which_variable_to_set(self) -> None:
         status, output = await alembic("upgrade", "head")
         assert status != 0
