@@ -2,6 +2,8 @@
 
 from datetime import timedelta
 
+import pytest
+
 from fluxprint_auth.housekeeping import tidy_up
 from support.auth import Auth
 
@@ -65,3 +67,12 @@ class TestTidyingUp:
     async def test_runs_as_a_watched_loop(self, auth: Auth) -> None:
         health = (await auth.http.get("/auth/health")).json()
         assert health["loops"]["housekeeping"] == "running"
+
+    async def test_goes_on_where_one_deletion_fails(self, lone_auth: Auth) -> None:
+        await lone_auth.fetch("ALTER TABLE auth.api_key RENAME TO api_key_away")
+        await lone_auth.post("/auth/login", {"email": "old@example.org", "password": "wrong password"})
+        await lone_auth.fetch("UPDATE auth.login_throttle SET last_failed_at = now() - interval '2 hours'")
+        with pytest.raises(ExceptionGroup) as failed:
+            await tidied(lone_auth)
+        assert len(failed.value.exceptions) == 1
+        assert await lone_auth.value("SELECT count(*) FROM auth.login_throttle") == 0

@@ -34,8 +34,8 @@ class Strict:
         assert answer.status_code == 202, answer.text
         return token_in(await self.mails.next_to(email))
 
-    async def verify(self, token: str, **more: Any) -> httpx.Response:
-        return await self.auth.post("/auth/verify-email", {"token": token, **more})
+    async def verify(self, token: str, password: str = PASSWORD, **more: Any) -> httpx.Response:
+        return await self.auth.post("/auth/verify-email", {"token": token, "password": password, **more})
 
     async def account(self, email: str = ADA) -> dict[str, Any]:
         answer = await self.verify(await self.registered(email))
@@ -88,12 +88,16 @@ class TestRegistering:
         assert {answer.json()["code"] for answer in answers if answer.status_code == 409} == {"link_invalid"}
         assert await strict.auth.value('SELECT count(*) FROM auth."user"') == 1
 
-    async def test_a_newer_link_replaces_the_older_and_its_password(self, strict: Strict) -> None:
+    async def test_a_newer_link_replaces_the_older_and_is_for_who_chose_its_password(self, strict: Strict) -> None:
+        """Mallory registers the address after Ada: her click must not give her an account that Mallory can enter."""
         old = await strict.registered()
         await strict.auth.post("/auth/register", registration(ADA, password="quite another secret"))
         new = token_in(await strict.mails.next_to(ADA, 2))
         assert (await strict.verify(old)).status_code == 409
-        assert (await strict.verify(new)).status_code == 200
+        answer = await strict.verify(new)
+        assert (answer.status_code, answer.json()["code"]) == (401, "invalid_credentials")
+        assert await strict.auth.value('SELECT count(*) FROM auth."user"') == 0
+        assert (await strict.verify(new, "quite another secret")).status_code == 200
         assert await strict.log_in("quite another secret") == (200, "")
 
     async def test_a_link_expires(self, strict: Strict) -> None:
@@ -128,7 +132,9 @@ class TestRegistering:
             ada = await auth.register(ADA)
             token = token_in(await MailFolder(tmp_path).next_to(ADA))
             assert await auth.value('SELECT email_verified_at FROM auth."user"') is None
-            assert (await auth.post("/auth/verify-email", {"token": token})).status_code == 200
+            assert (await auth.post("/auth/verify-email", {"token": token, "password": "not hers"})).status_code == 401
+            body = {"token": token, "password": ada.password}
+            assert (await auth.post("/auth/verify-email", body)).status_code == 200
             assert await auth.value('SELECT email_verified_at FROM auth."user"') is not None
             assert await auth.log_in(ada.email)
 
@@ -145,13 +151,20 @@ class TestResending:
         assert (await strict.verify(new)).status_code == 200
         assert await strict.log_in() == (200, "")
 
-    async def test_lets_somebody_in_who_was_added_by_hand(self, strict: Strict) -> None:
+    async def test_nobody_is_added_by_hand_where_addresses_must_be_verified(self, strict: Strict) -> None:
         tokens = await strict.account()
         body = {"email": "bob@example.org", "name": "Bob", "role": "editor", "password": PASSWORD}
         headers = {"Authorization": f"Bearer {tokens['access_token']}"}
         answer = await strict.auth.post("/organisations/current/members", body, headers=headers)
-        assert answer.status_code == 201
+        assert (answer.status_code, answer.json()["code"]) == (403, "invite_instead")
+
+    async def test_lets_somebody_in_who_came_before_that_was_asked_for(
+        self, strict: Strict, database: Database
+    ) -> None:
+        async with running_auth(database) as lenient:
+            await lenient.register("bob@example.org")
         assert await strict.log_in(email="bob@example.org") == (403, "email_not_verified")
+        await self.resend(strict, "bob@example.org")
         first = token_in(await strict.mails.next_to("bob@example.org"))
         await self.resend(strict, "bob@example.org")
         token = token_in(await strict.mails.next_to("bob@example.org", 2))

@@ -61,7 +61,10 @@ ROLE_PERMISSIONS: MappingProxyType[Role, frozenset[Permission]] = MappingProxyTy
 
 
 #: What only a person who signed in here does: a key that could make keys, or change its owner's password, is its owner.
-PERSONAL = frozenset({_P.INSTALLATION_MANAGE, _P.ACCOUNT_MANAGE, _P.API_KEYS_MANAGE, _P.ORGANISATION_MANAGE})
+#: One that could add a member could make itself a person.
+PERSONAL = frozenset(
+    {_P.INSTALLATION_MANAGE, _P.ACCOUNT_MANAGE, _P.API_KEYS_MANAGE, _P.ORGANISATION_MANAGE, _P.MEMBERS_MANAGE}
+)
 #: What no API key can have.
 BEYOND_KEYS = PERSONAL | {_P.BRIDGE_WORK}
 

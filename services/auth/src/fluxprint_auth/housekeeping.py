@@ -43,7 +43,11 @@ async def keep_house(database: Database, *, throttles_kept: timedelta, events_ke
 async def tidy_up(
     database: Database, *, throttles_kept: timedelta, events_kept: timedelta = SECURITY_EVENTS_KEPT
 ) -> None:
-    """Delete in batches, each a short transaction of its own."""
+    """Delete in batches, each a short transaction of its own.
+
+    Raises:
+        ExceptionGroup: of what failed, once all the others are done.
+    """
     deletions: tuple[Deletion, ...] = (
         lambda session: delete_expired(session, kept=ENDED_SESSIONS_KEPT, limit=BATCH),
         lambda session: delete_ended_keys(session, kept=ENDED_KEYS_KEPT, limit=BATCH),
@@ -60,8 +64,18 @@ async def tidy_up(
         lambda session: delete_expired_flows(session, limit=BATCH),
         lambda session: delete_withdrawn(session, kept=WITHDRAWN_KEYS_KEPT, limit=BATCH),
     )
+    failed: list[Exception] = []
     for deletion in deletions:
-        deleted = BATCH
-        while deleted == BATCH:
-            async with database.unit_of_work() as session:
-                deleted = await deletion(session)
+        try:
+            await _all_of(database, deletion)
+        except Exception as error:
+            failed.append(error)
+    if failed:
+        raise ExceptionGroup("not everything was tidied up", failed)
+
+
+async def _all_of(database: Database, deletion: Deletion) -> None:
+    deleted = BATCH
+    while deleted == BATCH:
+        async with database.unit_of_work() as session:
+            deleted = await deletion(session)

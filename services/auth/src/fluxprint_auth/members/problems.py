@@ -3,6 +3,12 @@
 from fluxprint_common.problems import Conflict, Forbidden
 
 
+class InviteInstead(Forbidden):
+    """Addresses must be verified here, so nobody makes an account for another; invite them"""
+
+    code = "invite_instead"
+
+
 class RoleNotBelowYours(Forbidden):
     """You may only give and take roles below your own"""
 

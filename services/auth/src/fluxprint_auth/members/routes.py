@@ -16,6 +16,7 @@ from fluxprint_auth.dependencies import (
     fresh,
 )
 from fluxprint_auth.members import repository, service
+from fluxprint_auth.members.problems import InviteInstead
 from fluxprint_auth.members.schemas import Member, MemberCreate, MemberUpdate, OwnershipTransfer, show_member
 from fluxprint_auth.verification import service as verification
 from fluxprint_common import openapi
@@ -49,7 +50,7 @@ async def list_members(
 )
 async def create_member(
     body: MemberCreate,
-    principal: Manager,
+    principal: Annotated[Principal, fresh(Permission.MEMBERS_MANAGE)],
     session: Session,
     passwords: PasswordHashing,
     settings: CurrentSettings,
@@ -58,8 +59,11 @@ async def create_member(
 ) -> Member:
     """Make an account for somebody in this organisation, with a first password and a role below the caller's.
 
-    Where mail is sent, they get a link to verify their address.
+    Where mail is sent, they get a link to verify their address. Where addresses must be verified it is 403
+    `invite_instead`: an account on somebody's address is made by whoever reads its mail.
     """
+    if settings.requires_verified_email:
+        raise InviteInstead
     service.check_role(principal, body.role)
     password = body.password.get_secret_value()
     await passwords.refuse_guessable(password, Owner(email=body.email, name=body.name))

@@ -12,6 +12,8 @@ from fluxprint_auth.dependencies import (
     CurrentSettings,
     Limiter,
     LoginSessions,
+    PasswordHashing,
+    Pool,
 )
 from fluxprint_auth.sessions.schemas import Tokens
 from fluxprint_auth.sessions.transport import CurrentTransport
@@ -34,15 +36,20 @@ router = APIRouter(prefix="/auth/verify-email", tags=["auth"])
 async def verify_email(
     body: EmailVerification,
     session: Session,
+    pool: Pool,
+    passwords: PasswordHashing,
     sessions: LoginSessions,
     client: CurrentClient,
     transport: CurrentTransport,
 ) -> Tokens:
-    """Show that one reads the mail of an address, with the token of the link, and sign in.
+    """Show that one reads the mail of an address, with the token of the link and the password that one chose; sign in.
 
-    An account with a second factor asks for its code, as at `/auth/login`.
+    With another password it is 401 `invalid_credentials`, and the link stays good: somebody else may have registered
+    the address. An account with a second factor asks for its code, as at `/auth/login`.
     """
-    user = await service.verify(session, body.token.get_secret_value(), client=client)
+    token = body.token.get_secret_value()
+    await service.check_password(pool, passwords, token, body.password.get_secret_value())
+    user = await service.verify(session, token, client=client)
     pair = await sign_in.complete(session, user, sessions=sessions, client=client)
     return transport.hand_over(pair, body.carry)
 

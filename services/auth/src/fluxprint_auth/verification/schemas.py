@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from fluxprint_auth.accounts.credentials import Email
+from fluxprint_auth.accounts.credentials import Email, GivenPassword
 from fluxprint_auth.opaque import OpaqueToken
 from fluxprint_auth.sessions.carry import Carried
 from fluxprint_common.schemas import Input, Output
@@ -29,6 +29,7 @@ class MailAccepted(Output):
 
 
 class EmailVerification(Carried):
-    """The proof that somebody reads the mail of an address."""
+    """The proof that somebody reads the mail of an address, and that it is they who chose the account's password."""
 
     token: LinkToken
+    password: GivenPassword

@@ -12,6 +12,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from fluxprint_auth.accounts import registration, repository
 from fluxprint_auth.accounts.lockout import account_key
 from fluxprint_auth.accounts.models import UserRow
+from fluxprint_auth.accounts.passwords import Passwords
+from fluxprint_auth.accounts.problems import InvalidCredentials
 from fluxprint_auth.clients import Client
 from fluxprint_auth.links import repository as open_links
 from fluxprint_auth.links import service as links
@@ -21,6 +23,7 @@ from fluxprint_auth.mail.mailer import Mailer
 from fluxprint_auth.mail.service import send
 from fluxprint_auth.security.events import SecurityEvent
 from fluxprint_auth.security.service import record
+from fluxprint_common.database import Database
 
 PAGE = "verify-email"
 
@@ -55,6 +58,22 @@ async def resend(session: AsyncSession, mailer: Mailer, email: str, *, lifetime:
     wanting = user if user is not None and user.email_verified_at is None and user.disabled_at is None else None
     user_id = wanting.id if wanting else None
     await _send_verification(session, mailer, email, user_id=user_id, lifetime=lifetime)
+
+
+async def check_password(pool: Database, passwords: Passwords, token: str, password: str) -> None:
+    """Refuse a link to whoever did not choose the password of its account.
+
+    Whoever opens the link of a stranger's registration would else own an account that the stranger can enter.
+
+    Raises:
+        LinkInvalid, InvalidCredentials
+    """
+    async with pool.reading() as session:
+        link = await links.peek(session, LinkKind.REGISTRATION, LinkKind.VERIFY_EMAIL, token=token)
+        user = await repository.get(session, link.user_id) if link.user_id else None
+    stored = user.password_hash if user else link.data.get("password_hash")
+    if not await passwords.verify(stored, password):
+        raise InvalidCredentials("This is not the password that was chosen for this address; register anew with yours.")
 
 
 async def verify(session: AsyncSession, token: str, *, client: Client) -> UserRow:
