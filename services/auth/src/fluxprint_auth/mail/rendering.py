@@ -1,17 +1,26 @@
 """Mails from templates: the first line of `<name>.txt` is the subject, `<name>.html` says the same with a button."""
 
+import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
 MAX_SUBJECT_CHARS = 150
+MAX_NAME_CHARS = 40
 
 
 def moment(at: datetime) -> str:
     """As people read it, whatever their time zone."""
     at = at.astimezone(UTC)
     return f"{at.day} {at:%B %Y, %H:%M} UTC"
+
+
+def name(chosen: str) -> str:
+    """A name that a stranger chose: short, in quotation marks, and with nothing that mail programs make a link of."""
+    apart = re.sub(r"[/:@\\]+", " ", chosen).replace(".", ". ").replace('"', "'")
+    words = " ".join(apart.split())
+    return f'"{words[: MAX_NAME_CHARS - 1].rstrip()}…"' if len(words) > MAX_NAME_CHARS else f'"{words}"'
 
 
 _TEMPLATES = Environment(
@@ -22,6 +31,7 @@ _TEMPLATES = Environment(
     lstrip_blocks=True,
 )
 _TEMPLATES.filters["moment"] = moment
+_TEMPLATES.filters["name"] = name
 
 
 @dataclass(frozen=True)
