@@ -108,6 +108,30 @@ class TestSupervisor:
         assert second.ended.is_set()
         assert loops.names == []
 
+    async def test_ends_a_loop_that_takes_a_cancellation_for_something_else(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(background, "CANCEL_AGAIN_S", 0.02)
+        supervisor, waiting = Supervisor(), asyncio.Event()
+        swallowed = 0
+
+        async def deaf_once() -> None:
+            nonlocal swallowed
+            while True:
+                waiting.set()
+                try:
+                    await asyncio.sleep(3600)
+                except asyncio.CancelledError:
+                    swallowed += 1
+                    if swallowed > 1:
+                        raise
+
+        supervisor.start("deaf", deaf_once)
+        await waiting.wait()
+        async with asyncio.timeout(2):
+            await supervisor.stop()
+        assert swallowed == 2
+
     async def test_stopping_is_bounded(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(background, "STOP_TIMEOUT_S", 0.05)
         loops, release = Supervisor(), asyncio.Event()

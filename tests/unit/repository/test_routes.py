@@ -1,32 +1,18 @@
 """Every route of every service: protected or on a short public list, enforced, and reached through Traefik."""
 
 import re
-from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import httpx
 import pytest
 import yaml
 from fastapi import FastAPI
 from fastapi.routing import iter_route_contexts
 from starlette.routing import WebSocketRoute
 
-from fluxprint_camera.relay.hub import Hub
-from fluxprint_camera.viewers.tokens import ViewTokens
-from fluxprint_common.database import Database
 from fluxprint_common.ids import new_id, show
-from fluxprint_common.jwks import JwksClient
-from fluxprint_common.metrics import Metrics
 from fluxprint_common.openapi import document
-from fluxprint_common.permissions import ROLE_PERMISSIONS, Role
-from fluxprint_common.principal import ACCESS_TOKEN_CLAIMS, MAX_ACCESS_TOKEN_S
-from fluxprint_common.ratelimit import RateLimiter
-from fluxprint_common.revocations import Revocations
-from fluxprint_common.tokens import TokenVerifier
-from support.small_service import AUDIENCE, ISSUER, NOWHERE, Issuer, client_of
 from tools.apps import create_apps
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -141,62 +127,6 @@ class TestLists:
         shared = {"/health", "/metrics"}
         paths = [path for app in APPS.values() for path in {path for path, _ in every_route(app)} - shared]
         assert len(paths) == len(set(paths))
-
-
-class House:
-    """The applications with what a permission needs, and neither a database nor Redis."""
-
-    def __init__(self, issuer: Issuer, clients: dict[str, httpx.AsyncClient]) -> None:
-        self._issuer = issuer
-        self._clients = clients
-
-    async def status(self, operation: Operation, authorization: str | None) -> int:
-        headers = {"Authorization": authorization} if authorization else {}
-        body: dict[str, Any] = {} if operation.method in ("GET", "DELETE") else {"json": {}}
-        answer = await self._clients[operation.service].request(
-            operation.method, operation.url, headers=headers, timeout=10, **body
-        )
-        return answer.status_code
-
-    def token(self, role: Role) -> str:
-        subject = "bridge" if role is Role.BRIDGE else "user"
-        return f"Bearer {self._issuer.token(role=role, sub=show(subject, new_id()))}"
-
-
-@pytest.fixture(scope="module")
-async def house() -> AsyncIterator[House]:
-    issuer = Issuer()
-    async with AsyncExitStack() as stack:
-        http = await stack.enter_async_context(issuer.http())
-        for app in APPS.values():
-            app.state.database = Database(NOWHERE, application="test", pool_size=1)
-            stack.push_async_callback(app.state.database.close)
-            app.state.redis = None
-            app.state.rate_limiter = RateLimiter(redis_url=None, metrics=Metrics(), enabled=False)
-            app.state.revocations = Revocations(kept_s=1)
-            app.state.access_tokens = TokenVerifier(
-                JwksClient("http://issuer.test/jwks", http=http), issuer=ISSUER, audience=AUDIENCE,
-                required=ACCESS_TOKEN_CLAIMS, max_lifetime_s=MAX_ACCESS_TOKEN_S,
-            )  # fmt: skip
-        APPS["camera"].state.hub = Hub(APPS["camera"].state.settings)
-        APPS["camera"].state.view_tokens = ViewTokens("-" * 32, issuer=ISSUER, lifetime_s=60)
-        yield House(issuer, {name: await stack.enter_async_context(client_of(app)) for name, app in APPS.items()})
-
-
-class TestEnforcement:
-    @pytest.mark.parametrize("operation", PROTECTED, ids=str)
-    @pytest.mark.parametrize("authorization", [None, "Bearer a.b.c", "Basic dXNlcjpwdw=="])
-    async def test_a_stranger_is_told_to_sign_in(
-        self, house: House, operation: Operation, authorization: str | None
-    ) -> None:
-        assert await house.status(operation, authorization) == 401
-
-    @pytest.mark.parametrize("operation", PROTECTED, ids=str)
-    async def test_a_role_without_the_permission_is_refused(self, house: House, operation: Operation) -> None:
-        refused = [role for role in Role if not operation.permissions <= ROLE_PERMISSIONS[role]]
-        assert {role: await house.status(operation, house.token(role)) for role in refused} == dict.fromkeys(
-            refused, 403
-        )
 
 
 class Rules:

@@ -17,6 +17,7 @@ FAILURES_UNTIL_UNHEALTHY = 3
 FAILING_WINDOW_S = 60.0
 RECOVERED_AFTER_S = 10.0
 STOP_TIMEOUT_S = 5.0
+CANCEL_AGAIN_S = 0.5
 
 Loop = Callable[[], Awaitable[None]]
 
@@ -64,12 +65,16 @@ class Supervisor:
         """Cancel one loop, or all of them, and wait (bounded) until they are gone."""
         names = [name] if name else list(self._loops)
         tasks = [watched.task for key in names if (watched := self._loops.pop(key, None)) and watched.task]
+        # Again and again: a library that waits with a deadline of its own may take one cancellation for that.
+        for _ in range(max(1, round(STOP_TIMEOUT_S / CANCEL_AGAIN_S))):
+            if not tasks:
+                return
+            for task in tasks:
+                task.cancel()
+            _done, late = await asyncio.wait(tasks, timeout=min(CANCEL_AGAIN_S, STOP_TIMEOUT_S))
+            tasks = list(late)
         for task in tasks:
-            task.cancel()
-        if tasks:
-            _done, late = await asyncio.wait(tasks, timeout=STOP_TIMEOUT_S)
-            for task in late:
-                log.error("loop_did_not_stop", loop=task.get_name())
+            log.error("loop_did_not_stop", loop=task.get_name())
 
     async def _keep_running(self, name: str, watched: _Watched) -> None:
         clock = asyncio.get_running_loop().time
