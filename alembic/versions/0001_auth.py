@@ -6,6 +6,7 @@ Follows: nothing
 
 import sqlalchemy as sa
 from alembic import op
+from columns import created_at, moment
 from service_schema import create_schema, drop_schema, make_append_only
 from sqlalchemy.dialects.postgresql import JSONB
 
@@ -15,14 +16,6 @@ branch_labels = None
 depends_on = None
 
 SCHEMA = "auth"
-
-
-def moment(name: str, *, nullable: bool = False) -> sa.Column[object]:
-    return sa.Column(name, sa.DateTime(timezone=True), nullable=nullable)
-
-
-def created_at() -> sa.Column[object]:
-    return sa.Column("created_at", sa.DateTime(timezone=True), server_default=sa.func.now(), nullable=False)
 
 
 def upgrade() -> None:

@@ -6,6 +6,7 @@ Follows: 0001
 
 import sqlalchemy as sa
 from alembic import op
+from columns import moment
 from service_schema import create_schema, drop_schema
 from sqlalchemy.dialects.postgresql import JSONB
 
@@ -15,10 +16,6 @@ branch_labels = None
 depends_on = None
 
 SCHEMA = "queue"
-
-
-def moment(name: str, *, nullable: bool = False) -> sa.Column[object]:
-    return sa.Column(name, sa.DateTime(timezone=True), nullable=nullable)
 
 
 def created_at(name: str = "created_at") -> sa.Column[object]:

@@ -4,9 +4,8 @@ Revision: 0004
 Follows: 0003
 """
 
-import sqlalchemy as sa
 from alembic import op
-from concurrently import concurrently
+from concurrently import concurrently, drop_index, make_index
 
 revision = "0004"
 down_revision = "0003"
@@ -35,11 +34,7 @@ INDEXES = (
 def upgrade() -> None:
     with concurrently():
         for name, table, columns, condition in INDEXES:
-            # One that was interrupted is left behind, and is of no use.
-            op.drop_index(name, table, schema=SCHEMA, if_exists=True, postgresql_concurrently=True)
-            op.create_index(
-                name, table, columns, schema=SCHEMA, postgresql_where=sa.text(condition), postgresql_concurrently=True
-            )
+            make_index(name, table, columns, schema=SCHEMA, where=condition)
     for table in BUSY_TABLES:
         op.execute(
             f"ALTER TABLE {SCHEMA}.{table} SET (autovacuum_vacuum_scale_factor = 0,"
@@ -55,4 +50,4 @@ def downgrade() -> None:
         )
     with concurrently():
         for name, table, _columns, _condition in INDEXES:
-            op.drop_index(name, table, schema=SCHEMA, if_exists=True, postgresql_concurrently=True)
+            drop_index(name, table, schema=SCHEMA)

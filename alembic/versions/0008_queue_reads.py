@@ -4,9 +4,7 @@ Revision: 0008
 Follows: 0007
 """
 
-import sqlalchemy as sa
-from alembic import op
-from concurrently import concurrently
+from concurrently import concurrently, drop_index, make_index
 
 revision = "0008"
 down_revision = "0007"
@@ -25,19 +23,10 @@ INDEXES = (
 def upgrade() -> None:
     with concurrently():
         for name, table, columns, condition in INDEXES:
-            # One that was interrupted is left behind, and is of no use.
-            op.drop_index(name, table, schema=SCHEMA, if_exists=True, postgresql_concurrently=True)
-            op.create_index(
-                name,
-                table,
-                columns,
-                schema=SCHEMA,
-                postgresql_where=sa.text(condition) if condition else None,
-                postgresql_concurrently=True,
-            )
+            make_index(name, table, columns, schema=SCHEMA, where=condition)
 
 
 def downgrade() -> None:
     with concurrently():
         for name, table, _columns, _condition in INDEXES:
-            op.drop_index(name, table, schema=SCHEMA, if_exists=True, postgresql_concurrently=True)
+            drop_index(name, table, schema=SCHEMA)

@@ -6,7 +6,7 @@ Follows: 0010
 
 import sqlalchemy as sa
 from alembic import op
-from concurrently import concurrently
+from concurrently import concurrently, drop_index, make_index
 
 revision = "0011"
 down_revision = "0010"
@@ -15,21 +15,14 @@ depends_on = None
 
 SCHEMA = "auth"
 
+#: Name, table, columns.
+PARENT = ("uq_refresh_token_parent", "refresh_token", ["session_id"])
+
 
 def upgrade() -> None:
     # First, for it commits: whoever is interrupted can begin again.
     with concurrently():
-        # One that was interrupted is left behind, and is of no use.
-        _drop_index()
-        op.create_index(
-            "uq_refresh_token_parent",
-            "refresh_token",
-            ["session_id"],
-            unique=True,
-            postgresql_where=sa.text("successor_nonce IS NOT NULL"),
-            postgresql_concurrently=True,
-            schema=SCHEMA,
-        )
+        make_index(*PARENT, schema=SCHEMA, where="successor_nonce IS NOT NULL", unique=True)
     now = sa.func.now()
     op.create_table(
         "revocation",
@@ -48,11 +41,5 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     with concurrently():
-        _drop_index()
+        drop_index(*PARENT[:2], schema=SCHEMA)
     op.drop_table("revocation", schema=SCHEMA)
-
-
-def _drop_index() -> None:
-    op.drop_index(
-        "uq_refresh_token_parent", "refresh_token", schema=SCHEMA, if_exists=True, postgresql_concurrently=True
-    )

@@ -6,6 +6,7 @@ Follows: 0011
 
 import sqlalchemy as sa
 from alembic import op
+from columns import created_at, moment
 from sqlalchemy.dialects.postgresql import JSONB
 
 revision = "0012"
@@ -15,14 +16,6 @@ depends_on = None
 
 SCHEMA = "auth"
 KINDS = ("registration", "verify_email", "password_reset", "email_change_old", "email_change_new")
-
-
-def moment(name: str, *, nullable: bool = False) -> sa.Column[object]:
-    return sa.Column(name, sa.DateTime(timezone=True), nullable=nullable)
-
-
-def created_at() -> sa.Column[object]:
-    return sa.Column("created_at", sa.DateTime(timezone=True), server_default=sa.func.now(), nullable=False)
 
 
 def upgrade() -> None:

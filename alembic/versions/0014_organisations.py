@@ -6,7 +6,7 @@ Follows: 0013
 
 import sqlalchemy as sa
 from alembic import op
-from concurrently import concurrently
+from concurrently import concurrently, drop_index, make_index
 
 revision = "0014"
 down_revision = "0013"
@@ -29,16 +29,7 @@ def upgrade() -> None:
     # First, for it commits: whoever is interrupted can begin again.
     with concurrently():
         for name, columns, condition in INDEXES:
-            # One that was interrupted is left behind, and is of no use.
-            op.drop_index(name, "security_events", schema=SCHEMA, if_exists=True, postgresql_concurrently=True)
-            op.create_index(
-                name,
-                "security_events",
-                columns,
-                schema=SCHEMA,
-                postgresql_where=sa.text(condition) if condition else None,
-                postgresql_concurrently=True,
-            )
+            make_index(name, "security_events", columns, schema=SCHEMA, where=condition)
     create_invitations()
     guard_owners()
     # A service says which migrations were done.
@@ -48,7 +39,7 @@ def upgrade() -> None:
 def downgrade() -> None:
     with concurrently():
         for name, _columns, _condition in INDEXES:
-            op.drop_index(name, "security_events", schema=SCHEMA, if_exists=True, postgresql_concurrently=True)
+            drop_index(name, "security_events", schema=SCHEMA)
     op.execute("REVOKE SELECT ON public.alembic_version FROM fluxprint_auth")
     op.execute("DROP TRIGGER organisation_keeps_an_owner ON auth.membership")
     op.execute("DROP FUNCTION auth.keep_an_owner()")

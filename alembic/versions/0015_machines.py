@@ -6,6 +6,7 @@ Follows: 0014
 
 import sqlalchemy as sa
 from alembic import op
+from columns import moment
 from sqlalchemy.dialects import postgresql
 
 revision = "0015"
@@ -14,10 +15,6 @@ branch_labels = None
 depends_on = None
 
 SCHEMA = "auth"
-
-
-def moment(name: str) -> sa.Column[object]:
-    return sa.Column(name, sa.DateTime(timezone=True))
 
 
 def upgrade() -> None:
@@ -42,10 +39,10 @@ def create_api_keys() -> None:
         sa.Column("scopes", postgresql.ARRAY(sa.Text), nullable=False),
         sa.Column("printer_ids", postgresql.ARRAY(sa.Uuid)),
         sa.Column("created_at", sa.DateTime(timezone=True), server_default=sa.func.now(), nullable=False),
-        moment("expires_at"),
-        moment("last_used_at"),
+        moment("expires_at", nullable=True),
+        moment("last_used_at", nullable=True),
         sa.Column("last_used_address", sa.Text),
-        moment("revoked_at"),
+        moment("revoked_at", nullable=True),
         sa.PrimaryKeyConstraint("id", name="pk_api_key"),
         sa.UniqueConstraint("token_hash", name="uq_api_key_token_hash"),
         sa.CheckConstraint("cardinality(scopes) > 0", name="ck_api_key_scopes"),

@@ -6,6 +6,7 @@ Follows: 0015
 
 import sqlalchemy as sa
 from alembic import op
+from columns import created_at, moment
 
 revision = "0016"
 down_revision = "0015"
@@ -13,14 +14,6 @@ branch_labels = None
 depends_on = None
 
 SCHEMA = "auth"
-
-
-def moment(name: str, *, nullable: bool = False) -> sa.Column[object]:
-    return sa.Column(name, sa.DateTime(timezone=True), nullable=nullable)
-
-
-def created_at() -> sa.Column[object]:
-    return sa.Column("created_at", sa.DateTime(timezone=True), server_default=sa.func.now(), nullable=False)
 
 
 def upgrade() -> None:

@@ -22,42 +22,28 @@ from fluxprint_common.principal import Principal, require
 from fluxprint_common.ratelimit import RateLimiter
 
 
-async def _settings(request: Request) -> AuthSettings:
-    settings: AuthSettings = request.app.state.settings
-    return settings
+def _state(name: str) -> Any:
+    """What the application keeps under a name while it runs (`app.py` puts it there)."""
+
+    async def take(request: Request) -> Any:
+        return getattr(request.app.state, name)
+
+    return Depends(take)
 
 
-async def _database(request: Request) -> Database:
-    database: Database = request.app.state.database
-    return database
+CurrentSettings = Annotated[AuthSettings, _state("settings")]
+Pool = Annotated[Database, _state("database")]
+PasswordHashing = Annotated[Passwords, _state("passwords")]
+Issuer = Annotated[AccessTokens, _state("issuer")]
+Keys = Annotated[SigningKeys, _state("keys")]
+LoginSessions = Annotated[Sessions, _state("sessions")]
+Limiter = Annotated[RateLimiter, _state("rate_limiter")]
+CurrentMailer = Annotated[Mailer, _state("mailer")]
+Secrets = Annotated[Keyring, _state("keyring")]
+Exchanging = Annotated[Exchanger, _state("exchanger")]
 
 
-async def _passwords(request: Request) -> Passwords:
-    passwords: Passwords = request.app.state.passwords
-    return passwords
-
-
-async def _issuer(request: Request) -> AccessTokens:
-    issuer: AccessTokens = request.app.state.issuer
-    return issuer
-
-
-async def _keys(request: Request) -> SigningKeys:
-    keys: SigningKeys = request.app.state.keys
-    return keys
-
-
-async def _sessions(request: Request) -> Sessions:
-    sessions: Sessions = request.app.state.sessions
-    return sessions
-
-
-async def _limiter(request: Request) -> RateLimiter:
-    limiter: RateLimiter = request.app.state.rate_limiter
-    return limiter
-
-
-async def _client(request: Request, settings: Annotated[AuthSettings, Depends(_settings)]) -> Client:
+async def _client(request: Request, settings: CurrentSettings) -> Client:
     address = request.client.host if request.client else ""
     return Client(
         address,
@@ -65,21 +51,6 @@ async def _client(request: Request, settings: Annotated[AuthSettings, Depends(_s
         request.headers.get("Accept-Language", "")[:MAX_LANGUAGES_CHARS],
         request.cookies.get(device_cookie(settings.public_url), ""),
     )
-
-
-async def _keyring(request: Request) -> Keyring:
-    keyring: Keyring = request.app.state.keyring
-    return keyring
-
-
-async def _mailer(request: Request) -> Mailer:
-    mailer: Mailer = request.app.state.mailer
-    return mailer
-
-
-async def _exchanger(request: Request) -> Exchanger:
-    exchanger: Exchanger = request.app.state.exchanger
-    return exchanger
 
 
 def fresh(*permissions: Permission) -> Any:
@@ -91,9 +62,7 @@ def fresh(*permissions: Permission) -> Any:
     """
     needed = {*permissions, Permission.ACCOUNT_MANAGE}
 
-    async def check(
-        principal: Annotated[Principal, require(*sorted(needed))], settings: Annotated[AuthSettings, Depends(_settings)]
-    ) -> Principal:
+    async def check(principal: Annotated[Principal, require(*sorted(needed))], settings: CurrentSettings) -> Principal:
         check_fresh(principal, settings)
         return principal
 
@@ -111,17 +80,7 @@ def check_fresh(principal: Principal, settings: AuthSettings) -> None:
         raise ReauthenticationRequired(within_s=settings.fresh_within_s)
 
 
-CurrentSettings = Annotated[AuthSettings, Depends(_settings)]
-Pool = Annotated[Database, Depends(_database)]
-PasswordHashing = Annotated[Passwords, Depends(_passwords)]
-Issuer = Annotated[AccessTokens, Depends(_issuer)]
-Keys = Annotated[SigningKeys, Depends(_keys)]
-LoginSessions = Annotated[Sessions, Depends(_sessions)]
-Limiter = Annotated[RateLimiter, Depends(_limiter)]
 CurrentClient = Annotated[Client, Depends(_client)]
-CurrentMailer = Annotated[Mailer, Depends(_mailer)]
-Secrets = Annotated[Keyring, Depends(_keyring)]
-Exchanging = Annotated[Exchanger, Depends(_exchanger)]
 # Every member's role has this permission; a bridge's has not.
 Person = Annotated[Principal, require(Permission.ORGANISATION_READ)]
 # A person who signed in here, on their own account; the second one no longer than ten minutes ago.
