@@ -50,7 +50,7 @@ class TestGoodDay:
 
     async def test_copies_wait_for_the_bed_each_time(self, workshop: Workshop) -> None:
         async with working_bridge(workshop):
-            job = await workshop.job(slow_gcode(0.5, seed="copies"), copies=2)
+            job = await workshop.job(slow_gcode(0.5), copies=2)
             first = await workshop.attempt_is(job, "completed")
             assert (await workshop.send("GET", f"/jobs/{job}"))["state"] == "queued"
             assert len((await workshop.send("GET", f"/jobs/{job}/attempts"))["items"]) == 1
@@ -61,9 +61,9 @@ class TestGoodDay:
 
     async def test_the_next_file_is_there_before_the_bed_is_clear(self, workshop: Workshop) -> None:
         async with working_bridge(workshop, BRIDGE_STAGE_AFTER_S="0"):
-            first = await workshop.job(slow_gcode(40, seed="in its way"))
+            first = await workshop.job(slow_gcode(40))
             printing = await workshop.attempt_is(first, "printing")
-            content = slow_gcode(0.5, seed="staged")
+            content = slow_gcode(0.5)
             second = await workshop.job(content)
 
             async def staged() -> list[str]:
@@ -83,7 +83,7 @@ class TestGoodDay:
 
     async def test_pause_resume_and_cancel_reach_the_printer(self, workshop: Workshop) -> None:
         async with working_bridge(workshop):
-            job = await workshop.job(slow_gcode(40, seed="orders"))
+            job = await workshop.job(slow_gcode(40))
             attempt = await workshop.attempt_is(job, "printing")
             await workshop.send("POST", f"/jobs/{job}/pause")
             await workshop.attempt_is(job, "paused")
@@ -98,7 +98,7 @@ class TestGoodDay:
         async with asyncio.timeout(20), workshop.http.stream("GET", "/events/stream") as stream:
             lines = stream.aiter_lines()
             await anext(lines)
-            job = await workshop.job(slow_gcode(0.5, seed="events"))
+            job = await workshop.job(slow_gcode(0.5))
             async for line in lines:
                 if line.startswith("id: "):
                     seen = line.removeprefix("id: ")
@@ -138,7 +138,7 @@ class TestBadDay:
             redis = workshop.system.process("redis")
             redis.send_signal(signal.SIGSTOP)
             try:
-                job = await workshop.job(slow_gcode(0.5, seed="no redis"))
+                job = await workshop.job(slow_gcode(0.5))
                 attempt = await workshop.attempt_is(job, "completed", "failed", "unknown")
                 health = (await workshop.http.get("/queue/health")).json()
             finally:
@@ -148,7 +148,7 @@ class TestBadDay:
 
     async def test_a_bridge_killed_while_printing_starts_nothing_again(self, workshop: Workshop) -> None:
         async with working_bridge(workshop) as bridge:
-            job = await workshop.job(slow_gcode(5, seed="bridge killed"))
+            job = await workshop.job(slow_gcode(5))
             attempt = await workshop.attempt_is(job, "printing")
             await bridge.kill()
             assert (await workshop.send("GET", f"/jobs/{job}"))["state"] == "active"
@@ -159,7 +159,7 @@ class TestBadDay:
 
     async def test_an_outcome_from_while_the_bridge_was_dead_still_arrives(self, workshop: Workshop) -> None:
         async with working_bridge(workshop) as bridge:
-            job = await workshop.job(slow_gcode(1, seed="ended meanwhile"))
+            job = await workshop.job(slow_gcode(1))
             attempt = await workshop.attempt_is(job, "printing")
             await bridge.kill()
 
@@ -173,7 +173,7 @@ class TestBadDay:
 
     async def test_the_queue_killed_while_printing_loses_nothing(self, workshop: Workshop) -> None:
         async with working_bridge(workshop):
-            job = await workshop.job(slow_gcode(4, seed="queue killed"))
+            job = await workshop.job(slow_gcode(4))
             attempt = await workshop.attempt_is(job, "printing")
             workshop.system.process("queue").kill()
 
@@ -187,7 +187,7 @@ class TestBadDay:
 
     async def test_an_unknown_outcome_is_ended_by_one_call_and_the_copy_printed_again(self, workshop: Workshop) -> None:
         async with working_bridge(workshop):
-            job = await workshop.job(slow_gcode(8, seed="unknown"))
+            job = await workshop.job(slow_gcode(8))
             first = await workshop.attempt_is(job, "printing")
             await workshop.octoprint.kill()
             await workshop.octoprint.start()
@@ -204,7 +204,7 @@ class TestBadDay:
         async with working_bridge(workshop):
             await workshop.octoprint.stop()
             await workshop.printer_is("octoprint_offline")
-            job = await workshop.job(slow_gcode(0.5, seed="offline"))
+            job = await workshop.job(slow_gcode(0.5))
             await workshop.octoprint.start()
             attempt = await workshop.attempt_is(job, "completed", "failed", "unknown")
             assert (attempt["state"], workshop.starts(attempt)) == ("completed", 1)
@@ -213,7 +213,7 @@ class TestBadDay:
         async with working_bridge(workshop) as bridge:
             await bridge.kill()
             await workshop.printer_is("offline")
-            job = await workshop.job(slow_gcode(0.5, seed="silent"))
+            job = await workshop.job(slow_gcode(0.5))
             assert (await workshop.send("GET", f"/jobs/{job}"))["state"] == "queued"
             await bridge.start()
             await workshop.job_is(job, "completed")

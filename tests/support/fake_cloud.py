@@ -108,6 +108,7 @@ class FakeCloud:
             attempt.state = "failed" if attempt.live or attempt.state == "queued" else attempt.state
         self.commands: list[Command] = []
         self.calls: list[str] = []
+        self.asked_for_work = 0  #: claims that would take new work
         self.foreign_prints: list[str] = []
         self.frames: list[tuple[dict[str, object], bytes]] = []
         self.wanted_fps = 0.0
@@ -184,6 +185,12 @@ class FakeCloud:
         """Until the bridge has asked for work so many times more: it has thought about it again."""
         before = self.calls.count("claim")
         await self.until(lambda: self.calls.count("claim") >= before + more)
+
+    async def until_asked_for_work(self) -> None:
+        """Until the bridge takes its printer for idle, and has told what was printed without it."""
+        before = self.asked_for_work
+        await self.ring("work")
+        await self.until(lambda: self.asked_for_work > before)
 
     def once(self, call: str, action: Callable[[], Awaitable[object]]) -> None:
         """Let something happen between the next such call and its answer."""

@@ -51,6 +51,7 @@ def _calls(cloud: FakeCloud) -> APIRouter:
     @router.post("/bridge/printers/{printer_id}/claim")
     async def claim(printer_id: str, body: dict[str, Any]) -> Response:
         adopted = cloud.live(printer_id) if body["adopt_only"] else True
+        cloud.asked_for_work += not body["adopt_only"]
         attempt = cloud.claim(printer_id, body["journal_id"], body.get("staged")) if adopted else None
         await cloud.note("claim")
         if attempt is None:

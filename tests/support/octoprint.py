@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 from fluxprint_local import octoprint as local
 from fluxprint_local.octoprint import OctoPrint
@@ -69,22 +70,25 @@ async def copies_of(octoprint: OctoPrint, content: bytes) -> list[str]:
     return [file["path"] for month in months for file in await listed(month) if file.get("hash") == wanted]
 
 
-def slow_gcode(seconds: float, *, step_ms: int = 50, seed: str = "") -> bytes:
-    """G-code that the virtual printer takes about `seconds` for, in steps short enough for faults to hit promptly."""
-    lines = [f"; test {seed}", "G21", "G90", "M82", "G92 E0"]
+def slow_gcode(seconds: float, *, step_ms: int = 50) -> bytes:
+    """G-code that the virtual printer takes about `seconds` for, in steps short enough for faults to hit promptly.
+
+    No two are equal: tests that share an OctoPrint find their files in it by what they hold.
+    """
+    lines = [f"; test {uuid4()}", "G21", "G90", "M82", "G92 E0"]
     for number in range(int(seconds * 1000 / step_ms)):
         lines += [f"G4 P{step_ms}", f"G1 X{number % 100} Y{number % 50} E{number * 0.01:.2f} F60000"]
     return "\n".join([*lines, ""]).encode()
 
 
-def gcode_with_a_long_end(*, seed: str = "") -> bytes:
+def gcode_with_a_long_end() -> bytes:
     """G-code that is sent in 0.3 s and then keeps the printer moving for 4 s: OctoPrint calls that `Finishing`.
 
     The virtual printer has room for 64 moves and takes a tenth of each one's time.
     """
     short = 5 * ["G4 P50", "G1 X1 F6000"]
     long = [f"G1 X{5 * number} F300" for number in range(1, 41)]
-    return "\n".join([f"; test {seed}", "G21", "G90", *short, *long, ""]).encode()
+    return "\n".join([f"; test {uuid4()}", "G21", "G90", *short, *long, ""]).encode()
 
 
 def rewrite_history(octoprint: OctoPrint, path: str, history: list[dict[str, object]]) -> None:

@@ -1,5 +1,7 @@
 """Files that a bridge brings to OctoPrint before their turn: where they are, and when they are gone."""
 
+import httpx
+
 from fluxprint_local.octoprint import OctoPrint
 from support.fake_cloud import Attempt, FakeCloud
 from support.octoprint import copies_of
@@ -32,6 +34,9 @@ async def prints_from(path: str, cloud: FakeCloud, octoprint: OctoPrint, attempt
 
 async def until_gone(octoprint: OctoPrint, path: str) -> None:
     async def gone() -> bool:
-        return await octoprint.file(path) is None
+        try:
+            return await octoprint.file(path) is None
+        except httpx.HTTPStatusError:
+            return False  # it answers 500 while a folder goes
 
     await eventually(gone, within_s=30)

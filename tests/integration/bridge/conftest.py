@@ -23,13 +23,24 @@ async def shared_cloud() -> AsyncIterator[FakeCloud]:
         yield cloud
 
 
+@pytest.fixture(scope="session")
+def watching() -> list[BridgeProcess]:
+    """The shared bridge, while there is one."""
+    return []
+
+
 @pytest.fixture(scope="module")
 async def shared_bridge(
-    shared_cloud: FakeCloud, shared_octoprint: OctoPrint, tmp_path_factory: pytest.TempPathFactory
+    watching: list[BridgeProcess],
+    shared_cloud: FakeCloud,
+    shared_octoprint: OctoPrint,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> AsyncIterator[BridgeProcess]:
     folder = tmp_path_factory.mktemp("bridge")
     async with running_bridge(folder, cloud_url=shared_cloud.url, octoprint=shared_octoprint) as bridge:
+        watching.append(bridge)
         yield bridge
+        watching.remove(bridge)
 
 
 @pytest.fixture
@@ -47,8 +58,10 @@ async def cloud(shared_cloud: FakeCloud, octoprint: OctoPrint) -> FakeCloud:
 
 
 @pytest.fixture
-async def own_cloud() -> AsyncIterator[FakeCloud]:
-    """A cloud of this test, for a bridge of this test."""
+async def own_cloud(watching: list[BridgeProcess]) -> AsyncIterator[FakeCloud]:
+    """A cloud of this test, for a bridge of this test. The shared one would take its prints for somebody's."""
+    for bridge in watching:
+        await bridge.stop()
     async with running_cloud(FakeCloud()) as cloud:
         yield cloud
 
@@ -58,6 +71,7 @@ async def bridge(shared_bridge: BridgeProcess, cloud: FakeCloud) -> BridgeProces
     """A bridge that is connected on both sides, with nothing to do."""
     await shared_bridge.run_on()
     await cloud.until(lambda: cloud.links and cloud.now.get("state") == "idle")
+    await cloud.until_asked_for_work()
+    cloud.reset()  # of what was told meanwhile
     shared_bridge.forget_log()
-    cloud.calls.clear()
     return shared_bridge

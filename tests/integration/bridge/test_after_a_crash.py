@@ -41,7 +41,7 @@ class TestIntentWritten:
     async def test_a_paused_print_is_adopted(
         self, cloud: FakeCloud, bridge: BridgeProcess, octoprint: OctoPrint
     ) -> None:
-        attempt = await cloud.printing(slow_gcode(2, seed="paused"))
+        attempt = await cloud.printing(slow_gcode(2))
         await by_hand.press(octoprint, "pause")
         await cloud.until_state(attempt, "paused")
         await bridge.restart()
@@ -54,7 +54,7 @@ class TestIntentWritten:
     async def test_a_cancel_meanwhile_is_known_by_the_history(
         self, cloud: FakeCloud, bridge: BridgeProcess, octoprint: OctoPrint
     ) -> None:
-        attempt = await cloud.printing(slow_gcode(30, seed="cancelled meanwhile"))
+        attempt = await cloud.printing(slow_gcode(30))
         await bridge.kill()
         await by_hand.press(octoprint, "cancel")
         await by_hand.until_counted(octoprint, attempt.path, 0, 1)
@@ -64,7 +64,7 @@ class TestIntentWritten:
     async def test_an_error_meanwhile_is_known_by_the_history(
         self, cloud: FakeCloud, bridge: BridgeProcess, octoprint: OctoPrint
     ) -> None:
-        attempt = await cloud.printing(slow_gcode(30, seed="failed meanwhile"))
+        attempt = await cloud.printing(slow_gcode(30))
         await bridge.kill()
         await octoprint.debug("trigger_fatal_error_marlin")
         await by_hand.until_counted(octoprint, attempt.path, 0, 1)
@@ -75,7 +75,7 @@ class TestIntentWritten:
     async def test_a_file_that_is_gone_took_its_history_along(
         self, cloud: FakeCloud, bridge: BridgeProcess, octoprint: OctoPrint
     ) -> None:
-        attempt = await cloud.printing(slow_gcode(30, seed="gone"))
+        attempt = await cloud.printing(slow_gcode(30))
         await bridge.kill()
         await by_hand.press(octoprint, "cancel")
         await by_hand.until_counted(octoprint, attempt.path, 0, 1)
@@ -91,7 +91,7 @@ class TestJournalLost:
     async def test_a_print_that_ended_without_a_journal_is_known_by_its_history(
         self, cloud: FakeCloud, bridge: BridgeProcess, octoprint: OctoPrint
     ) -> None:
-        attempt = await cloud.printing(slow_gcode(1, seed="ended without a journal"))
+        attempt = await cloud.printing(slow_gcode(1))
         await bridge.kill()
         await by_hand.until_counted(octoprint, attempt.path, 1, 0)
         bridge.lose_journal()
@@ -104,14 +104,14 @@ class TestJournalLost:
         self, cloud: FakeCloud, bridge: BridgeProcess, octoprint: OctoPrint
     ) -> None:
         """An offline printer takes no work, so its bridge asks only whether an attempt lives."""
-        attempt = await cloud.printing(slow_gcode(30, seed="nobody remembers"))
+        attempt = await cloud.printing(slow_gcode(30))
         await by_hand.press(octoprint, "pause")
         await cloud.until_state(attempt, "paused")
         await bridge.kill()
         await by_hand.disconnect(octoprint)
         bridge.lose_journal()
         cloud.beds[cloud.printer_id] = "clear"
-        waiting = await cloud.add_job(slow_gcode(0.3, seed="waits for a printer"))
+        waiting = await cloud.add_job(slow_gcode(0.3))
         await bridge.start()
         await cloud.until_state(attempt, "unknown")
         assert attempt.reason == "not_decidable"
@@ -126,11 +126,11 @@ class TestAttemptEnded:
     async def test_its_print_goes_on_and_holds_the_bed_at_its_end(
         self, cloud: FakeCloud, bridge: BridgeProcess, octoprint: OctoPrint
     ) -> None:
-        attempt = await cloud.printing(slow_gcode(4, seed="decided too early"))
+        attempt = await cloud.printing(slow_gcode(4))
         await bridge.kill()
         attempt.state = "failed"  # a person decided while the bridge was away, and took the bed for clear
         cloud.beds[cloud.printer_id] = "clear"
-        waiting = await cloud.add_job(slow_gcode(0.3, seed="waits for the bed"))
+        waiting = await cloud.add_job(slow_gcode(0.3))
         await bridge.start()
         await by_hand.until_counted(octoprint, attempt.path, 1, 0)
         await cloud.until(lambda: attempt.path in cloud.foreign_prints)
@@ -149,7 +149,7 @@ class TestAttemptEnded:
             asked.append(body["kind"])
             raise Refusal(503, "database_unavailable")
 
-        attempt = await cloud.printing(slow_gcode(0.5, seed="refused after a restart"))
+        attempt = await cloud.printing(slow_gcode(0.5))
         monkeypatch.setattr(cloud, "report", fail)
         await cloud.until(lambda: cloud.now.get("state") == "idle")
         await eventually(lambda: _is("ended", bridge, attempt), within_s=20)
@@ -160,7 +160,7 @@ class TestAttemptEnded:
         await asyncio.sleep(1)  # it has looked at OctoPrint and found nothing that is not ours
         attempt.state = "failed"  # a person decided, and took the bed for clear
         cloud.beds[cloud.printer_id] = "clear"
-        waiting = await cloud.add_job(slow_gcode(0.3, seed="waits for its bed"))
+        waiting = await cloud.add_job(slow_gcode(0.3))
         monkeypatch.setattr(cloud, "report", answer)
         await cloud.until(lambda: cloud.foreign_prints)
         assert (waiting.state, cloud.beds[cloud.printer_id]) == ("queued", "occupied")
@@ -172,14 +172,14 @@ class TestPrintedAgainByHand:
     async def test_what_ended_and_was_printed_again_meanwhile_holds_the_bed(
         self, cloud: FakeCloud, bridge: BridgeProcess, octoprint: OctoPrint
     ) -> None:
-        attempt = await cloud.printing(slow_gcode(0.3, seed="printed again"))
+        attempt = await cloud.printing(slow_gcode(0.3))
         await cloud.until_state(attempt, "completed")
         await bridge.kill()
         await by_hand.start(octoprint, attempt.path)
         await by_hand.until_counted(octoprint, attempt.path, 2, 0)
         await by_hand.until_operational(octoprint)
         cloud.beds[cloud.printer_id] = "clear"
-        waiting = await cloud.add_job(slow_gcode(0.3, seed="waits for the second part"))
+        waiting = await cloud.add_job(slow_gcode(0.3))
         await bridge.start()
         await cloud.until(lambda: attempt.path in cloud.foreign_prints)
         assert (waiting.state, cloud.beds[cloud.printer_id]) == ("queued", "occupied")
@@ -195,7 +195,7 @@ class TestOctoPrintsLog:
         self, cloud: FakeCloud, bridge: BridgeProcess, octoprint: OctoPrint
     ) -> None:
         async with by_hand.bridge_may(octoprint, READS_LOGS):
-            attempt = await cloud.printing(slow_gcode(1, seed="end in the log"))
+            attempt = await cloud.printing(slow_gcode(1))
             await bridge.kill()
             await until_written(octoprint, f"Print job done - origin: local, path: {attempt.path},", STOOD_STILL)
             await octoprint.kill()
@@ -209,7 +209,7 @@ class TestOctoPrintsLog:
         self, cloud: FakeCloud, bridge: BridgeProcess, octoprint: OctoPrint
     ) -> None:
         async with by_hand.bridge_may(octoprint, READS_LOGS):
-            attempt = await cloud.printing(gcode_with_a_long_end(seed="cut off"))
+            attempt = await cloud.printing(gcode_with_a_long_end())
             await bridge.kill()
             await until_written(octoprint, f"Print job done - origin: local, path: {attempt.path},")
             assert await octoprint.state() == "Finishing"
@@ -225,7 +225,7 @@ class TestOctoPrintsLog:
         self, cloud: FakeCloud, bridge: BridgeProcess, octoprint: OctoPrint
     ) -> None:
         async with by_hand.bridge_may(octoprint, READS_LOGS):
-            attempt = await cloud.printing(slow_gcode(30, seed="start in the log"))
+            attempt = await cloud.printing(slow_gcode(30))
             await octoprint.kill()
             await octoprint.start()
             await cloud.until_state(attempt, "unknown")

@@ -23,14 +23,14 @@ class TestStagedFilePrintedUnseen:
     async def test_another_job_does_not_start_on_its_part(
         self, cloud: FakeCloud, bridge: BridgeProcess, octoprint: OctoPrint, selected: bool
     ) -> None:
-        _, path = await staged_for_its_bed(cloud, octoprint, slow_gcode(0.3, seed=f"unseen {selected}"))
+        _, path = await staged_for_its_bed(cloud, octoprint, slow_gcode(0.3))
         await bridge.until_logged('"staged"')
         await bridge.kill()
         await by_hand.print_to_its_end(octoprint, path)
         if not selected:
             await by_hand.unselect(octoprint, path)
         cloud.beds[cloud.printer_id] = "clear"
-        other = await cloud.add_job(slow_gcode(0.3, seed=f"urgent {selected}"), priority=90)
+        other = await cloud.add_job(slow_gcode(0.3), priority=90)
         await bridge.start()
         await cloud.until(lambda: path in cloud.foreign_prints)
         await cloud.until_claims()
@@ -43,7 +43,7 @@ class TestStagedFilePrintedUnseen:
     async def test_it_is_told_also_when_nobody_wants_it_any_more(
         self, cloud: FakeCloud, bridge: BridgeProcess, octoprint: OctoPrint
     ) -> None:
-        _, path = await staged_for_its_bed(cloud, octoprint, slow_gcode(0.3, seed="unseen, unwanted"))
+        _, path = await staged_for_its_bed(cloud, octoprint, slow_gcode(0.3))
         await bridge.until_logged('"staged"')
         await bridge.kill()
         await by_hand.print_to_its_end(octoprint, path)
@@ -58,7 +58,7 @@ class TestPermitAskedAgain:
     async def test_a_print_before_it_is_no_reason_to_give_it_up(
         self, cloud: FakeCloud, bridge: BridgeProcess, octoprint: OctoPrint
     ) -> None:
-        attempt, path = await staged_for_its_bed(cloud, octoprint, slow_gcode(0.3, seed="before"))
+        attempt, path = await staged_for_its_bed(cloud, octoprint, slow_gcode(0.3))
         await bridge.until_logged('"staged"')
         await by_hand.print_to_its_end(octoprint, path)
         await cloud.until(lambda: len(cloud.foreign_prints) == 2)
@@ -94,7 +94,7 @@ class TestPermitAskedAgain:
             await bridge.restart()
 
         cloud.once("permit", hear_of_another_print)
-        attempt = await cloud.add_job(slow_gcode(0.3, seed="refused for the bed"))
+        attempt = await cloud.add_job(slow_gcode(0.3))
         await cloud.until_state(attempt, "released")
         assert attempt.reason == "bed_occupied"
         assert octoprint.starts(attempt.path) == 0
@@ -108,16 +108,16 @@ class TestGivenBack:
 
         async def once_more() -> None:
             released_at.append(time.monotonic())
-            attempt = await cloud.add_job(slow_gcode(0.1, seed=f"cancelled {len(released_at)}"))
+            attempt = await cloud.add_job(slow_gcode(0.1))
             attempt.job_cancelled = True
 
         cloud.before_answer["report:released"] = once_more
-        (await cloud.add_job(slow_gcode(0.1, seed="cancelled"))).job_cancelled = True
+        (await cloud.add_job(slow_gcode(0.1))).job_cancelled = True
         await cloud.until(lambda: len(released_at) == 6)
         cloud.before_answer.clear()
         assert released_at[5] - released_at[4] > 1.5
         cloud.reset()
-        wanted = await cloud.add_job(slow_gcode(0.1, seed="not cancelled"))
+        wanted = await cloud.add_job(slow_gcode(0.1))
         await cloud.until_state(wanted, "completed")
 
 
@@ -141,7 +141,7 @@ class TestOddOctoPrint:
     ) -> None:
         """The push socket goes on saying that the printer is idle."""
         odd.state = "Printing"
-        attempt = await own_cloud.add_job(slow_gcode(0.3, seed="odd"))
+        attempt = await own_cloud.add_job(slow_gcode(0.3))
         await own_cloud.until(lambda: own_cloud.foreign_prints)
         assert own_cloud.foreign_prints == ["unknown"]
         await own_cloud.until_state(attempt, "queued", "released")

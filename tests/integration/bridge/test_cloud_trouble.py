@@ -80,7 +80,7 @@ class TestLease:
         await bridge.until_logged("lease_lost")
         cloud.before_answer.clear()
         lost.set()
-        following = await cloud.add_job(slow_gcode(0.3, seed="following"))
+        following = await cloud.add_job(slow_gcode(0.3))
         await cloud.until_state(following, "completed")
         assert octoprint.starts(attempt.path) == 0
 
@@ -135,7 +135,7 @@ class TestTakenOver:
         assert bridge.times_logged(STANDS_BACK) == 1
         assert attempt.reports == ["started", "completed"]
         await cloud.clear_bed()
-        following = await cloud.add_job(slow_gcode(0.3, seed="following"))
+        following = await cloud.add_job(slow_gcode(0.3))
         await cloud.until_state(following, "completed")
 
     async def test_what_another_process_ended_is_dropped(
@@ -146,7 +146,7 @@ class TestTakenOver:
         await bridge.until_logged(STANDS_BACK)
         attempt.state = "failed"
         await cloud.clear_bed()
-        following = await cloud.add_job(slow_gcode(0.3, seed="following"))
+        following = await cloud.add_job(slow_gcode(0.3))
         await cloud.until_state(following, "completed")
 
     async def test_nothing_was_started_is_no_longer_told_once_another_has_the_permit(
@@ -182,7 +182,7 @@ class TestLinkTakenOver:
             await bridge.until_logged("another_bridge_has_this_token")
             await cloud.until_state(attempt, "completed")
             cloud.beds[cloud.printer_id] = "clear"
-            waiting = await cloud.add_job(slow_gcode(0.3, seed="not ours"))
+            waiting = await cloud.add_job(slow_gcode(0.3))
             fetched, claims = cloud.calls.count("commands"), cloud.calls.count("claim")
             await cloud.until(lambda: cloud.calls.count("commands") > fetched + 3)
             assert (waiting.state, cloud.calls.count("claim")) == ("queued", claims)

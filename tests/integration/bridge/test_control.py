@@ -89,7 +89,7 @@ class TestThroughTheCloud:
         self, cloud: FakeCloud, bridge: BridgeProcess
     ) -> None:
         cloud.beds[cloud.printer_id] = "occupied"
-        stranger = await cloud.add_job(slow_gcode(1, seed="stranger"))
+        stranger = await cloud.add_job(slow_gcode(1))
         stranger.state = "failed"  # another journal's
         await cloud.clear_bed()
         stray = await cloud.command(stranger, "pause")
@@ -143,7 +143,7 @@ class TestThroughTheCloud:
         cloud.once("file", cancel)
         attempt = await cloud.add_job(slow_gcode(1))
         await cloud.until_state(attempt, "cancelled")
-        following = await cloud.add_job(slow_gcode(0.3, seed="following"))
+        following = await cloud.add_job(slow_gcode(0.3))
         await cloud.until_state(following, "completed")
         assert octoprint.starts(attempt.path) == 0
 

@@ -71,7 +71,7 @@ class TestHungPrinters:
 
 async def print_three(cloud: FakeCloud) -> None:
     """Meanwhile not one of the names is resolved, and not one of the hung answers."""
-    for number in range(3):
-        attempt = await cloud.add_job(slow_gcode(1, seed=str(number)), printer_id=cloud.printer_ids[0])
+    for _ in range(3):
+        attempt = await cloud.add_job(slow_gcode(1), printer_id=cloud.printer_ids[0])
         await cloud.until_state(attempt, "completed")
         await cloud.clear_bed()

@@ -35,9 +35,9 @@ async def stop_and_tell(octoprint: OctoPrint, cloud: FakeCloud, path: str) -> No
     await cloud.until(lambda: cloud.foreign_prints.count(path) > told)
 
 
-async def finishing(octoprint: OctoPrint, cloud: FakeCloud, *, seed: str) -> Attempt:
+async def finishing(octoprint: OctoPrint, cloud: FakeCloud) -> Attempt:
     """A print whose last line was sent, and which OctoPrint counts as a success, while the printer still moves."""
-    attempt = await cloud.add_job(gcode_with_a_long_end(seed=seed))
+    attempt = await cloud.add_job(gcode_with_a_long_end())
     await by_hand.until_counted(octoprint, attempt.path, 1, 0)
     assert await octoprint.state() == "Finishing"
     return attempt
@@ -55,7 +55,7 @@ class TestEffectivePrintFalse:
             assert (answer.status_code, answer.json()["effectivePrint"]) == (201, False)  # the trap
 
         cloud.once("file", start_another)
-        attempt = await cloud.add_job(slow_gcode(1, seed="third"))
+        attempt = await cloud.add_job(slow_gcode(1))
         await cloud.until_state(attempt, "released")
         assert (attempt.reason, attempt.reports) == ("printer_busy", ["released"])
         await eventually(lambda: octoprint.file(attempt.path), within_s=20)
@@ -65,7 +65,7 @@ class TestEffectivePrintFalse:
 
 class TestPrintDoneAtTheStartOfFinishing:
     async def test_it_is_not_the_end(self, cloud: FakeCloud, bridge: BridgeProcess, octoprint: OctoPrint) -> None:
-        attempt = await finishing(octoprint, cloud, seed="not the end")
+        attempt = await finishing(octoprint, cloud)
         await cloud.until(lambda: cloud.now.get("state") == "finishing")
         assert attempt.reports == ["started"]
         await cloud.until_state(attempt, "completed")
@@ -75,7 +75,7 @@ class TestPrintDoneAtTheStartOfFinishing:
         self, cloud: FakeCloud, bridge: BridgeProcess, octoprint: OctoPrint
     ) -> None:
         """That the printer is connected again and the history counts a success proves nothing about the last moves."""
-        attempt = await finishing(octoprint, cloud, seed="lost")
+        attempt = await finishing(octoprint, cloud)
         await by_hand.disconnect(octoprint)
         await cloud.until_state(attempt, "unknown")
         assert attempt.reason == "lost_while_finishing"
@@ -89,7 +89,7 @@ class TestPrintDoneAtTheStartOfFinishing:
     async def test_a_cancel_then_is_a_cancel_although_it_counts_as_a_success_too(
         self, cloud: FakeCloud, bridge: BridgeProcess, octoprint: OctoPrint
     ) -> None:
-        attempt = await finishing(octoprint, cloud, seed="cancelled")
+        attempt = await finishing(octoprint, cloud)
         await by_hand.press(octoprint, "cancel")
         await cloud.until_state(attempt, "cancelled")
         assert await octoprint.successes_and_failures(attempt.path) == (1, 1)
@@ -99,7 +99,7 @@ class TestSuccessWithoutPrintTime:
     async def test_it_is_no_success(self, cloud: FakeCloud, bridge: BridgeProcess, octoprint: OctoPrint) -> None:
         """OctoPrint counts such a success in 4 of 120 pairs of simultaneous starts, so here it is written into the
         history of a print that a kill interrupted; OctoPrint itself then tells it."""
-        attempt = await cloud.printing(slow_gcode(30, seed="torn"))
+        attempt = await cloud.printing(slow_gcode(30))
         await octoprint.kill()
         entry: dict[str, object] = {
             "timestamp": 1795219588.0,
@@ -121,7 +121,7 @@ class TestHistoryMissingAfterAKill:
         """A kill in the first 20 ms after PrintDone takes the history along; a later one leaves it, so here it is taken
         away when the kill came too late."""
         await cloud.until(lambda: cloud.now.get("temperatures"))  # it listens
-        attempt = await cloud.add_job(gcode_with_a_long_end(seed="history"))
+        attempt = await cloud.add_job(gcode_with_a_long_end())
 
         async def heard() -> bool:
             return bridge.journal_sightings(attempt.id).get("done") is True
@@ -139,7 +139,7 @@ class TestAnswersOfABootingOctoPrint:
     async def test_404_501_and_html_say_nothing_about_a_file_or_a_print(
         self, cloud: FakeCloud, bridge: BridgeProcess, octoprint: OctoPrint
     ) -> None:
-        attempt = await cloud.add_job(slow_gcode(30, seed="boot"))
+        attempt = await cloud.add_job(slow_gcode(30))
         await cloud.until(lambda: cloud.now.get("progress") and attempt.state == "printing")
         await octoprint.kill()
         await cloud.until(lambda: cloud.now.get("connection") == "octoprint_offline")
@@ -178,7 +178,7 @@ class TestTimedOutStart:
             octoprint.freeze()
 
         cloud.once("permit", freeze)
-        attempt = await cloud.add_job(slow_gcode(3, seed="later"))
+        attempt = await cloud.add_job(slow_gcode(3))
 
         async def pressed() -> bool:
             return bridge.journal_states().get(attempt.id) == "starting" and bridge.has_sent_to(octoprint.port)
@@ -218,8 +218,8 @@ class TestTimedOutStart:
 
 class TestSerialLossWhilePaused:
     @staticmethod
-    async def paused(cloud: FakeCloud, octoprint: OctoPrint, *, seed: str) -> Attempt:
-        attempt = await cloud.printing(slow_gcode(20, seed=seed))
+    async def paused(cloud: FakeCloud, octoprint: OctoPrint) -> Attempt:
+        attempt = await cloud.printing(slow_gcode(20))
         await by_hand.press(octoprint, "pause")
         await cloud.until_state(attempt, "paused")
         return attempt
@@ -228,7 +228,7 @@ class TestSerialLossWhilePaused:
         self, cloud: FakeCloud, bridge: BridgeProcess, octoprint: OctoPrint
     ) -> None:
         """No PrintFailed comes and no history is written: only the loss itself is told."""
-        attempt = await self.paused(cloud, octoprint, seed="there")
+        attempt = await self.paused(cloud, octoprint)
         await octoprint.debug("drop_connection")
         await cloud.until_state(attempt, "failed")
         assert attempt.reason == "printer_disconnected"
@@ -238,7 +238,7 @@ class TestSerialLossWhilePaused:
     async def test_for_a_bridge_that_was_not_it_is_unknown(
         self, cloud: FakeCloud, bridge: BridgeProcess, octoprint: OctoPrint
     ) -> None:
-        attempt = await self.paused(cloud, octoprint, seed="not there")
+        attempt = await self.paused(cloud, octoprint)
         await bridge.kill()
         await octoprint.debug("drop_connection")
 
@@ -297,11 +297,12 @@ class TestTruncatedUpload:
 
 
 class TestFileNameInUse:
+    @pytest.mark.parametrize("length_s", [1, 2], ids=["as many", "more"])
     async def test_a_file_of_other_bytes_under_our_name_is_not_printed(
-        self, cloud: FakeCloud, bridge: BridgeProcess, octoprint: OctoPrint
+        self, cloud: FakeCloud, bridge: BridgeProcess, octoprint: OctoPrint, length_s: float
     ) -> None:
-        cloud.once("file", lambda: by_hand.upload(octoprint, attempt.path, slow_gcode(1, seed="other bytes")))
-        attempt = await cloud.add_job(slow_gcode(1, seed="ours"))
+        cloud.once("file", lambda: by_hand.upload(octoprint, attempt.path, slow_gcode(length_s)))
+        attempt = await cloud.add_job(slow_gcode(1))
         await cloud.until_state(attempt, "released")
         assert attempt.reason == "transfer_failed"
         assert octoprint.starts(attempt.path) == 0
@@ -310,7 +311,7 @@ class TestFileNameInUse:
         self, cloud: FakeCloud, bridge: BridgeProcess, octoprint: OctoPrint
     ) -> None:
         cloud.once("file", lambda: by_hand.upload(octoprint, attempt.path, attempt.content))
-        attempt = await cloud.add_job(slow_gcode(0.5, seed="stored already"))
+        attempt = await cloud.add_job(slow_gcode(0.5))
         await cloud.until_state(attempt, "completed")
         assert octoprint.starts(attempt.path) == 1
 
@@ -327,7 +328,7 @@ class TestFileNameInUse:
                 await by_hand.until_counted(octoprint, attempt.path, 1, 0)
 
         cloud.once("file", print_by_hand)
-        attempt = await cloud.add_job(slow_gcode(length_s, seed="by hand"))
+        attempt = await cloud.add_job(slow_gcode(length_s))
         await cloud.until_state(attempt, "released")
         assert attempt.reason in {"printed_by_hand", "printer_busy"}
         await cloud.until(lambda: attempt.path in cloud.foreign_prints)

@@ -26,7 +26,7 @@ class TestPrinterTrouble:
         assert cloud.now["error"]
 
         await cloud.clear_bed()
-        waiting = await cloud.add_job(slow_gcode(0.3, seed="waits"))
+        waiting = await cloud.add_job(slow_gcode(0.3))
         seen = len(cloud.telemetry)
         await cloud.until(lambda: len(cloud.telemetry) > seen)
         assert waiting.state == "queued"
@@ -79,7 +79,7 @@ class TestOctoPrintTrouble:
         # A person looks and decides; then the printer works on.
         attempt.state = "failed"
         await cloud.clear_bed()
-        following = await cloud.add_job(slow_gcode(0.3, seed="following"))
+        following = await cloud.add_job(slow_gcode(0.3))
         await cloud.until_state(following, "completed")
 
     async def test_nothing_is_claimed_while_it_is_off_or_boots(
@@ -120,7 +120,7 @@ class TestBeforeThePermit:
                 await own_cloud.until_state(attempt, "released")
                 assert attempt.reason == "octoprint_refused"
                 assert "permit" not in own_cloud.calls
-                following = await own_cloud.add_job(slow_gcode(0.3, seed="waits for the key"))
+                following = await own_cloud.add_job(slow_gcode(0.3))
                 await own_cloud.until(lambda: "API key" in str(own_cloud.now.get("error")))
                 assert following.state == "queued"
 

@@ -43,7 +43,7 @@ class TestPrint:
         self, cloud: FakeCloud, bridge: BridgeProcess, octoprint: OctoPrint
     ) -> None:
         first = await cloud.add_job(slow_gcode(0.3))
-        second = await cloud.add_job(slow_gcode(0.3, seed="second"))
+        second = await cloud.add_job(slow_gcode(0.3))
         await cloud.until_state(first, "completed")
         await cloud.until_claims()
         assert second.state == "queued"
@@ -83,7 +83,7 @@ class TestPrint:
             await cloud.ring("work")
             await cloud.until_state(attempt, "released")
         assert clock() - first > 1  # at least 0.4 s and 0.8 s
-        following = await cloud.add_job(slow_gcode(0.3, seed="following"))
+        following = await cloud.add_job(slow_gcode(0.3))
         await cloud.until_state(following, "completed")
 
     async def test_a_download_that_breaks_off_goes_on_where_it_stopped(

@@ -31,11 +31,11 @@ class TestPruning:
         folder = tmp_path_factory.mktemp("pruning")
         settings = {"BRIDGE_KEEP_FILES_DAYS": "0"}
         async with running_bridge(folder, cloud_url=own_cloud.url, octoprint=octoprint, settings=settings):
-            ended = await own_cloud.add_job(slow_gcode(0.3, seed="ended"))
+            ended = await own_cloud.add_job(slow_gcode(0.3))
             await own_cloud.until_state(ended, "completed")
             await own_cloud.clear_bed()
-            live = await own_cloud.printing(slow_gcode(30, seed="live"))
-            content = slow_gcode(1, seed="kept on the shelf")
+            live = await own_cloud.printing(slow_gcode(30))
+            content = slow_gcode(1)
             await own_cloud.add_job(content)
             shelved = await staged(octoprint, content)
             for path in (ended.path, paths["left over"], paths["older"], paths["last"]):
@@ -55,7 +55,7 @@ class TestPruning:
         for path in (f"{empty}/x.gcode", last):
             await by_hand.upload(octoprint, path, slow_gcode(0.1))
         await by_hand.delete(octoprint, f"{empty}/x.gcode")
-        live = await own_cloud.add_job(slow_gcode(60, seed="beside a month"))
+        live = await own_cloud.add_job(slow_gcode(60))
         folder = tmp_path_factory.mktemp("beside")
         settings = {"BRIDGE_KEEP_FILES_DAYS": "0"}
         async with running_bridge(folder, cloud_url=own_cloud.url, octoprint=octoprint, settings=settings):

@@ -27,8 +27,7 @@ class TestSeveralPrinters:
             settings = {"BRIDGE_CONFIG": str(config)}
             async with running_bridge(tmp_path / "bridge", cloud_url=cloud.url, octoprint=None, settings=settings):
                 attempts = [
-                    await cloud.add_job(slow_gcode(2, seed=printer_id), printer_id=printer_id)
-                    for printer_id in cloud.printer_ids
+                    await cloud.add_job(slow_gcode(2), printer_id=printer_id) for printer_id in cloud.printer_ids
                 ]
                 await cloud.until(lambda: all(attempt.state == "printing" for attempt in attempts))
                 for attempt in attempts:

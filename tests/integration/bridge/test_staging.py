@@ -19,8 +19,8 @@ class TestStaging:
     async def test_the_next_file_comes_while_it_prints_and_starts_at_once(
         self, cloud: FakeCloud, bridge: BridgeProcess, octoprint: OctoPrint
     ) -> None:
-        first = await cloud.printing(slow_gcode(30, seed="first"))
-        content = slow_gcode(0.3, seed="staged")
+        first = await cloud.printing(slow_gcode(30))
+        content = slow_gcode(0.3)
         second = await cloud.add_job(content)
         path = await staged(octoprint, content)
         await bridge.until_logged('"staged"')
@@ -39,7 +39,7 @@ class TestStaging:
     async def test_it_comes_while_the_printer_waits_for_its_bed(
         self, cloud: FakeCloud, bridge: BridgeProcess, octoprint: OctoPrint
     ) -> None:
-        attempt, path = await staged_for_its_bed(cloud, octoprint, slow_gcode(0.3, seed="waits for the bed"))
+        attempt, path = await staged_for_its_bed(cloud, octoprint, slow_gcode(0.3))
         await prints_from(path, cloud, octoprint, attempt)
 
     async def test_claimed_work_goes_before_a_download_ahead_of_time(
@@ -47,7 +47,7 @@ class TestStaging:
     ) -> None:
         cloud.beds[cloud.printer_id] = "occupied"
         hold = cloud.hold("ahead")
-        attempt = await cloud.add_job(slow_gcode(0.3, seed="hurry"))
+        attempt = await cloud.add_job(slow_gcode(0.3))
         try:
             await asyncio.wait_for(hold.caught.wait(), 20)
             await cloud.clear_bed()
@@ -60,7 +60,7 @@ class TestStaging:
         self, cloud: FakeCloud, bridge: BridgeProcess, octoprint: OctoPrint
     ) -> None:
         cloud.beds[cloud.printer_id] = "occupied"
-        content = slow_gcode(0.3, seed="the middle") + 80_000 * b"; the middle of a long file\n"
+        content = slow_gcode(0.3) + 80_000 * b"; the middle of a long file\n"
         go_on = cloud.stall_at = asyncio.Event()
         attempt = await cloud.add_job(content)
         try:
@@ -78,7 +78,7 @@ class TestStaging:
     async def test_a_staged_file_is_found_again_after_a_kill(
         self, cloud: FakeCloud, bridge: BridgeProcess, octoprint: OctoPrint
     ) -> None:
-        attempt, path = await staged_for_its_bed(cloud, octoprint, slow_gcode(0.3, seed="found again"))
+        attempt, path = await staged_for_its_bed(cloud, octoprint, slow_gcode(0.3))
         await bridge.until_logged('"staged"')
         await bridge.restart()
         await prints_from(path, cloud, octoprint, attempt)
@@ -86,7 +86,7 @@ class TestStaging:
     async def test_one_whose_id_an_attempt_has_had_is_removed(
         self, cloud: FakeCloud, bridge: BridgeProcess, octoprint: OctoPrint
     ) -> None:
-        attempt, path = await staged_for_its_bed(cloud, octoprint, slow_gcode(0.3, seed="restored journal"))
+        attempt, path = await staged_for_its_bed(cloud, octoprint, slow_gcode(0.3))
         cloud.used_ids.add(path.rpartition("/")[2].removesuffix(".gcode"))
         await cloud.clear_bed()
         await cloud.until_state(attempt, "completed")
@@ -99,7 +99,7 @@ class TestKilledWhileStaging:
         self, cloud: FakeCloud, bridge: BridgeProcess, octoprint: OctoPrint
     ) -> None:
         cloud.once("ahead", bridge.restart)
-        attempt, path = await staged_for_its_bed(cloud, octoprint, slow_gcode(0.3, seed="killed in the download"))
+        attempt, path = await staged_for_its_bed(cloud, octoprint, slow_gcode(0.3))
         await prints_from(path, cloud, octoprint, attempt)
 
     async def test_an_upload_whose_answer_was_lost_is_removed_and_made_again(
@@ -111,7 +111,7 @@ class TestKilledWhileStaging:
             running_bridge(folder, cloud_url=own_cloud.url, octoprint=octoprint, octoprint_url=gate.url) as bridge,
         ):
             hold = gate.hold_answer(UPLOAD)
-            content = slow_gcode(0.3, seed="killed in the upload")
+            content = slow_gcode(0.3)
             attempt, cut = await staged_for_its_bed(own_cloud, octoprint, content)
             await asyncio.wait_for(hold.caught.wait(), 30)
             await bridge.restart()

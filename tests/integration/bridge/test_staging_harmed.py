@@ -12,7 +12,7 @@ class TestStagedFileIsHarmed:
     async def test_one_that_was_deleted_by_hand_is_transferred_as_ever(
         self, cloud: FakeCloud, bridge: BridgeProcess, octoprint: OctoPrint
     ) -> None:
-        attempt, path = await staged_for_its_bed(cloud, octoprint, slow_gcode(0.3, seed="deleted by hand"))
+        attempt, path = await staged_for_its_bed(cloud, octoprint, slow_gcode(0.3))
         await bridge.until_logged('"staged"')
         await by_hand.delete(octoprint, path)
         await prints_from(path, cloud, octoprint, attempt)
@@ -20,7 +20,7 @@ class TestStagedFileIsHarmed:
     async def test_one_that_was_cut_is_not_started(
         self, cloud: FakeCloud, bridge: BridgeProcess, octoprint: OctoPrint
     ) -> None:
-        content = slow_gcode(0.5, seed="cut")
+        content = slow_gcode(0.5)
         attempt, path = await staged_for_its_bed(cloud, octoprint, content)
         await bridge.until_logged('"staged"')
         _cut(octoprint, path)
@@ -35,7 +35,7 @@ class TestStagedFileIsHarmed:
     async def test_a_harmed_one_is_brought_again_before_it_is_needed(
         self, cloud: FakeCloud, bridge: BridgeProcess, octoprint: OctoPrint
     ) -> None:
-        content = slow_gcode(0.5, seed="harmed")
+        content = slow_gcode(0.5)
         attempt, path = await staged_for_its_bed(cloud, octoprint, content)
         await bridge.until_logged('"staged"')
         _cut(octoprint, path)
@@ -48,7 +48,7 @@ class TestStagedFileIsHarmed:
     async def test_one_that_somebody_prints_by_hand_is_foreign_and_left_alone(
         self, cloud: FakeCloud, bridge: BridgeProcess, octoprint: OctoPrint
     ) -> None:
-        attempt, path = await staged_for_its_bed(cloud, octoprint, slow_gcode(2, seed="printed by hand"))
+        attempt, path = await staged_for_its_bed(cloud, octoprint, slow_gcode(2))
         await bridge.until_logged('"staged"')
         await by_hand.start(octoprint, path)
         await cloud.until(lambda: cloud.foreign_prints)

@@ -14,8 +14,8 @@ class TestNotWanted:
     async def test_the_file_of_a_cancelled_job_goes(
         self, cloud: FakeCloud, bridge: BridgeProcess, octoprint: OctoPrint
     ) -> None:
-        first = await cloud.printing(slow_gcode(30, seed="goes on"))
-        content = slow_gcode(0.3, seed="cancelled")
+        first = await cloud.printing(slow_gcode(30))
+        content = slow_gcode(0.3)
         second = await cloud.add_job(content)
         path = await staged(octoprint, content)
         second.state = "cancelled"
@@ -29,10 +29,10 @@ class TestNotWanted:
     async def test_a_more_urgent_one_takes_its_place_also_after_a_restart(
         self, cloud: FakeCloud, bridge: BridgeProcess, octoprint: OctoPrint
     ) -> None:
-        later, path = await staged_for_its_bed(cloud, octoprint, slow_gcode(0.3, seed="not now"))
+        later, path = await staged_for_its_bed(cloud, octoprint, slow_gcode(0.3))
         await bridge.until_logged('"staged"')
         await bridge.kill()
-        content = slow_gcode(0.3, seed="urgent")
+        content = slow_gcode(0.3)
         urgent = await cloud.add_job(content, priority=90)
         await bridge.start()
         await until_gone(octoprint, path)
@@ -47,9 +47,9 @@ class TestNotWanted:
         async with by_hand.bridge_may(octoprint, set(BRIDGE_PERMISSIONS) - {"FILES_DELETE"}):
             folder = tmp_path_factory.mktemp("no-delete")
             async with running_bridge(folder, cloud_url=own_cloud.url, octoprint=octoprint) as bridge:
-                unwanted, path = await staged_for_its_bed(own_cloud, octoprint, slow_gcode(0.3, seed="stays"))
+                unwanted, path = await staged_for_its_bed(own_cloud, octoprint, slow_gcode(0.3))
                 unwanted.state = "cancelled"
-                content = slow_gcode(0.3, seed="comes beside it")
+                content = slow_gcode(0.3)
                 wanted = await own_cloud.add_job(content)
                 await staged(octoprint, content)
                 await own_cloud.clear_bed()

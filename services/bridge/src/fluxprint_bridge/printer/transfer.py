@@ -206,19 +206,24 @@ async def _read_back(octoprint: OctoPrintClient, local: LocalFile, to: str) -> N
     """Wait until OctoPrint holds what was sent, by its size and hash. Raises `TransferFailed` when it won't."""
     began_at = changed_at = clock.now()
     size_bytes: int | None = None
+    sha1: str | None = None
     while True:
         found = await octoprint.file(to)
         if found is not None and found.prints.any:
             raise TransferFailed(PRINTED_BY_HAND, f"Somebody printed {to} in OctoPrint by hand.")
         if found is not None and (found.size_bytes, found.sha1) == (local.size_bytes, local.sha1):
             return
-        before, size_bytes = size_bytes, found.size_bytes if found is not None else None
+        before = size_bytes, sha1
+        size_bytes, sha1 = (found.size_bytes, found.sha1) if found is not None else (None, None)
         now = clock.now()
-        if size_bytes != before:
+        if (size_bytes, sha1) != before:
             changed_at = now
-        is_still = size_bytes != local.size_bytes and now - changed_at > STILL_S
+        awaits_its_hash = size_bytes == local.size_bytes and sha1 is None
+        is_still = not awaits_its_hash and now - changed_at > STILL_S
         if is_still or now - began_at > READ_BACK_S:
             what = f"{size_bytes} of {local.size_bytes} bytes" if size_bytes is not None else "nothing"
+            if size_bytes == local.size_bytes:
+                what = f"as many bytes, SHA-1 {sha1} and not {local.sha1}"
             raise TransferFailed(
                 "transfer_failed", f"OctoPrint's copy at {to} is not what was sent ({what}); its disk may be full."
             )
