@@ -7,6 +7,7 @@ from enum import StrEnum
 from uuid import UUID
 
 from fluxprint_camera.relay.frame import Frame
+from fluxprint_camera.relay.tap import Tap
 from fluxprint_camera.relay.viewer import Left, Totals, Viewer
 from fluxprint_camera.settings import CameraSettings
 
@@ -75,13 +76,14 @@ class Publication:
 
 
 class Channel:
-    """Exists while an uplink or a viewer does, and for as long as its last picture is current."""
+    """Exists while an uplink, a viewer or a tap does, and for as long as its last picture is current."""
 
     def __init__(self, *, camera_id: UUID, organisation_id: UUID, settings: CameraSettings, totals: Totals) -> None:
         self.camera_id = camera_id
         self.organisation_id = organisation_id
         self.publication: Publication | None = None
         self.viewers: set[Viewer] = set()
+        self.taps: set[Tap] = set()
         self.wanted_fps = 0.0
         self.latest: Frame | None = None
         self._settings = settings
@@ -104,13 +106,15 @@ class Channel:
 
     def is_over(self, now: float) -> bool:
         """Whether there is nothing left to keep."""
-        return self.publication is None and not self.viewers and self.current(now) is None
+        return self.publication is None and not self.viewers and not self.taps and self.current(now) is None
 
     def publish(self, frame: Frame, now: float) -> None:
         self._totals.received += 1
         self.latest, self._latest_at = frame, now
         for viewer in self.viewers:
             viewer.offer(frame, now)
+        for tap in self.taps:
+            tap.offer(frame, now)
 
     def open(self, publication: Publication) -> None:
         """A new uplink; one that is there is taken over."""
@@ -134,6 +138,16 @@ class Channel:
         self.viewers.discard(viewer)
         self._adjust_demand(now)
 
+    def tap(self, tap: Tap, now: float) -> None:
+        self.taps.add(tap)
+        if (frame := self.current(now)) is not None:
+            tap.offer(frame, now)
+        self._adjust_demand(now)
+
+    def untap(self, tap: Tap, now: float) -> None:
+        self.taps.discard(tap)
+        self._adjust_demand(now)
+
     def sweep(self, now: float) -> None:
         """Look at every deadline of this camera."""
         if self.publication is not None:
@@ -149,7 +163,8 @@ class Channel:
 
     def _adjust_demand(self, now: float) -> None:
         """Ask for more at once, for less only after a while: people switch back and forth."""
-        wanted = min(max((viewer.max_fps for viewer in self.viewers), default=0.0), self._settings.max_fps)
+        rates = [taker.max_fps for takers in (self.viewers, self.taps) for taker in takers]
+        wanted = min(max(rates, default=0.0), self._settings.max_fps)
         if wanted > 0:  # never less than when nobody watches
             wanted = max(wanted, 1 / self._settings.idle_interval_s)
         if wanted >= self.wanted_fps:

@@ -7,6 +7,7 @@ from functools import cached_property
 from typing import Self
 
 BOUNDARY = "fluxprint-frame"
+JPEG = "image/jpeg"
 DELIMITER = f"\r\n--{BOUNDARY}".encode()
 
 
@@ -20,6 +21,7 @@ class Frame:
         received_at: by ours.
         part: one part of a multipart/x-mixed-replace body (RFC 2046, 5.1.1), from behind a delimiter up to and
             including the next one, so that a reader that waits for the delimiter shows the picture at once.
+        media_type: what the picture is; whoever takes frames says which kind.
     """
 
     sequence: int
@@ -27,6 +29,7 @@ class Frame:
     received_at: datetime
     part: bytes
     _start: int
+    media_type: str = JPEG
 
     @classmethod
     def of(cls, jpeg: bytes, *, sequence: int, captured_at: datetime) -> Self:

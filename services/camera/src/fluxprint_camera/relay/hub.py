@@ -14,6 +14,7 @@ from uuid import UUID
 from fluxprint_camera.relay.channel import Channel, Publication
 from fluxprint_camera.relay.frame import Frame
 from fluxprint_camera.relay.problems import CameraOffline, TooManyViewers
+from fluxprint_camera.relay.tap import Tap
 from fluxprint_camera.relay.viewer import Left, Outlet, Totals, Viewer
 from fluxprint_camera.settings import CameraSettings
 from fluxprint_common.ids import show
@@ -70,11 +71,7 @@ class Hub:
     @contextmanager
     def publishing(self, *, camera_id: UUID, organisation_id: UUID, expires_in_s: float) -> Iterator[Publication]:
         """The sending side of a camera, taken over from whoever had it."""
-        channel = self._channels.get(camera_id)
-        if channel is None:
-            channel = self._channels[camera_id] = Channel(
-                camera_id=camera_id, organisation_id=organisation_id, settings=self._settings, totals=self.totals
-            )
+        channel = self._channel(organisation_id, camera_id)
         publication = Publication(channel, expires_in_s=expires_in_s, clock=self._clock)
         channel.open(publication)
         try:
@@ -127,6 +124,21 @@ class Hub:
                 dropped=viewer.dropped,
             )
 
+    @contextmanager
+    def tapping(self, *, camera_id: UUID, organisation_id: UUID, max_fps: float) -> Iterator[Tap]:
+        """Frames of a camera for a part of this service, for as long as the block runs.
+
+        The newest frame is there at once. A tap needs no uplink, outlives one that goes, and counts in no limit.
+        """
+        channel = self._channel(organisation_id, camera_id)
+        now = self._clock()
+        tap = Tap(max_fps=max_fps, now=now)
+        channel.tap(tap, now)
+        try:
+            yield tap
+        finally:
+            channel.untap(tap, self._clock())
+
     def look(self, *, camera_id: UUID, organisation_id: UUID) -> Live | None:
         """A camera as it is now, or None where this process knows nothing of it."""
         channel = self._of(organisation_id, camera_id)
@@ -145,6 +157,14 @@ class Hub:
         """How many cameras are online, and how many viewers there are."""
         channels, now = self._channels.values(), self._clock()
         return sum(c.is_online(now) for c in channels), sum(len(c.viewers) for c in channels)
+
+    def _channel(self, organisation_id: UUID, camera_id: UUID) -> Channel:
+        channel = self._channels.get(camera_id)
+        if channel is None:
+            channel = self._channels[camera_id] = Channel(
+                camera_id=camera_id, organisation_id=organisation_id, settings=self._settings, totals=self.totals
+            )
+        return channel
 
     def _of(self, organisation_id: UUID, camera_id: UUID) -> Channel | None:
         channel = self._channels.get(camera_id)

@@ -6,7 +6,8 @@ from enum import StrEnum
 from typing import Protocol
 from uuid import UUID
 
-from fluxprint_camera.relay.frame import Frame
+from fluxprint_camera.relay.frame import JPEG, Frame
+from fluxprint_camera.relay.pace import Pace
 
 
 class Outlet(Protocol):
@@ -49,10 +50,19 @@ class Viewer:
         max_fps: frames beyond it are skipped; infinite for a viewer that takes what comes.
         now: when the viewer came, on the hub's clock.
         ends_at: when its token ends.
+        accepts: the media type of the frames it can show.
     """
 
     def __init__(
-        self, *, person_id: UUID, outlet: Outlet, max_fps: float, now: float, ends_at: float, totals: Totals
+        self,
+        *,
+        person_id: UUID,
+        outlet: Outlet,
+        max_fps: float,
+        now: float,
+        ends_at: float,
+        totals: Totals,
+        accepts: str = JPEG,
     ) -> None:
         self.person_id = person_id
         self.max_fps = max_fps
@@ -64,7 +74,8 @@ class Viewer:
         self._totals = totals
         self._slot: Frame | None = None
         self._wake = asyncio.Event()
-        self._due = now
+        self._pace = Pace(max_fps=max_fps, now=now)
+        self._accepts = accepts
         self._offered_at = now
         self._progress = (0, 0)
         self._progress_at = now
@@ -73,10 +84,8 @@ class Viewer:
     def offer(self, frame: Frame, now: float) -> None:
         """Put a frame into the slot, over one that was not taken in time."""
         self._offered_at = now
-        if self.left is not None or now < self._due:
+        if self.left is not None or frame.media_type != self._accepts or not self._pace.admits(now):
             return
-        interval = 1 / self.max_fps
-        self._due = max(self._due + interval, now + interval / 2)  # frames come with jitter: keep the average
         if self._slot is not None:
             self.dropped += 1
             self._totals.dropped += 1
