@@ -49,7 +49,8 @@ async def add(
         insert(CameraRow)
         .values(id=camera_id, organisation_id=organisation_id, printer_id=printer_id, bridge_id=bridge_id, name=name)
         .on_conflict_do_update(
-            index_elements=[CameraRow.organisation_id, CameraRow.printer_id], set_={"bridge_id": bridge_id}
+            index_elements=[CameraRow.organisation_id, CameraRow.printer_id, CameraRow.key],
+            set_={"bridge_id": bridge_id},
         )
         .returning(CameraRow.id)
     )
