@@ -280,6 +280,7 @@ messages = st.fixed_dictionaries(
         "job": st.fixed_dictionaries({"file": st.fixed_dictionaries({"path": texts}), "user": anything}),
         "progress": st.fixed_dictionaries({"completion": figures, "printTime": figures, "printTimeLeft": figures}),
         "temps": st.lists(heaters, max_size=2),
+        "currentZ": anything,
     }
 )
 PRINTER = show("printer", new_id())
@@ -302,7 +303,9 @@ class TestTelemetry:
             "job": {"file": {}},
             "progress": {"completion": 50, "printTime": -1, "printTimeLeft": float("inf")},
             "temps": [{"time": 1, "tool0": {"actual": 2010}, "tool1": {"actual": "hot"}, "bed": {"actual": 60.0}}],
+            "currentZ": 0.4,
         }
         shown = telemetry(Snapshot(read_current(message), None, read_temperatures(message) or {}), None, None)
         assert shown["temperatures"] == {"bed": {"actual": 60.0, "target": None}}
         assert (shown["progress"], shown["print_time_s"], shown["print_time_left_s"]) == (0.5, None, None)
+        assert shown["height_mm"] == 0.4

@@ -59,6 +59,7 @@ PUBLIC_UNDOCUMENTED = {
     # for the other services: Traefik does not reach them
     "GET /internal/revocations",
     "POST /internal/exchange",
+    "POST /internal/prints",
 }
 #: These read the token themselves before they accept; tests/integration tries each as a stranger.
 WEBSOCKETS = {"/api/v1/bridge/link", "/api/v1/cameras/ingest"}

@@ -113,6 +113,7 @@ class Stack:
             },
             "camera": {
                 "CAMERA_QUEUE_URL": f"http://127.0.0.1:{ports.queue}",
+                "CAMERA_DATA_DIR": str(data.path / "recordings"),
                 "CAMERA_VIEW_TOKEN_SECRET": secrets.camera_view_token_secret,
             },
         }[name]

@@ -7,6 +7,9 @@ from pydantic import Field
 from fluxprint_common.ids import EventId, OrganisationId
 from fluxprint_common.schemas import Output, Timestamp
 
+#: Rung in Redis whenever somebody's transaction left an event; says nothing but that there is one.
+WAKE_CHANNEL = "fluxprint:events"
+
 EventType = Annotated[str, Field(max_length=60, pattern=r"^[a-z_]+\.[a-z_]+$", examples=["job.created"])]
 
 

@@ -6,3 +6,8 @@ from uuid import UUID
 from fluxprint_common.ids import Prefixed
 
 CameraId = Annotated[UUID, Prefixed("camera")]
+TimelapseId = Annotated[UUID, Prefixed("timelapse")]
+PictureId = Annotated[UUID, Prefixed("picture")]
+# The queue's kinds, which the camera service only passes on.
+JobId = Annotated[UUID, Prefixed("job")]
+AttemptId = Annotated[UUID, Prefixed("attempt")]

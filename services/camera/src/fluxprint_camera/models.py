@@ -2,7 +2,8 @@
 
 from fluxprint_camera.cameras.models import CameraRow
 from fluxprint_camera.database import Base
+from fluxprint_camera.recording.models import DutyRow, PictureRow, TimelapseRow
 
 metadata = Base.metadata
 
-__all__ = ["CameraRow", "metadata"]
+__all__ = ["CameraRow", "DutyRow", "PictureRow", "TimelapseRow", "metadata"]

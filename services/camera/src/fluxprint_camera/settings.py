@@ -3,10 +3,11 @@
 from pydantic import Field, SecretStr
 from pydantic_settings import SettingsConfigDict
 
+from fluxprint_camera.recording.settings import RecordingSettings
 from fluxprint_common.settings import ServiceSettings
 
 
-class CameraSettings(ServiceSettings):
+class CameraSettings(ServiceSettings, RecordingSettings):
     """`CAMERA_*`, beside what every service reads."""
 
     model_config = SettingsConfigDict(env_prefix="CAMERA_")

@@ -25,6 +25,7 @@ from fluxprint_queue.jobs.routes import router as jobs
 from fluxprint_queue.printers.bridges import BridgeDirectory
 from fluxprint_queue.printers.routes import router as printers
 from fluxprint_queue.printers.service import PrinterNameTaken
+from fluxprint_queue.prints.routes import router as prints
 from fluxprint_queue.settings import QueueSettings
 from fluxprint_queue.telemetry.hub import TelemetryHub
 
@@ -48,6 +49,7 @@ def create_app(settings: QueueSettings) -> FastAPI:
             tags=TAGS,
             # A request tries them in this order, and most requests ask for jobs.
             routers=[jobs, files, attempts, commands, printers, events, bridge, bridge_link, docs],
+            internal_routers=[prints],
             constraint_errors={"uq_printer_name": PrinterNameTaken},
             body_limits={"/api/v1/files": settings.max_file_bytes + FRAME_BYTES},
             start=_start,

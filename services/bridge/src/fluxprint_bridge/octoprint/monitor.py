@@ -7,7 +7,7 @@ display; a decision is only made on `look()`.
 import asyncio
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from fluxprint_bridge.octoprint import push
 from fluxprint_bridge.octoprint.client import OctoPrintClient
@@ -87,8 +87,10 @@ class Monitor:
             except OctoPrintError as error:
                 self._show(Snapshot(problem=str(error)))
                 raise
-            # REST tells no temperatures; those of a socket that closed are old.
-            self._show(Snapshot(job, None, self.snapshot.temperatures if self._hearing else {}))
+            # REST tells neither temperatures nor the height; those of a socket that closed are old.
+            before = self.snapshot if self._hearing else Snapshot()
+            height_mm = before.job.height_mm if before.job is not None else None
+            self._show(Snapshot(replace(job, height_mm=height_mm), None, before.temperatures))
             return job
 
     # -- loops -----------------------------------------------------------------------------------------------------

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from itertools import islice
 from typing import Annotated
@@ -97,6 +97,7 @@ class Job:
     print_time_left_s: float | None = None
     last_print_time_s: float | None = None
     error: str | None = None
+    height_mm: float | None = None  # only push messages tell it
 
     def is_of(self, path: str) -> bool:
         """Whether the selected file is the one at `path` in OctoPrint's own storage."""
@@ -153,7 +154,12 @@ def read_current(current: Mapping[str, object]) -> Job:
     state = current.get("state")
     if not isinstance(state, dict):
         raise ValueError("a push message without a state")
-    return read_job({**current, "state": state.get("text"), "error": state.get("error")})
+    job = read_job({**current, "state": state.get("text"), "error": state.get("error")})
+    return replace(job, height_mm=_height(current.get("currentZ")))
+
+
+def _height(value: object) -> float | None:
+    return _finite(value) if isinstance(value, int | float) else None
 
 
 class Temperature(BaseModel):

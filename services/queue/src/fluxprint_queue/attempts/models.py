@@ -20,6 +20,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
+from fluxprint_common.ids import show
 from fluxprint_queue.attempts.states import DROPPED, FAULTS, LIVE, AttemptState, ReportKind
 from fluxprint_queue.database import SCHEMA, Base, created_at, moment
 
@@ -78,6 +79,15 @@ class Attempt(Base):
     ended_at: Mapped[datetime | None] = moment()
     resolved_by: Mapped[UUID | None]
     unknown_at: Mapped[datetime | None] = moment()
+
+    @property
+    def pictures_path(self) -> str:
+        """Where the camera service shows what was seen of it."""
+        return f"/api/v1/cameras/pictures?attempt_id={show('attempt', self.id)}"
+
+    @property
+    def timelapses_path(self) -> str:
+        return f"/api/v1/cameras/timelapses?attempt_id={show('attempt', self.id)}"
 
 
 def in_states(states: Collection[AttemptState]) -> ColumnElement[bool]:

@@ -32,6 +32,16 @@ class Attempt(Output):
     unknown_at: Timestamp | None = Field(description="Since when nobody can tell what became of it.")
     ended_at: Timestamp | None
     resolved_by: UserId | None = Field(description="Who said what became of it, where no machine could.")
+    pictures_path: str = Field(
+        max_length=200,
+        description="Where the pictures are that a camera took of it, if any: at its start, its end and a failure.",
+        examples=["/api/v1/cameras/pictures?attempt_id=attempt_0193a5c8f2d07c4e8b1f6a2d3c4b5a69"],
+    )
+    timelapses_path: str = Field(
+        max_length=200,
+        description="Where the timelapses of it are, if any.",
+        examples=["/api/v1/cameras/timelapses?attempt_id=attempt_0193a5c8f2d07c4e8b1f6a2d3c4b5a69"],
+    )
 
 
 class Resolution(StrEnum):

@@ -16,14 +16,13 @@ from redis.asyncio import Redis
 from fluxprint_common import doorbell
 from fluxprint_common.database import Database
 from fluxprint_common.doorbell import Message, Publisher
-from fluxprint_common.events import Event
+from fluxprint_common.events import WAKE_CHANNEL, Event
 from fluxprint_common.principal import Principal
 from fluxprint_common.problems import RateLimited
 from fluxprint_queue.events import repository
 from fluxprint_queue.events.repository import FeedEvent
 from fluxprint_queue.telemetry.schemas import Telemetry
 
-WAKE_CHANNEL = "fluxprint:events"
 BATCH = 500
 SUBSCRIBER_BUFFER = 1000
 CLOSE_WITHIN_S = 5.0

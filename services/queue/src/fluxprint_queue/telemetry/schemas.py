@@ -32,6 +32,9 @@ class Telemetry(Received):
     progress: float | None = Field(ge=0, le=1, allow_inf_nan=False)
     print_time_s: float | None = Field(ge=0, le=10**8, allow_inf_nan=False)
     print_time_left_s: float | None = Field(ge=0, le=10**8, allow_inf_nan=False)
+    height_mm: float | None = Field(
+        None, ge=-10_000, le=10_000, allow_inf_nan=False, description="Of the nozzle, where OctoPrint tells it."
+    )
     temperatures: dict[Annotated[str, Field(max_length=20)], Temperature] = Field(max_length=20)
     error: str | None = Field(max_length=500)
 

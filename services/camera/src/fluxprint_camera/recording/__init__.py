@@ -1,0 +1,1 @@
+"""Timelapses of prints, and pictures of their starts, ends and failures."""
