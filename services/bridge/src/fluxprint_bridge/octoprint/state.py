@@ -14,6 +14,7 @@ from fluxprint_bridge.plain import plain_text
 MAX_TEXT_CHARS = 300
 MAX_PATH_CHARS = 1000
 MAX_HEATERS = 20
+MAX_HEIGHT_MM = 10_000
 
 
 def text_of(value: object) -> str | None:
@@ -159,7 +160,8 @@ def read_current(current: Mapping[str, object]) -> Job:
 
 
 def _height(value: object) -> float | None:
-    return _finite(value) if isinstance(value, int | float) else None
+    known = isinstance(value, int | float) and -MAX_HEIGHT_MM <= value <= MAX_HEIGHT_MM
+    return float(value) if known else None
 
 
 class Temperature(BaseModel):

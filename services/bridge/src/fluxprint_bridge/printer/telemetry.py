@@ -17,7 +17,6 @@ MAX_TEXT_CHARS = 200
 #: What the queue takes; a message with one figure outside of it is refused as a whole.
 MIN_C, MAX_C = -300.0, 2000.0
 MAX_TIME_S = 1e8
-MAX_HEIGHT_MM = 10_000.0
 
 
 async def send_telemetry(desk: Desk, slots: TelemetrySlots) -> None:
@@ -75,7 +74,7 @@ def telemetry(snapshot: Snapshot, work: Work | None, problem: str | None) -> Tel
             "progress": None if job.completion is None else round(min(max(job.completion / 100, 0.0), 1.0), 4),
             "print_time_s": _within(job.print_time_s, 0, MAX_TIME_S),
             "print_time_left_s": _within(job.print_time_left_s, 0, MAX_TIME_S),
-            "height_mm": _within(job.height_mm, -MAX_HEIGHT_MM, MAX_HEIGHT_MM),
+            "height_mm": job.height_mm,
         }
     return data
 

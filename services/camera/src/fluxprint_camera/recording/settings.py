@@ -6,12 +6,11 @@ from pathlib import Path
 from pydantic import BaseModel, Field
 
 
-class Pace(StrEnum):
+class FrameBy(StrEnum):
     """When a timelapse gets its next frame."""
 
     LAYER = "layer"
     INTERVAL = "interval"
-    OFF = "off"
 
 
 class RecordingSettings(BaseModel):
@@ -20,7 +19,7 @@ class RecordingSettings(BaseModel):
     data_dir: Path | None = Field(None, description="Where recordings are kept; without it nothing is recorded")
     data_reserve_bytes: int = Field(1024**3, ge=0, description="What recordings leave free on their disk")
     prints_poll_s: float = Field(2, ge=0.1, le=60, description="How often the queue is asked what prints")
-    timelapse: Pace = Field(Pace.LAYER, description="`layer`, `interval` or `off`")
+    timelapse_frame_by: FrameBy = Field(FrameBy.LAYER, description="`layer` or `interval`")
     timelapse_interval_s: float = Field(10, ge=0.1, le=3600)
     timelapse_layer_wait_s: float = Field(120, ge=1, le=3600, description="Without a new layer for so long: a frame")
     timelapse_max_frames: int = Field(1500, ge=10, le=20_000, description="Past it every other frame is dropped")

@@ -1,0 +1,1 @@
+"""What prints, as the queue service tells it."""
