@@ -169,4 +169,14 @@ ROWS: dict[str, Row] = {
     "get_snapshot": NO_BODY,
     "stream_camera": NO_BODY,
     "create_view_token": NO_BODY,
+    # camera: watching
+    "list_decisions": NO_BODY,
+    "get_decision": NO_BODY,
+    "get_decision_picture": NO_BODY,
+    "judge_decision": Row({"verdict": "right"}),
+    "list_watch_policies": NO_BODY,
+    "get_watch_policy": NO_BODY,
+    "set_watch_policy": Row({}),
+    "set_printer_watch_policy": Row({}),
+    "delete_printer_watch_policy": NO_BODY,
 }

@@ -59,6 +59,7 @@ PUBLIC_UNDOCUMENTED = {
     # for the other services: Traefik does not reach them
     "GET /internal/revocations",
     "POST /internal/exchange",
+    "POST /internal/observations",
     "POST /internal/prints",
 }
 #: These read the token themselves before they accept; tests/integration tries each as a stranger.
@@ -165,7 +166,16 @@ class TestTraefik:
 
     @pytest.mark.parametrize(
         "path",
-        ["/health", "/metrics", "/internal/exchange", "/internal/revocations", "/", "/docs", "/openapi.json"],
+        [
+            "/health",
+            "/metrics",
+            "/internal/exchange",
+            "/internal/observations",
+            "/internal/revocations",
+            "/",
+            "/docs",
+            "/openapi.json",
+        ],
     )
     def test_reaches_nothing_that_is_for_the_inside(self, path: str) -> None:
         assert RULES.service_of(path) is None

@@ -14,6 +14,8 @@ from fluxprint_camera.settings import CameraSettings
 from fluxprint_camera.viewers.routes import router as viewers
 from fluxprint_camera.viewers.tokens import ViewTokens
 from fluxprint_camera.viewers.transport import TransportInScope
+from fluxprint_camera.watching.routes import router as watching
+from fluxprint_camera.watching.storage import DecisionPictures
 from fluxprint_common.service import ServiceSpec, create_service
 
 
@@ -23,7 +25,7 @@ def create_app(settings: CameraSettings) -> FastAPI:
         name="camera",
         description="Live pictures of printers.",
         tags={"cameras": "Live pictures: snapshots, MJPEG streams, and tokens for `<img>` elements."},
-        routers=[ingest, cameras, viewers],
+        routers=[ingest, watching, cameras, viewers],
         start=_start,
     )
     app = create_service(spec, settings)
@@ -40,6 +42,7 @@ async def _start(app: FastAPI) -> AsyncIterator[None]:
     app.state.view_tokens = ViewTokens(
         settings.view_token_secret.get_secret_value(), issuer=settings.token_issuer, lifetime_s=settings.view_token_s
     )
+    app.state.decision_pictures = DecisionPictures(settings.data_dir, reserve_bytes=settings.data_reserve_bytes)
     app.state.metrics.registry.register(RelayCollector(hub))
     app.state.loops.start("relay", hub.run)
     app.state.before_stop.append(hub.stop)

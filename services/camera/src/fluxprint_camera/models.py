@@ -3,7 +3,17 @@
 from fluxprint_camera.cameras.models import CameraRow
 from fluxprint_camera.database import Base
 from fluxprint_camera.recording.models import DutyRow, PictureRow, TimelapseRow
+from fluxprint_camera.watching.models import Decision, Sighting, WatchPolicy
 
 metadata = Base.metadata
 
-__all__ = ["CameraRow", "DutyRow", "PictureRow", "TimelapseRow", "metadata"]
+__all__ = [
+    "CameraRow",
+    "Decision",
+    "DutyRow",
+    "PictureRow",
+    "Sighting",
+    "TimelapseRow",
+    "WatchPolicy",
+    "metadata",
+]

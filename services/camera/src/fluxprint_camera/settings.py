@@ -4,10 +4,11 @@ from pydantic import Field, SecretStr
 from pydantic_settings import SettingsConfigDict
 
 from fluxprint_camera.recording.settings import RecordingSettings
+from fluxprint_camera.watching.settings import WatchSettings
 from fluxprint_common.settings import ServiceSettings
 
 
-class CameraSettings(ServiceSettings, RecordingSettings):
+class CameraSettings(ServiceSettings, RecordingSettings, WatchSettings):
     """`CAMERA_*`, beside what every service reads."""
 
     model_config = SettingsConfigDict(env_prefix="CAMERA_")

@@ -22,6 +22,7 @@ from fluxprint_queue.files.routes import router as files
 from fluxprint_queue.files.storage import LocalStorage
 from fluxprint_queue.files.upload import FRAME_BYTES
 from fluxprint_queue.jobs.routes import router as jobs
+from fluxprint_queue.observations.routes import router as observations
 from fluxprint_queue.printers.bridges import BridgeDirectory
 from fluxprint_queue.printers.routes import router as printers
 from fluxprint_queue.printers.service import PrinterNameTaken
@@ -49,7 +50,7 @@ def create_app(settings: QueueSettings) -> FastAPI:
             tags=TAGS,
             # A request tries them in this order, and most requests ask for jobs.
             routers=[jobs, files, attempts, commands, printers, events, bridge, bridge_link, docs],
-            internal_routers=[prints],
+            internal_routers=[prints, observations],
             constraint_errors={"uq_printer_name": PrinterNameTaken},
             body_limits={"/api/v1/files": settings.max_file_bytes + FRAME_BYTES},
             start=_start,

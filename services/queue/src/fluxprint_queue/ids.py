@@ -9,3 +9,6 @@ FileId = Annotated[UUID, Prefixed("file")]
 JobId = Annotated[UUID, Prefixed("job")]
 AttemptId = Annotated[UUID, Prefixed("attempt")]
 CommandId = Annotated[UUID, Prefixed("command")]
+# The camera service's, which this one only passes on.
+CameraId = Annotated[UUID, Prefixed("camera")]
+DecisionId = Annotated[UUID, Prefixed("decision")]

@@ -127,9 +127,15 @@ async def cancel(session: AsyncSession, principal: Principal, job_id: UUID) -> J
 
 
 async def order(
-    session: AsyncSession, settings: QueueSettings, principal: Principal, job_id: UUID, kind: CommandKind
+    session: AsyncSession,
+    settings: QueueSettings,
+    principal: Principal,
+    job_id: UUID,
+    kind: CommandKind,
+    *,
+    attempt_id: UUID | None = None,
 ) -> Sequence[Command]:
-    """Pause or resume the prints of a job.
+    """Pause or resume the prints of a job, or only the one of them that is named.
 
     Raises:
         JobNotFound. NotPrinting: there is none to pause or resume.
@@ -137,6 +143,8 @@ async def order(
     job = await get(session, principal, job_id, lock=True)
     fitting = {AttemptState.PRINTING} if kind is CommandKind.PAUSE else {AttemptState.PAUSED}
     found = await attempts.of_job(session, job.id, fitting)
+    if attempt_id is not None:
+        found = [attempt for attempt in found if attempt.id == attempt_id]
     if not found:
         raise NotPrinting
     return [
