@@ -54,10 +54,17 @@ class Clock:
 
 @dataclass
 class Connection:
-    """A viewer's connection of which a test says how much waits in it."""
+    """A viewer's connection of which a test says how much waits in it, and whether it takes frames at once."""
 
     waiting: int = 0
     cuts: int = field(default=0)
+    takes: bool = False
+    taken: list[int] = field(default_factory=list)
+
+    def push(self, frame: Frame) -> bool:
+        if self.takes:
+            self.taken.append(frame.sequence)
+        return self.takes
 
     def backlog(self) -> int:
         return self.waiting

@@ -43,6 +43,10 @@ class Bridge:
     async def send(self, number: int, *, size: int = 200) -> None:
         """One picture, acknowledged."""
         await self.send_raw(number, jpeg(number, size=size))
+        await self.acknowledged(number)
+
+    async def acknowledged(self, number: int) -> None:
+        """Wait until the service has taken a picture."""
         async with asyncio.timeout(TIMEOUT_S):
             assert await self._acks.get() == number
 

@@ -13,23 +13,36 @@ from support.tokens import Issuer
 issuer = tokens.issuer
 
 
+UNHURRIED = {
+    "CAMERA_LINGER_S": "0.2",
+    "CAMERA_MAX_FPS": "60",
+    "CAMERA_IDLE_INTERVAL_S": "30",
+    "CAMERA_STUCK_AFTER_S": "30",
+    "CAMERA_OFFLINE_GRACE_S": "30",
+    "CAMERA_MAX_FRAME_BYTES": "300000",
+    "CAMERA_MAX_CAMERAS_PER_ORGANISATION": "2",
+    "CAMERA_MAX_VIEWERS_PER_CAMERA": "3",
+    "CAMERA_MAX_VIEWERS_PER_ORGANISATION": "4",
+}
+
+
 @pytest.fixture(scope="session")
 async def service(
     migrated_cluster: Cluster, issuer: Issuer, redis_url: str, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[Service]:
     """A service with time, and few places."""
-    settings = {
-        "CAMERA_LINGER_S": "0.2",
-        "CAMERA_MAX_FPS": "60",
-        "CAMERA_IDLE_INTERVAL_S": "30",
-        "CAMERA_STUCK_AFTER_S": "30",
-        "CAMERA_OFFLINE_GRACE_S": "30",
-        "CAMERA_MAX_FRAME_BYTES": "300000",
-        "CAMERA_MAX_CAMERAS_PER_ORGANISATION": "2",
-        "CAMERA_MAX_VIEWERS_PER_CAMERA": "3",
-        "CAMERA_MAX_VIEWERS_PER_ORGANISATION": "4",
-    }
     folder = tmp_path_factory.mktemp("camera")
+    async with running(migrated_cluster, folder, issuer, redis_url, UNHURRIED) as service:
+        yield service
+
+
+@pytest.fixture(scope="session")
+async def plain_service(
+    migrated_cluster: Cluster, issuer: Issuer, redis_url: str, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Service]:
+    """The same without the fast path."""
+    folder = tmp_path_factory.mktemp("plain-camera")
+    settings = {**UNHURRIED, "CAMERA_FAST_PATH": "off"}
     async with running(migrated_cluster, folder, issuer, redis_url, settings) as service:
         yield service
 
@@ -53,6 +66,12 @@ async def hasty_service(
 @pytest.fixture
 def organisation(service: Service, issuer: Issuer) -> Organisation:
     return Organisation(service, issuer)
+
+
+@pytest.fixture(params=["service", "plain_service"], ids=["fast", "plain"])
+def on_both_paths(request: pytest.FixtureRequest, issuer: Issuer) -> Organisation:
+    """An organisation at a service with the fast path, and again at one without."""
+    return Organisation(request.getfixturevalue(request.param), issuer)
 
 
 @pytest.fixture

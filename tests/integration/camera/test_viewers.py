@@ -2,10 +2,12 @@
 
 import asyncio
 import time
+from io import BytesIO
 from pathlib import Path
 
 import httpx
 import pytest
+from PIL import Image
 
 from fluxprint_camera.app import create_app
 from fluxprint_common.ids import new_id, show
@@ -25,6 +27,23 @@ async def view_token(client: httpx.AsyncClient, camera_id: str) -> str:
     return str(answer.json()["token"])
 
 
+PLACARD = (640, 360)
+
+
+def size_of(picture: bytes) -> tuple[int, int]:
+    """Width and height of a real JPEG."""
+    with Image.open(BytesIO(picture)) as image:
+        image.load()
+        return image.size
+
+
+def photograph(width: int, height: int) -> bytes:
+    """A real JPEG."""
+    out = BytesIO()
+    Image.radial_gradient("L").resize((width, height)).save(out, "JPEG")
+    return out.getvalue()
+
+
 async def viewers_of(client: httpx.AsyncClient, camera_id: str) -> int:
     return int((await client.get(f"/api/v1/cameras/{camera_id}")).json()["viewers"])
 
@@ -36,6 +55,10 @@ async def until_viewers(client: httpx.AsyncClient, camera_id: str, count: int) -
 
 
 class TestStream:
+    @pytest.fixture
+    def organisation(self, on_both_paths: Organisation) -> Organisation:
+        return on_both_paths
+
     async def test_shows_every_picture_once_and_in_order(
         self, organisation: Organisation, viewer: httpx.AsyncClient
     ) -> None:
@@ -90,18 +113,23 @@ class TestStream:
                         await bridge.send(sent, size=100_000)
                 assert await stuck.reads_to_the_end() < sent * 100_000
 
-    async def test_ends_properly_when_the_camera_goes(self, hasty: Organisation) -> None:
+    async def test_says_that_the_camera_is_gone_and_goes_on_when_it_is_back(self, hasty: Organisation) -> None:
+        printer = new_id()
         async with hasty.client() as client:
-            async with hasty.camera() as bridge:
+            async with hasty.camera(printer) as bridge:
                 await bridge.send(1)
                 path = f"/api/v1/cameras/{bridge.camera_id}/stream"
                 watching = stream(client, path)
                 pictures = await watching.__aenter__()
-            assert await pictures.rest() == [jpeg(1)]
+                assert await pictures.next() == jpeg(1)
+            assert size_of(await pictures.next()) == PLACARD
+            async with stream(client, path) as late:
+                assert size_of(await late.next()) == PLACARD
+            async with hasty.camera(printer) as bridge:
+                await bridge.send(2)
+                while (picture := await pictures.next()) != jpeg(2):
+                    assert size_of(picture) == PLACARD
             await watching.__aexit__(None, None, None)
-            refused = await client.get(path)
-            assert (refused.status_code, refused.json()["code"]) == (503, "camera_offline")
-            assert int(refused.headers["Retry-After"]) > 0
 
     async def test_ends_properly_with_the_access_token(self, organisation: Organisation) -> None:
         token = organisation.user_token(lifetime_s=3)
@@ -225,6 +253,40 @@ class TestSnapshot:
                 while (answer := await client.get(path)).status_code == 200:
                     await asyncio.sleep(0.05)
             assert (answer.status_code, answer.json()["code"]) == (503, "camera_offline")
+            assert int(answer.headers["Retry-After"]) > 0
+            placard = await client.get(path, params={"fallback": "picture"})
+            assert (placard.status_code, size_of(placard.content)) == (200, PLACARD)
+            assert (placard.headers["X-Camera-Offline"], placard.headers["Cache-Control"]) == (
+                "bridge_offline",
+                "no-store",
+            )
+
+    async def test_can_be_had_in_less_than_its_width(
+        self, organisation: Organisation, viewer: httpx.AsyncClient
+    ) -> None:
+        async with organisation.camera() as bridge:
+            path = f"/api/v1/cameras/{bridge.camera_id}/snapshot"
+            picture = photograph(800, 600)
+            await bridge.send_raw(1, picture)
+            await bridge.acknowledged(1)
+            whole, *small = await asyncio.gather(
+                viewer.get(path), *(viewer.get(path, params={"width": 320}) for _ in range(5))
+            )
+            assert whole.content == picture
+            assert {size_of(answer.content) for answer in small} == {(320, 240)}
+            assert len({answer.headers["ETag"] for answer in (whole, *small)}) == 2
+            again = await viewer.get(path, params={"width": 320}, headers={"If-None-Match": small[0].headers["ETag"]})
+            assert again.status_code == 304
+            assert (await viewer.get(path, params={"width": 1280})).content == picture  # made larger by nobody
+            assert (await viewer.get(path, params={"width": 321})).status_code == 422
+
+    async def test_that_is_no_picture_cannot_be_made_smaller(
+        self, organisation: Organisation, viewer: httpx.AsyncClient
+    ) -> None:
+        async with organisation.camera() as bridge:
+            await bridge.send(1)
+            answer = await viewer.get(f"/api/v1/cameras/{bridge.camera_id}/snapshot", params={"width": 320})
+            assert (answer.status_code, answer.json()["code"]) == (503, "picture_unreadable")
 
 
 class TestCameras:

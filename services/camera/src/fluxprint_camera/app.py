@@ -11,6 +11,7 @@ from fluxprint_camera.ingest.routes import router as ingest
 from fluxprint_camera.relay.hub import Hub
 from fluxprint_camera.relay.metrics import RelayCollector
 from fluxprint_camera.settings import CameraSettings
+from fluxprint_camera.viewers.pictures import Pictures
 from fluxprint_camera.viewers.routes import router as viewers
 from fluxprint_camera.viewers.tokens import ViewTokens
 from fluxprint_camera.viewers.transport import TransportInScope
@@ -43,7 +44,11 @@ async def _start(app: FastAPI) -> AsyncIterator[None]:
         settings.view_token_secret.get_secret_value(), issuer=settings.token_issuer, lifetime_s=settings.view_token_s
     )
     app.state.decision_pictures = DecisionPictures(settings.data_dir, reserve_bytes=settings.data_reserve_bytes)
+    app.state.pictures = Pictures()
     app.state.metrics.registry.register(RelayCollector(hub))
     app.state.loops.start("relay", hub.run)
     app.state.before_stop.append(hub.stop)
-    yield
+    try:
+        yield
+    finally:
+        app.state.pictures.close()

@@ -4,11 +4,12 @@ from pydantic import Field, SecretStr
 from pydantic_settings import SettingsConfigDict
 
 from fluxprint_camera.recording.settings import RecordingSettings
+from fluxprint_camera.viewers.settings import ViewerSettings
 from fluxprint_camera.watching.settings import WatchSettings
 from fluxprint_common.settings import ServiceSettings
 
 
-class CameraSettings(ServiceSettings, RecordingSettings, WatchSettings):
+class CameraSettings(ServiceSettings, RecordingSettings, WatchSettings, ViewerSettings):
     """`CAMERA_*`, beside what every service reads."""
 
     model_config = SettingsConfigDict(env_prefix="CAMERA_")

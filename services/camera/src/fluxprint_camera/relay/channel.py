@@ -7,8 +7,9 @@ from enum import StrEnum
 from uuid import UUID
 
 from fluxprint_camera.relay.frame import Frame
+from fluxprint_camera.relay.status import GONE, NO_PICTURES, ONLINE, Status
 from fluxprint_camera.relay.tap import Tap
-from fluxprint_camera.relay.viewer import Left, Totals, Viewer
+from fluxprint_camera.relay.viewer import Totals, Viewer
 from fluxprint_camera.settings import CameraSettings
 
 _RATE_WINDOW = 30
@@ -27,9 +28,11 @@ class Publication:
 
     def __init__(self, channel: "Channel", *, expires_in_s: float, clock: Callable[[], float]) -> None:
         self.ended: Ended | None = None
+        self.trouble: str | None = None
+        self.opened_at = clock()
         self._channel = channel
         self._clock = clock
-        self._heard_at = clock()
+        self._heard_at = self.opened_at
         self._ends_at = self._heard_at + expires_in_s
         self._arrivals: deque[float] = deque(maxlen=_RATE_WINDOW)
         self._changed = asyncio.Event()
@@ -42,9 +45,17 @@ class Publication:
     def publish(self, frame: Frame) -> None:
         """Hand a frame to every viewer; never waits. An uplink that is over changes nothing any more."""
         if self.ended is None:
+            self.trouble = None
             now = self._heard_at = self._clock()
             self._arrivals.append(now)
             self._channel.publish(frame, now)
+
+    def report(self, trouble: str | None) -> None:
+        """What the bridge says of the camera: why it gives no pictures, or that it does. A frame says so too."""
+        if self.ended is None:
+            self.trouble = trouble
+            self._heard_at = self._clock()
+            self._channel.tell(self._heard_at)
 
     async def changed(self) -> None:
         """Wait until viewers want something else, or the uplink is over."""
@@ -89,20 +100,29 @@ class Channel:
         self._settings = settings
         self._totals = totals
         self._latest_at = 0.0
-        self._offline_at = 0.0
+        self._offline_at = float("-inf")
+        self._status = ONLINE  # as viewers were told
+        self._told_at = float("-inf")
         self._lower_at: float | None = None
 
     def current(self, now: float) -> Frame | None:
-        """The newest picture, unless it is too old to be called current."""
-        return self.latest if now - self._latest_at < self._settings.silence_s else None
+        """The newest picture, unless it is too old to be called current, or the bridge says that it shows nothing."""
+        troubled = self.publication is not None and self.publication.trouble is not None
+        return self.latest if now - self._latest_at < self._settings.silence_s and not troubled else None
 
     def is_online(self, now: float) -> bool:
         """Whether pictures come. A bridge may be connected whose camera is off."""
         return self.publication is not None and self.current(now) is not None
 
-    def can_be_watched(self, now: float) -> bool:
-        """Whether there is an uplink, or was one so recently that the bridge is probably on its way back."""
-        return self.publication is not None or now - self._offline_at < self._settings.offline_grace_s
+    def status(self, now: float) -> Status:
+        """What to tell viewers. A bridge that was there a moment ago is probably on its way back."""
+        grace_s = self._settings.offline_grace_s
+        if self.publication is None:
+            return ONLINE if now - self._offline_at < grace_s else GONE
+        if self.publication.trouble is not None:
+            return Status(self.publication.trouble)
+        comes = self.current(now) is not None or now - self.publication.opened_at < grace_s
+        return ONLINE if comes else Status(NO_PICTURES)
 
     def is_over(self, now: float) -> bool:
         """Whether there is nothing left to keep."""
@@ -111,6 +131,8 @@ class Channel:
     def publish(self, frame: Frame, now: float) -> None:
         self._totals.received += 1
         self.latest, self._latest_at = frame, now
+        if not self._status.online:
+            self.tell(now)
         for viewer in self.viewers:
             viewer.offer(frame, now)
         for tap in self.taps:
@@ -128,9 +150,22 @@ class Channel:
             self.publication = None
             self._offline_at = now
 
+    def tell(self, now: float) -> None:
+        """Tell viewers how the camera is: where that is news, and again and again that it is offline. A connection on
+        which nothing is sent is taken for dead by what is between, and a dead one for alive by us."""
+        status = self.status(now)
+        again = not status.online and now - self._told_at >= self._settings.idle_interval_s
+        if status != self._status or again:
+            self._status, self._told_at = status, now
+            for viewer in self.viewers:
+                viewer.tell(status)
+
     def join(self, viewer: Viewer, now: float) -> None:
+        self.tell(now)
         self.viewers.add(viewer)
-        if (frame := self.current(now)) is not None:
+        if not self._status.online:
+            viewer.tell(self._status)
+        elif (frame := self.current(now)) is not None:
             viewer.offer(frame, now)
         self._adjust_demand(now)
 
@@ -152,13 +187,11 @@ class Channel:
         """Look at every deadline of this camera."""
         if self.publication is not None:
             self.publication.check(now, silence_s=self._settings.silence_s)
-        watchable = self.can_be_watched(now)
+        self.tell(now)
         for viewer in self.viewers:
-            if not watchable:
-                viewer.leave(Left.CAMERA_OFFLINE)
-            viewer.check(now, silence_s=self._settings.silence_s, stuck_after_s=self._settings.stuck_after_s)
+            viewer.check(now, stuck_after_s=self._settings.stuck_after_s)
         self._adjust_demand(now)
-        if self.current(now) is None:
+        if now - self._latest_at >= self._settings.silence_s:
             self.latest = None
 
     def _adjust_demand(self, now: float) -> None:

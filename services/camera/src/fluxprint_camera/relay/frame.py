@@ -9,6 +9,7 @@ from typing import Self
 BOUNDARY = "fluxprint-frame"
 JPEG = "image/jpeg"
 DELIMITER = f"\r\n--{BOUNDARY}".encode()
+_LINE_END = b"\r\n"
 
 
 @dataclass(frozen=True, eq=False)
@@ -19,32 +20,38 @@ class Frame:
         sequence: the bridge's number of it.
         captured_at: by the bridge's clock.
         received_at: by ours.
-        part: one part of a multipart/x-mixed-replace body (RFC 2046, 5.1.1), from behind a delimiter up to and
-            including the next one, so that a reader that waits for the delimiter shows the picture at once.
+        chunk: `part` as one chunk of a chunked body (RFC 9112, 7.1).
         media_type: what the picture is; whoever takes frames says which kind.
     """
 
     sequence: int
     captured_at: datetime
     received_at: datetime
-    part: bytes
-    _start: int
+    chunk: bytes
+    _part_at: int
+    _jpeg_at: int
     media_type: str = JPEG
 
     @classmethod
     def of(cls, jpeg: bytes, *, sequence: int, captured_at: datetime) -> Self:
         """A frame of a whole JPEG file."""
         head = (
-            "\r\nContent-Type: image/jpeg"
-            f"\r\nContent-Length: {len(jpeg)}"
-            f"\r\nX-Captured-At: {rfc3339(captured_at)}\r\n\r\n"
+            f"\r\nContent-Type: {JPEG}\r\nContent-Length: {len(jpeg)}\r\nX-Captured-At: {rfc3339(captured_at)}\r\n\r\n"
         ).encode()
-        return cls(sequence, captured_at, datetime.now(UTC), b"".join((head, jpeg, DELIMITER)), len(head))
+        size = b"%x\r\n" % (len(head) + len(jpeg) + len(DELIMITER))
+        chunk = b"".join((size, head, jpeg, DELIMITER, _LINE_END))
+        return cls(sequence, captured_at, datetime.now(UTC), chunk, len(size), len(size) + len(head))
+
+    @property
+    def part(self) -> memoryview:
+        """One part of a multipart/x-mixed-replace body (RFC 2046, 5.1.1), from behind a delimiter up to and including
+        the next one, so that a reader that waits for the delimiter shows the picture at once."""
+        return memoryview(self.chunk)[self._part_at : -len(_LINE_END)]
 
     @property
     def jpeg(self) -> memoryview:
         """The picture alone, without a copy."""
-        return memoryview(self.part)[self._start : -len(DELIMITER)]
+        return memoryview(self.chunk)[self._jpeg_at : -len(DELIMITER) - len(_LINE_END)]
 
     @cached_property
     def etag(self) -> str:

@@ -13,12 +13,14 @@ from uuid import UUID
 
 from fluxprint_camera.relay.channel import Channel, Publication
 from fluxprint_camera.relay.frame import Frame
-from fluxprint_camera.relay.problems import CameraOffline, TooManyViewers
+from fluxprint_camera.relay.problems import TooManyViewers
+from fluxprint_camera.relay.status import GONE, Status
 from fluxprint_camera.relay.tap import Tap
 from fluxprint_camera.relay.viewer import Left, Outlet, Totals, Viewer
 from fluxprint_camera.settings import CameraSettings
 from fluxprint_common.ids import show
 from fluxprint_common.logs import get_logger
+from fluxprint_common.problems import NotFound
 
 log = get_logger(__name__)
 
@@ -31,6 +33,7 @@ class Live:
     frame: Frame | None = None
     viewers: int = 0
     fps: float = 0.0
+    status: Status = GONE
 
 
 class Hub:
@@ -89,17 +92,21 @@ class Hub:
         outlet: Outlet,
         expires_in_s: float,
         max_fps: float | None = None,
+        wake: asyncio.Event | None = None,
     ) -> Iterator[Viewer]:
         """A viewer of a camera for as long as the block runs, with the newest frame in its slot.
 
+        Whether there is such a camera has been looked at before; it may be offline, and the viewer is told so.
+
+        Args:
+            wake: set when there is something to do for the viewer, for one who serves several.
+
         Raises:
-            CameraOffline: no uplink, or none that the organisation has.
+            NotFound: it is another organisation's.
             TooManyViewers: the camera, the person or the organisation has as many as it may have.
         """
         now = self._clock()
-        channel = self._of(organisation_id, camera_id)
-        if channel is None or not channel.can_be_watched(now):
-            raise CameraOffline
+        channel = self._channel(organisation_id, camera_id)
         # Nothing is awaited before the place is taken: of two who come at once one may be too many.
         self._refuse_a_crowd(channel, person_id)
         viewer = Viewer(
@@ -109,6 +116,7 @@ class Hub:
             now=now,
             ends_at=now + expires_in_s,
             totals=self.totals,
+            wake=wake,
         )
         channel.join(viewer, now)
         try:
@@ -151,6 +159,7 @@ class Hub:
             frame=channel.current(now),
             viewers=len(channel.viewers),
             fps=publication.fps(now) if publication is not None else 0.0,
+            status=channel.status(now),
         )
 
     def count(self) -> tuple[int, int]:
@@ -164,6 +173,8 @@ class Hub:
             channel = self._channels[camera_id] = Channel(
                 camera_id=camera_id, organisation_id=organisation_id, settings=self._settings, totals=self.totals
             )
+        if channel.organisation_id != organisation_id:
+            raise NotFound
         return channel
 
     def _of(self, organisation_id: UUID, camera_id: UUID) -> Channel | None:

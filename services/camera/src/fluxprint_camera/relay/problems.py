@@ -10,8 +10,8 @@ class CameraOffline(Unavailable):
 
     code = "camera_offline"
 
-    def __init__(self) -> None:
-        super().__init__(retry_after_s=RETRY_AFTER_S)
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"There is no current picture: {reason}.", retry_after_s=RETRY_AFTER_S)
 
 
 class TooManyViewers(RateLimited):

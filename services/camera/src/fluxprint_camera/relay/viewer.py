@@ -8,10 +8,15 @@ from uuid import UUID
 
 from fluxprint_camera.relay.frame import JPEG, Frame
 from fluxprint_camera.relay.pace import Pace
+from fluxprint_camera.relay.status import Status
 
 
 class Outlet(Protocol):
     """Where a viewer's frames go."""
+
+    def push(self, frame: Frame) -> bool:
+        """Send a frame at once, if that is possible without waiting; false where nothing of it was sent."""
+        ...
 
     def backlog(self) -> int:
         """Bytes that the connection has not taken yet."""
@@ -28,7 +33,7 @@ class Left(StrEnum):
     DISCONNECTED = "disconnected"
     EXPIRED = "expired"
     REVOKED = "revoked"
-    CAMERA_OFFLINE = "camera_offline"
+    STOPPED = "stopped"
     STUCK = "stuck"
     SERVICE_STOPS = "service_stops"
 
@@ -51,6 +56,7 @@ class Viewer:
         now: when the viewer came, on the hub's clock.
         ends_at: when its token ends.
         accepts: the media type of the frames it can show.
+        wake: set when there is something to do, for one who serves several viewers.
     """
 
     def __init__(
@@ -63,55 +69,83 @@ class Viewer:
         ends_at: float,
         totals: Totals,
         accepts: str = JPEG,
+        wake: asyncio.Event | None = None,
     ) -> None:
         self.person_id = person_id
         self.max_fps = max_fps
         self.sent = 0
         self.dropped = 0
         self.left: Left | None = None
+        #: Whether nothing of this viewer is under way in the server: only then may a frame go out past it.
+        self.idle = False
         self._outlet = outlet
         self._ends_at = ends_at
         self._totals = totals
         self._slot: Frame | None = None
-        self._wake = asyncio.Event()
+        self._news: Status | None = None
+        self._wake = wake or asyncio.Event()
         self._pace = Pace(max_fps=max_fps, now=now)
         self._accepts = accepts
-        self._offered_at = now
         self._progress = (0, 0)
         self._progress_at = now
         self._here_at = now
 
     def offer(self, frame: Frame, now: float) -> None:
-        """Put a frame into the slot, over one that was not taken in time."""
-        self._offered_at = now
+        """Send a frame at once, or put it into the slot, over one that was not taken in time."""
         if self.left is not None or frame.media_type != self._accepts or not self._pace.admits(now):
             return
         if self._slot is not None:
             self.dropped += 1
             self._totals.dropped += 1
+        elif self.idle and self._outlet.push(frame):
+            self._count_sent()
+            return
         self._slot = frame
         self._wake.set()
 
+    def tell(self, status: Status) -> None:
+        """How the camera is now. A picture that was not sent before it went is not sent any more."""
+        if self.left is None:
+            self._news = status
+            if not status.online:
+                self._slot = None
+            self._wake.set()
+
     async def ready(self) -> bool:
-        """Wait until a frame can be taken; false when there will be none any more."""
-        while self.left is None and self._slot is None:
+        """Wait until there is news or a frame; false when there will be none any more."""
+        while not self.is_filled:
             self._wake.clear()
+            self.idle = True
             await self._wake.wait()
+        self.idle = False
         return self.left is None
+
+    @property
+    def is_filled(self) -> bool:
+        """Whether there is something to do for this viewer."""
+        return self._slot is not None or self._news is not None or self.left is not None
+
+    def news(self) -> Status | None:
+        """How the camera is, where that was not asked for before."""
+        news, self._news = self._news, None
+        return news
 
     def take(self) -> Frame | None:
         """The newest frame, or None where there is none to be sent any more."""
         frame, self._slot = self._slot, None
         if frame is not None:
-            self.sent += 1
-            self._totals.sent += 1
+            self._count_sent()
         return frame
+
+    def _count_sent(self) -> None:
+        self.sent += 1
+        self._totals.sent += 1
 
     def leave(self, why: Left) -> None:
         """End this viewer; the first reason counts."""
         if self.left is None:
             self.left = why
-            self._slot = None
+            self._slot = self._news = None
             self._wake.set()
 
     def stop(self) -> None:
@@ -128,12 +162,10 @@ class Viewer:
         if self._outlet.backlog():
             self._outlet.cut()
 
-    def check(self, now: float, *, silence_s: float, stuck_after_s: float) -> None:
-        """Look at the deadlines: the token's end, pictures at all, and progress of the connection."""
+    def check(self, now: float, *, stuck_after_s: float) -> None:
+        """Look at the deadlines: the token's end, and progress of the connection."""
         if now >= self._ends_at:
             self.leave(Left.EXPIRED)
-        elif now - self._offered_at >= silence_s:
-            self.leave(Left.CAMERA_OFFLINE)
         if self.left is None:
             self._here_at = now
         backlog = self._outlet.backlog()

@@ -6,9 +6,10 @@ from uuid import UUID
 from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
-from fluxprint_camera.relay.frame import BOUNDARY
+from fluxprint_camera.relay.frame import BOUNDARY, Frame
 from fluxprint_camera.relay.hub import Hub
 from fluxprint_camera.relay.viewer import Left, Viewer
+from fluxprint_camera.viewers.pictures import Pictures
 from fluxprint_camera.viewers.tokens import Watcher
 from fluxprint_camera.viewers.transport import Connection
 from fluxprint_common.revocations import Revocations
@@ -18,18 +19,27 @@ _LAST = b"--\r\n"
 
 
 class MjpegStream(Response):
-    """Sends a camera's frames until the viewer, its token or the camera goes.
+    """Sends a camera's frames until the viewer or its token goes; while there are none, a picture that says why.
 
-    Each frame is one `send` of bytes that all viewers share.
+    Each frame is bytes that all viewers share: handed to the socket from the publisher where it takes them at once,
+    and one `send` where it does not.
 
     Raises:
-        CameraOffline, TooManyViewers: when called, before anything is sent.
+        TooManyViewers: when called, before anything is sent.
     """
 
     media_type = f"multipart/x-mixed-replace; boundary={BOUNDARY}"
 
     def __init__(
-        self, hub: Hub, *, camera_id: UUID, watcher: Watcher, max_fps: float | None, revocations: Revocations
+        self,
+        hub: Hub,
+        *,
+        camera_id: UUID,
+        watcher: Watcher,
+        max_fps: float | None,
+        revocations: Revocations,
+        pictures: Pictures,
+        fast: bool,
     ) -> None:
         self.status_code = 200
         self.background = None
@@ -39,9 +49,11 @@ class MjpegStream(Response):
         self._watcher = watcher
         self._max_fps = max_fps
         self._revocations = revocations
+        self._pictures = pictures
+        self._fast = fast
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        connection = Connection(scope)
+        connection = Connection(scope, fast=self._fast)
         watcher = self._watcher
         with (
             self._hub.watching(
@@ -57,23 +69,30 @@ class MjpegStream(Response):
             await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
             async with asyncio.TaskGroup() as group:
                 departure = group.create_task(_until_departure(receive, viewer), name="viewer:departure")
-                await _send_frames(connection, viewer, send)
+                await _send_frames(connection, viewer, send, self._pictures)
                 departure.cancel()
 
 
-async def _send_frames(connection: Connection, viewer: Viewer, send: Send) -> None:
+async def _send_frames(connection: Connection, viewer: Viewer, send: Send, pictures: Pictures) -> None:
     await send(_body(_FIRST))
     while await viewer.ready():
         if connection.backlog():
             # Returns when the connection has taken what it was given: the frame to send is the newest of that moment.
             await send(_body(b""))
-        if (frame := viewer.take()) is not None:
-            await send(_body(frame.part))
+        if (status := viewer.news()) is not None and status.reason is not None:
+            await _send_frame(connection, await pictures.placard(status.reason), send)
+        elif (frame := viewer.take()) is not None:
+            await _send_frame(connection, frame, send)
     await send(_body(b""))
     await send(_body(_LAST, more=False))
 
 
-def _body(data: bytes, *, more: bool = True) -> Message:
+async def _send_frame(connection: Connection, frame: Frame, send: Send) -> None:
+    if not connection.write(frame):
+        await send(_body(frame.part))
+
+
+def _body(data: bytes | memoryview, *, more: bool = True) -> Message:
     return {"type": "http.response.body", "body": data, "more_body": more}
 
 

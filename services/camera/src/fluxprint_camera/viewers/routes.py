@@ -1,5 +1,6 @@
 """Watching a camera."""
 
+from enum import StrEnum
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Header, Query, Request, Response
@@ -8,11 +9,14 @@ from fluxprint_camera.cameras import service as cameras
 from fluxprint_camera.cameras.sight import Sight
 from fluxprint_camera.ids import CameraId
 from fluxprint_camera.relay.access import Relay
-from fluxprint_camera.relay.frame import rfc3339
+from fluxprint_camera.relay.frame import JPEG, rfc3339
 from fluxprint_camera.relay.hub import Live
 from fluxprint_camera.relay.problems import CameraOffline
+from fluxprint_camera.relay.status import NO_PICTURES
+from fluxprint_camera.settings import CameraSettings
 from fluxprint_camera.viewers.access import watches
 from fluxprint_camera.viewers.mjpeg import MjpegStream
+from fluxprint_camera.viewers.pictures import Pictures, Width
 from fluxprint_camera.viewers.schemas import ViewToken
 from fluxprint_camera.viewers.tokens import ViewTokens, Watcher
 from fluxprint_common import openapi
@@ -21,28 +25,32 @@ from fluxprint_common.permissions import Permission
 from fluxprint_common.principal import Principal, require
 from fluxprint_common.problems import NotFound
 from fluxprint_common.ratelimit import limit_by_subject
-from fluxprint_common.revocations import Revocations
 
 router = APIRouter(prefix="/cameras/{camera_id}", tags=["cameras"])
 
 Watching = Annotated[Watcher, watches(Permission.CAMERAS_VIEW)]
 
 
-async def _live(session: Reading, hub: Relay, watcher: Watching, camera_id: CameraId) -> Live:
+async def _look(session: Reading, hub: Relay, watcher: Watching, camera_id: CameraId) -> Live:
     """The camera as the relay has it. The database is only asked about cameras that the relay does not know, and for
     whoever may see those of some printers only.
 
     Raises:
-        NotFound: there is none that this watcher may see. CameraOffline: there is, but nothing comes from it.
+        NotFound: there is none that this watcher may see.
     """
     if not watcher.may_see(camera_id):
         raise NotFound
     live = hub.look(camera_id=camera_id, organisation_id=watcher.organisation_id)
     if live is None or watcher.printers is not None:
         await cameras.get(session, Sight(watcher.organisation_id, watcher.printers), camera_id)
-    if live is None:
-        raise CameraOffline
-    return live
+    return live or Live()
+
+
+class Fallback(StrEnum):
+    """What to answer while there is no current picture."""
+
+    PROBLEM = "problem"
+    PICTURE = "picture"
 
 
 @router.get(
@@ -53,34 +61,54 @@ async def _live(session: Reading, hub: Relay, watcher: Watching, camera_id: Came
         200: openapi.binary(
             "image/jpeg",
             "The newest picture.",
-            **{"ETag": "Of this picture.", "X-Captured-At": "When it was taken, by the bridge's clock."},
+            **{
+                "ETag": "Of this picture in this width.",
+                "X-Captured-At": "When it was taken, by the bridge's clock.",
+                "X-Camera-Offline": "Why there is no current picture, with `fallback=picture`.",
+            },
         ),
         304: {"description": "The newest picture is the one named in If-None-Match."},
         **openapi.problems(401, 403, 404),
     },
 )
 async def get_snapshot(
-    live: Annotated[Live, Depends(_live)],
+    request: Request,
+    live: Annotated[Live, Depends(_look)],
     if_none_match: Annotated[
         str | None,
         Header(alias="If-None-Match", max_length=1000, description="The ETag of the picture that is there already."),
     ] = None,
+    width: Annotated[
+        Width | None, Query(description="Not wider than so many pixels; a picture that is smaller stays as it is.")
+    ] = None,
+    fallback: Annotated[
+        Fallback, Query(description="`picture`: a picture that says why there is none, instead of a problem.")
+    ] = Fallback.PROBLEM,
 ) -> Response:
-    """The newest picture; an idle camera sends one every few seconds.
+    """The newest picture; an idle camera sends one every few seconds. It is as the camera took it: turning and
+    mirroring are the camera's `rotate` and `flip_h`, `flip_v`, for whoever shows it.
 
-    503 `camera_offline` when there is no current one.
+    503 `camera_offline` when there is no current one; with `fallback=picture` 200, a picture that says so and the
+    reason in `X-Camera-Offline`.
     """
+    pictures: Pictures = request.app.state.pictures
     frame = live.frame
     if frame is None:
-        raise CameraOffline
+        reason = live.status.reason or NO_PICTURES
+        if fallback is Fallback.PROBLEM:
+            raise CameraOffline(reason)
+        headers = {"X-Camera-Offline": reason, "Cache-Control": "no-store"}
+        return Response((await pictures.placard(reason)).jpeg, media_type=JPEG, headers=headers)
+    tag = frame.etag if width is None else f'{frame.etag[:-1]}-{width}"'
     headers = {
-        "ETag": frame.etag,
+        "ETag": tag,
         "X-Captured-At": rfc3339(frame.captured_at),
         "Cache-Control": "private, no-cache",  # may be kept, must be asked for again: that is what the ETag is for
     }
-    if if_none_match is not None and frame.etag in if_none_match:
+    if if_none_match is not None and tag in if_none_match:
         return Response(status_code=304, headers=headers)
-    return Response(frame.jpeg, media_type="image/jpeg", headers=headers)
+    picture = frame.jpeg if width is None else await pictures.narrowed(frame, width)
+    return Response(picture, media_type=frame.media_type, headers=headers)
 
 
 @router.get(
@@ -93,7 +121,7 @@ async def get_snapshot(
         ),
         **openapi.problems(401, 403, 404),
     },
-    dependencies=[Depends(_live)],
+    dependencies=[Depends(_look)],
 )
 async def stream_camera(
     request: Request,
@@ -106,11 +134,20 @@ async def stream_camera(
 ) -> Response:
     """Live pictures as MJPEG, for an `<img>` element: the newest at once, then each as it comes.
 
-    Who reads too slowly misses pictures and sees the newest. The stream ends with the token, at once where
-    that is revoked, and soon after the camera goes offline.
+    Who reads too slowly misses pictures and sees the newest. While the camera is offline the stream shows a picture
+    that says why, and goes on by itself. It ends with the token, at once where that is revoked.
     """
-    revocations: Revocations = request.app.state.revocations
-    return MjpegStream(hub, camera_id=camera_id, watcher=watcher, max_fps=max_fps, revocations=revocations)
+    state = request.app.state
+    settings: CameraSettings = state.settings
+    return MjpegStream(
+        hub,
+        camera_id=camera_id,
+        watcher=watcher,
+        max_fps=max_fps,
+        revocations=state.revocations,
+        pictures=state.pictures,
+        fast=settings.fast_path == "auto",
+    )
 
 
 @router.post(

@@ -4,8 +4,12 @@ tell a slow viewer from a stuck one and to let go of the latter: a close would w
 import asyncio
 import socket
 import sys
+from collections.abc import Sequence
 
 from starlette.types import ASGIApp, Receive, Scope, Send
+
+from fluxprint_camera.relay.frame import Frame
+from fluxprint_camera.viewers.shared import SharedWriter
 
 EXTENSION = "fluxprint.transport"
 
@@ -21,20 +25,23 @@ class TransportInScope:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http":
-            cycle = getattr(receive, "__self__", None)  # uvicorn's request, of which `receive` is a method
-            scope.setdefault("extensions", {})[EXTENSION] = getattr(cycle, "transport", None)
+        if scope["type"] in ("http", "websocket"):
+            server = getattr(receive, "__self__", None)  # uvicorn's request or socket, of which `receive` is a method
+            scope.setdefault("extensions", {})[EXTENSION] = getattr(server, "transport", None)
         await self.app(scope, receive, send)
 
 
 class Connection:
     """What a stream needs of the connection it is sent on.
 
+    Args:
+        fast: whether frames may go past the server's own way of sending where that is possible.
+
     Raises:
         RuntimeError: the server is not uvicorn.
     """
 
-    def __init__(self, scope: Scope) -> None:
+    def __init__(self, scope: Scope, *, fast: bool) -> None:
         transport: asyncio.WriteTransport | None = scope.get("extensions", {}).get(EXTENSION)
         if transport is None:
             raise RuntimeError("streams need uvicorn's transport, and this server shows none")
@@ -43,6 +50,22 @@ class Connection:
         sock = transport.get_extra_info("socket")
         if sys.platform == "linux" and sock is not None and sock.family in (socket.AF_INET, socket.AF_INET6):
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, NOTSENT_LOWAT)
+        possible = fast and scope["http_version"] == "1.1" and SharedWriter.is_possible(transport)
+        self._shared = SharedWriter(transport) if possible else None
+
+    def push(self, frame: Frame) -> bool:
+        """Send a frame of a chunked body at once, if the connection takes any of it now."""
+        return self._shared is not None and self._shared.push_chunk(frame)
+
+    def write(self, frame: Frame) -> bool:
+        """Leave a frame of a chunked body to the transport; false where that is the server's to do."""
+        if self._shared is not None:
+            self._shared.write_chunk(frame)
+        return self._shared is not None
+
+    def push_pieces(self, pieces: Sequence[bytes | memoryview]) -> bool:
+        """Send pieces as one at once, if the connection takes any of them now."""
+        return self._shared is not None and self._shared.push(pieces)
 
     def backlog(self) -> int:
         """Bytes that wait in this process."""

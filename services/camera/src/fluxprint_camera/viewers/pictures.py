@@ -1,0 +1,145 @@
+"""Pictures that this service makes: smaller ones, and those that say why there is none. Off the event loop."""
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from enum import IntEnum
+from functools import partial
+from io import BytesIO
+from weakref import WeakKeyDictionary
+
+from fluxprint_camera.relay.frame import Frame
+from fluxprint_camera.relay.status import BRIDGE_OFFLINE, NO_PICTURES
+from fluxprint_common.problems import Unavailable
+
+MAX_WAITING = 32
+TIMEOUT_S = 10.0
+#: Pixels of a picture that is worth unpacking: a small file can claim to be a huge one.
+MAX_PIXELS = 50_000_000
+_QUALITY = 80
+_SIZE = (640, 360)
+_BACKGROUND, _TITLE_COLOUR, _TEXT_COLOUR = (32, 34, 38), (235, 235, 235), (160, 164, 170)
+_SOMETHING_ELSE = "The camera gives no pictures"
+_TEXTS = {
+    BRIDGE_OFFLINE: "The bridge is not connected",
+    NO_PICTURES: "The camera sends no pictures",
+    "frozen": "The camera shows the same picture again and again",
+    "unreachable": "The camera cannot be reached",
+    "refused": "The camera refuses the bridge's password",
+    "not_a_camera": "What answers at its address is no camera",
+    "truncated": "The camera sends broken pictures",
+    "closed": "The camera ends the connection",
+}
+
+
+class Width(IntEnum):
+    """Widths in pixels that a picture can be had in."""
+
+    W160 = 160
+    W320 = 320
+    W480 = 480
+    W640 = 640
+    W960 = 960
+    W1280 = 1280
+    W1920 = 1920
+
+
+class PicturesBusy(Unavailable):
+    """Too many pictures are being made smaller; try again in a moment, or ask without a width"""
+
+    code = "pictures_busy"
+
+
+class PictureUnreadable(Unavailable):
+    """This picture of the camera cannot be made smaller; ask without a width, or for the next one"""
+
+    code = "picture_unreadable"
+
+
+class Pictures:
+    """Makes pictures one after the other in a thread, each once however many ask for it."""
+
+    def __init__(self) -> None:
+        self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="pictures")
+        self._narrowed: WeakKeyDictionary[Frame, dict[Width, asyncio.Future[bytes]]] = WeakKeyDictionary()
+        self._placards: dict[str, Frame] = {}
+        self._waiting = 0
+
+    async def narrowed(self, frame: Frame, width: Width) -> bytes:
+        """A frame's picture, not wider than `width` pixels.
+
+        Raises:
+            PicturesBusy: too many wait. PictureUnreadable: it is no picture.
+        """
+        made = self._narrowed.setdefault(frame, {})
+        if width not in made:
+            made[width] = self._start(partial(_narrow, frame.jpeg, width))
+        return await self._result(made[width])
+
+    async def placard(self, reason: str) -> Frame:
+        """A picture that says why there is none."""
+        text = _TEXTS.get(reason, _SOMETHING_ELSE)
+        if text not in self._placards:
+            jpeg = await self._result(self._start(partial(_write, text)))
+            self._placards[text] = Frame.of(jpeg, sequence=0, captured_at=datetime.now(UTC))
+        return self._placards[text]
+
+    def close(self) -> None:
+        """Forget what is not begun."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+    def _start(self, make: Callable[[], bytes]) -> asyncio.Future[bytes]:
+        if self._waiting >= MAX_WAITING:
+            raise PicturesBusy
+        self._waiting += 1
+        made = asyncio.get_running_loop().run_in_executor(self._pool, make)
+        made.add_done_callback(self._done)
+        return made
+
+    def _done(self, made: asyncio.Future[bytes]) -> None:
+        self._waiting -= 1
+        if not made.cancelled():
+            made.exception()  # whoever asked may be gone
+
+    async def _result(self, made: asyncio.Future[bytes]) -> bytes:
+        try:
+            async with asyncio.timeout(TIMEOUT_S):
+                return await asyncio.shield(made)  # others may wait for the same
+        except TimeoutError:
+            raise PicturesBusy from None
+        except (OSError, ValueError, SyntaxError) as error:  # as Pillow refuses files
+            raise PictureUnreadable from error
+
+
+def _narrow(jpeg: memoryview, width: int) -> bytes:
+    from PIL import Image  # noqa: PLC0415 - 4 MB that most of the time nobody needs
+
+    try:
+        image = Image.open(BytesIO(jpeg), formats=["JPEG"])
+    except Image.DecompressionBombError as error:
+        raise ValueError("too many pixels") from error
+    with image:
+        if image.width * image.height > MAX_PIXELS:
+            raise ValueError("too many pixels")
+        if image.width <= width:
+            return bytes(jpeg)
+        size = width, max(1, round(image.height * width / image.width))
+        exif = image.getexif()  # how it is to be turned
+        image.draft(None, size)  # unpacks an eighth of it where that is enough
+        out = BytesIO()
+        image.resize(size, Image.Resampling.BILINEAR, reducing_gap=2.0).save(out, "JPEG", quality=_QUALITY, exif=exif)
+        return out.getvalue()
+
+
+def _write(text: str) -> bytes:
+    from PIL import Image, ImageDraw, ImageFont  # noqa: PLC0415
+
+    image = Image.new("RGB", _SIZE, _BACKGROUND)
+    draw = ImageDraw.Draw(image)
+    middle = _SIZE[0] / 2
+    draw.text((middle, 150), "No picture", _TITLE_COLOUR, ImageFont.load_default(36), anchor="mm")
+    draw.text((middle, 205), text, _TEXT_COLOUR, ImageFont.load_default(20), anchor="mm")
+    out = BytesIO()
+    image.save(out, "JPEG", quality=_QUALITY)
+    return out.getvalue()

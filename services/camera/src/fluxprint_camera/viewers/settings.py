@@ -1,0 +1,12 @@
+"""Settings of watching."""
+
+from typing import Literal
+
+from pydantic import BaseModel, Field
+
+
+class ViewerSettings(BaseModel):
+    """What viewers may have, and how it is sent."""
+
+    fast_path: Literal["auto", "off"] = Field("auto", description="Send frames past the server where that is possible")
+    max_cameras_per_socket: int = Field(64, ge=1, le=1000, description="Cameras over one WebSocket")
