@@ -41,6 +41,7 @@ from fluxprint_auth.sessions.live import LiveTokenVerifier
 from fluxprint_auth.sessions.routes import router as sessions
 from fluxprint_auth.sessions.service import SessionPolicy, Sessions
 from fluxprint_auth.settings import AuthSettings
+from fluxprint_auth.standing.routes import router as standing
 from fluxprint_auth.verification.routes import router as verification
 from fluxprint_common.exchange import Exchange
 from fluxprint_common.service import ServiceSpec, admission, create_service
@@ -77,7 +78,7 @@ def create_app(settings: AuthSettings) -> FastAPI:
             administration,
             providers,
         ],
-        internal_routers=[internal_revocations, exchange],
+        internal_routers=[internal_revocations, exchange, standing],
         has_cookies=True,
         constraint_errors={
             "uq_user_email": EmailTaken,

@@ -3,17 +3,8 @@
 from fluxprint_camera.cameras.models import CameraRow
 from fluxprint_camera.database import Base
 from fluxprint_camera.recording.models import DutyRow, PictureRow, TimelapseRow
-from fluxprint_camera.watching.models import Decision, Sighting, WatchPolicy
+from fluxprint_camera.shares.models import ShareRow
 
 metadata = Base.metadata
 
-__all__ = [
-    "CameraRow",
-    "Decision",
-    "DutyRow",
-    "PictureRow",
-    "Sighting",
-    "TimelapseRow",
-    "WatchPolicy",
-    "metadata",
-]
+__all__ = ["CameraRow", "DutyRow", "PictureRow", "ShareRow", "TimelapseRow", "metadata"]

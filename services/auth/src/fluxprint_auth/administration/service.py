@@ -15,6 +15,7 @@ from fluxprint_auth.clients import Client
 from fluxprint_auth.database import transaction_time
 from fluxprint_auth.factors import service as factors
 from fluxprint_auth.mail.mailer import Mailer
+from fluxprint_auth.revocations import service as revocations
 from fluxprint_auth.security.events import SecurityEvent
 from fluxprint_auth.security.service import record
 from fluxprint_auth.sessions.models import EndReason
@@ -66,6 +67,7 @@ async def disable(session: AsyncSession, by: Administration, user_id: UUID) -> U
     await repository.set_disabled(session, user_id, await transaction_time(session))
     await _end_sessions(session, by, user_id, EndReason.ACCOUNT_DISABLED)
     await api_keys.renew_of_member(session, user_id)
+    await revocations.tell_of_person(session, user_id)
     _record(session, SecurityEvent.ACCOUNT_DISABLED, by, user_id)
     return await _lock(session, user_id)
 

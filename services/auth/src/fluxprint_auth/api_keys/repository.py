@@ -15,7 +15,8 @@ from fluxprint_common.ids import new_id
 from fluxprint_common.permissions import Permission, Role
 
 _NOT_EXPIRED = or_(ApiKeyRow.expires_at.is_(None), ApiKeyRow.expires_at > func.now())
-_LIVE = ApiKeyRow.revoked_at.is_(None) & _NOT_EXPIRED
+#: Of a key: it works, as far as its own row says.
+LIVE = ApiKeyRow.revoked_at.is_(None) & _NOT_EXPIRED
 
 
 async def insert(
@@ -52,7 +53,7 @@ async def count_live(session: AsyncSession, *, organisation_id: UUID, user_id: U
     organisation = select(OrganisationRow.id).where(OrganisationRow.id == organisation_id)
     await session.execute(organisation.with_for_update(key_share=True))
     statement = select(func.count().filter(ApiKeyRow.user_id == user_id), func.count()).where(
-        ApiKeyRow.organisation_id == organisation_id, _LIVE
+        ApiKeyRow.organisation_id == organisation_id, LIVE
     )
     row = (await session.execute(statement)).one()
     return int(row[0]), int(row[1])
@@ -110,7 +111,7 @@ async def revoke(
 
 async def live_of(session: AsyncSession, *, user_id: UUID, organisation_id: UUID | None) -> Sequence[UUID]:
     """The keys of a person that work, everywhere or in one organisation."""
-    statement = select(ApiKeyRow.id).where(ApiKeyRow.user_id == user_id, _LIVE)
+    statement = select(ApiKeyRow.id).where(ApiKeyRow.user_id == user_id, LIVE)
     if organisation_id is not None:
         statement = statement.where(ApiKeyRow.organisation_id == organisation_id)
     return (await session.scalars(statement)).all()
@@ -144,7 +145,7 @@ async def mark_used(session: AsyncSession, key_id: UUID, *, address: str) -> boo
     """Keep when a key was used; False where it does not work any more."""
     statement = (
         update(ApiKeyRow)
-        .where(ApiKeyRow.id == key_id, _LIVE)
+        .where(ApiKeyRow.id == key_id, LIVE)
         .values(last_used_at=func.now(), last_used_address=address)
         .execution_options(synchronize_session=False)
     )
@@ -166,7 +167,7 @@ async def is_live(session: AsyncSession, key_id: UUID, *, user_id: UUID, organis
             ApiKeyRow.organisation_id == organisation_id,
             MembershipRow.role == role,
             UserRow.disabled_at.is_(None),
-            _LIVE,
+            LIVE,
         )
     )
     return await session.scalar(statement) is not None

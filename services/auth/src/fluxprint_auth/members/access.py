@@ -7,6 +7,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from fluxprint_auth.api_keys import service as api_keys
 from fluxprint_auth.clients import Client
 from fluxprint_auth.organisations.models import MembershipRow
+from fluxprint_auth.revocations import service as revocations
 from fluxprint_auth.sessions.models import EndReason
 from fluxprint_auth.sessions.service import Sessions
 
@@ -23,6 +24,7 @@ async def end(session: AsyncSession, membership: MembershipRow, *, client: Clien
         organisation_id=organisation_id,
     )
     await api_keys.revoke_of_member(session, user_id, organisation_id, client=client, actor_id=actor_id)
+    await revocations.tell_of_person(session, user_id)
 
 
 async def renew(session: AsyncSession, membership: MembershipRow) -> None:
@@ -30,3 +32,4 @@ async def renew(session: AsyncSession, membership: MembershipRow) -> None:
     user_id, organisation_id = membership.user_id, membership.organisation_id
     await Sessions.renew_access(session, user_id, organisation_id=organisation_id)
     await api_keys.renew_of_member(session, user_id, organisation_id)
+    await revocations.tell_of_person(session, user_id)

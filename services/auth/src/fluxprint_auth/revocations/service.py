@@ -51,6 +51,14 @@ async def revoke_so_far(session: AsyncSession, sids: Collection[UUID]) -> None:
         await revoke_all(session, sids, before=before)
 
 
+async def tell_of_person(session: AsyncSession, user_id: UUID) -> None:
+    """Whatever stands on a person being who they were until now is to be looked at anew: links that they shared.
+
+    No access token has a person's id as its `sid`; what has ended for their sessions and keys is said beside this.
+    """
+    await revoke_so_far(session, [user_id])
+
+
 async def not_made_before(session: AsyncSession, sid: UUID) -> datetime | None:
     """What the next access token of this must be younger than, so that it is not refused with the ones before it."""
     return await repository.made_before(session, sid)

@@ -105,7 +105,7 @@ async def holder(session: AsyncSession, *, user_id: UUID, organisation_id: UUID,
 
 async def lock(session: AsyncSession, session_id: UUID) -> SessionRow | None:
     """A session which goes on, locked until the end of the transaction."""
-    statement = select(SessionRow).where(SessionRow.id == session_id, _goes_on())
+    statement = select(SessionRow).where(SessionRow.id == session_id, goes_on())
     return await session.scalar(statement.with_for_update())
 
 
@@ -113,7 +113,7 @@ async def end(session: AsyncSession, session_id: UUID, reason: EndReason, *, use
     """End a session of that person; returns the organisation that it was in, None where it had ended already."""
     statement = (
         update(SessionRow)
-        .where(SessionRow.id == session_id, SessionRow.user_id == user_id, _goes_on())
+        .where(SessionRow.id == session_id, SessionRow.user_id == user_id, goes_on())
         .values(ended_at=func.now(), end_reason=reason)
         .returning(SessionRow.organisation_id)
     )
@@ -136,7 +136,7 @@ async def end_all(
 
 async def lock_all(session: AsyncSession, user_id: UUID, *, organisation_id: UUID | None) -> Sequence[UUID]:
     """The sessions of a person, or those in one organisation: no token is made of them until the transaction ends."""
-    statement = select(SessionRow.id).where(SessionRow.user_id == user_id, _goes_on()).order_by(SessionRow.id)
+    statement = select(SessionRow.id).where(SessionRow.user_id == user_id, goes_on()).order_by(SessionRow.id)
     if organisation_id is not None:
         statement = statement.where(SessionRow.organisation_id == organisation_id)
     return (await session.scalars(statement.with_for_update())).all()
@@ -147,7 +147,7 @@ async def live_of(session: AsyncSession, user_id: UUID, *, before_id: UUID | Non
     token = exists().where(RefreshTokenRow.session_id == SessionRow.id, RefreshTokenRow.expires_at > func.now())
     statement = (
         select(SessionRow)
-        .where(SessionRow.user_id == user_id, _goes_on(), or_(token, SessionRow.via != Via.SESSION))
+        .where(SessionRow.user_id == user_id, goes_on(), or_(token, SessionRow.via != Via.SESSION))
         .order_by(SessionRow.id.desc())
         .limit(limit)
     )
@@ -194,7 +194,7 @@ async def is_live(
             SessionRow.id == session_id,
             SessionRow.user_id == user_id,
             SessionRow.organisation_id == organisation_id,
-            _goes_on(),
+            goes_on(),
             MembershipRow.role == role,
             UserRow.disabled_at.is_(None),
         )
@@ -211,7 +211,8 @@ def _locked(user_id: UUID) -> Select[UUID]:
     return statement.order_by(SessionRow.id).with_for_update()
 
 
-def _goes_on() -> ColumnElement[bool]:
+def goes_on() -> ColumnElement[bool]:
+    """Of a session: it has not ended."""
     return and_(SessionRow.ended_at.is_(None), SessionRow.expires_at > func.now())
 
 
