@@ -61,6 +61,7 @@ PUBLIC_UNDOCUMENTED = {
     "POST /internal/exchange",
     "POST /internal/observations",
     "POST /internal/prints",
+    "POST /internal/standing",
 }
 #: These read the token themselves before they accept; tests/integration tries each as a stranger.
 WEBSOCKETS = {"/api/v1/bridge/link", "/api/v1/cameras/ingest"}
@@ -171,6 +172,7 @@ class TestTraefik:
             "/metrics",
             "/internal/exchange",
             "/internal/observations",
+            "/internal/standing",
             "/internal/revocations",
             "/",
             "/docs",

@@ -11,12 +11,17 @@ from fluxprint_camera.ingest.routes import router as ingest
 from fluxprint_camera.relay.hub import Hub
 from fluxprint_camera.relay.metrics import RelayCollector
 from fluxprint_camera.settings import CameraSettings
+from fluxprint_camera.shares import upkeep
+from fluxprint_camera.shares.routes import router as shares
+from fluxprint_camera.viewers.grants import Grants
 from fluxprint_camera.viewers.pictures import Pictures
 from fluxprint_camera.viewers.routes import router as viewers
+from fluxprint_camera.viewers.token_routes import router as view_tokens
 from fluxprint_camera.viewers.tokens import ViewTokens
 from fluxprint_camera.viewers.transport import TransportInScope
 from fluxprint_camera.watching.routes import router as watching
 from fluxprint_camera.watching.storage import DecisionPictures
+from fluxprint_common import standing
 from fluxprint_common.service import ServiceSpec, create_service
 
 
@@ -26,7 +31,7 @@ def create_app(settings: CameraSettings) -> FastAPI:
         name="camera",
         description="Live pictures of printers.",
         tags={"cameras": "Live pictures: snapshots, MJPEG streams, and tokens for `<img>` elements."},
-        routers=[ingest, watching, cameras, viewers],
+        routers=[ingest, watching, cameras, view_tokens, viewers, shares],
         start=_start,
     )
     app = create_service(spec, settings)
@@ -41,8 +46,12 @@ async def _start(app: FastAPI) -> AsyncIterator[None]:
     app.state.hub = hub
     app.state.printers = PrinterDirectory(app.state.http, settings.queue_url)
     app.state.view_tokens = ViewTokens(
-        settings.view_token_secret.get_secret_value(), issuer=settings.token_issuer, lifetime_s=settings.view_token_s
+        settings.view_token_secret.get_secret_value(),
+        issuer=settings.token_issuer,
+        lifetime_s=settings.view_token_s,
+        renewable_s=settings.view_renewable_s,
     )
+    _watch_over(app, settings)
     app.state.decision_pictures = DecisionPictures(settings.data_dir, reserve_bytes=settings.data_reserve_bytes)
     app.state.pictures = Pictures()
     app.state.metrics.registry.register(RelayCollector(hub))
@@ -52,3 +61,17 @@ async def _start(app: FastAPI) -> AsyncIterator[None]:
         yield
     finally:
         app.state.pictures.close()
+
+
+def _watch_over(app: FastAPI, settings: CameraSettings) -> None:
+    """See to it that what is open ends with what it was opened by."""
+    state = app.state
+    ask = standing.over_http(state.http, settings.jwks_url)
+    grants = state.grants = Grants(state.revocations, state.publisher, ask)
+    state.loops.start("grants", lambda: grants.run(settings.grant_check_s), critical=False)
+    state.loops.start(
+        "shares ended",
+        lambda: upkeep.hear_of_ended(state.database, grants, settings.revocation_poll_s),
+        critical=False,
+    )
+    state.loops.start("shares over", lambda: upkeep.tidy(state.database), critical=False)

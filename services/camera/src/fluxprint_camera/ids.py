@@ -6,6 +6,7 @@ from uuid import UUID
 from fluxprint_common.ids import Prefixed
 
 CameraId = Annotated[UUID, Prefixed("camera")]
+ShareId = Annotated[UUID, Prefixed("share")]
 TimelapseId = Annotated[UUID, Prefixed("timelapse")]
 PictureId = Annotated[UUID, Prefixed("picture")]
 DecisionId = Annotated[UUID, Prefixed("decision")]

@@ -4,12 +4,13 @@ from pydantic import Field, SecretStr
 from pydantic_settings import SettingsConfigDict
 
 from fluxprint_camera.recording.settings import RecordingSettings
+from fluxprint_camera.shares.settings import ShareSettings
 from fluxprint_camera.viewers.settings import ViewerSettings
 from fluxprint_camera.watching.settings import WatchSettings
 from fluxprint_common.settings import ServiceSettings
 
 
-class CameraSettings(ServiceSettings, RecordingSettings, WatchSettings, ViewerSettings):
+class CameraSettings(ServiceSettings, RecordingSettings, WatchSettings, ViewerSettings, ShareSettings):
     """`CAMERA_*`, beside what every service reads."""
 
     model_config = SettingsConfigDict(env_prefix="CAMERA_")

@@ -14,7 +14,7 @@ class RevocationRow(Base):
 
     Attributes:
         id: in the order of insertion, by the database; services ask for what came after the last one that they saw.
-        sid: of the tokens: the id of a session, an API key or a bridge; or a person, for what stands on them without one.
+        sid: of the tokens: the id of a session, an API key or a bridge; or of a person, for what they shared.
         made_before: tokens made until then are refused; null: all of them, for this will never get another one.
         expires_at: when the last token that this refuses has ended by itself.
     """

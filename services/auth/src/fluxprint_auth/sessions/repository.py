@@ -144,12 +144,8 @@ async def lock_all(session: AsyncSession, user_id: UUID, *, organisation_id: UUI
 
 async def live_of(session: AsyncSession, user_id: UUID, *, before_id: UUID | None, limit: int) -> Sequence[SessionRow]:
     """The sessions of a person that go on, newest first. One whose last refresh token has ended does not."""
-    token = exists().where(RefreshTokenRow.session_id == SessionRow.id, RefreshTokenRow.expires_at > func.now())
     statement = (
-        select(SessionRow)
-        .where(SessionRow.user_id == user_id, goes_on(), or_(token, SessionRow.via != Via.SESSION))
-        .order_by(SessionRow.id.desc())
-        .limit(limit)
+        select(SessionRow).where(SessionRow.user_id == user_id, can_go_on()).order_by(SessionRow.id.desc()).limit(limit)
     )
     if before_id is not None:
         statement = statement.where(SessionRow.id < before_id)
@@ -209,6 +205,12 @@ def _locked(user_id: UUID) -> Select[UUID]:
     wait for each other in the same order as in `lock_all`."""
     statement = select(SessionRow.id).where(SessionRow.user_id == user_id, SessionRow.ended_at.is_(None))
     return statement.order_by(SessionRow.id).with_for_update()
+
+
+def can_go_on() -> ColumnElement[bool]:
+    """Of a session: it goes on, and can get another access token."""
+    token = exists().where(RefreshTokenRow.session_id == SessionRow.id, RefreshTokenRow.expires_at > func.now())
+    return and_(goes_on(), or_(token, SessionRow.via != Via.SESSION))
 
 
 def goes_on() -> ColumnElement[bool]:

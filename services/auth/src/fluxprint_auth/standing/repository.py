@@ -2,20 +2,21 @@
 
 from uuid import UUID
 
-from sqlalchemy import Row, Select, select
+from sqlalchemy import Row, select
 
 from fluxprint_auth.accounts.models import UserRow
 from fluxprint_auth.api_keys.models import ApiKeyRow
 from fluxprint_auth.api_keys.repository import LIVE
 from fluxprint_auth.organisations.models import MembershipRow
 from fluxprint_auth.sessions.models import SessionRow
-from fluxprint_auth.sessions.repository import goes_on
+from fluxprint_auth.sessions.repository import can_go_on
 from fluxprint_common.database import ReadSession
 from fluxprint_common.permissions import Role
 
 
-def _role(user_id: UUID, organisation_id: UUID) -> Select[str]:
-    return (
+async def role_of_member(session: ReadSession, user_id: UUID, organisation_id: UUID) -> Role | None:
+    """What somebody is in an organisation; None: no member, or disabled."""
+    statement = (
         select(MembershipRow.role)
         .join(UserRow, UserRow.id == MembershipRow.user_id)
         .where(
@@ -25,10 +26,7 @@ def _role(user_id: UUID, organisation_id: UUID) -> Select[str]:
         )
     )
 
-
-async def role_of_member(session: ReadSession, user_id: UUID, organisation_id: UUID) -> Role | None:
-    """What somebody is in an organisation; None: no member, or disabled."""
-    role = await session.scalar(_role(user_id, organisation_id))
+    role = await session.scalar(statement)
     return None if role is None else Role(role)
 
 
@@ -39,7 +37,7 @@ async def session_via(session: ReadSession, session_id: UUID, *, user_id: UUID, 
             SessionRow.id == session_id,
             SessionRow.user_id == user_id,
             SessionRow.organisation_id == organisation_id,
-            goes_on(),
+            can_go_on(),
         )
     )
 

@@ -1,6 +1,6 @@
 """All SQL about cameras. Visibility is a WHERE clause."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from uuid import UUID
 
@@ -19,8 +19,14 @@ def readable(sight: Sight) -> Select[CameraRow]:
     return query if sight.printers is None else query.where(CameraRow.printer_id.in_(sight.printers))
 
 
-async def find(session: ReadSession, sight: Sight, camera_id: UUID) -> CameraRow | None:
+async def find(session: AsyncSession, sight: Sight, camera_id: UUID) -> CameraRow | None:
     return (await session.scalars(readable(sight).where(CameraRow.id == camera_id))).one_or_none()
+
+
+async def count_seen(session: ReadSession, sight: Sight, camera_ids: Collection[UUID]) -> int:
+    """How many of these cameras may be seen."""
+    seen = readable(sight).where(CameraRow.id.in_(camera_ids)).subquery()
+    return (await session.scalars(select(func.count()).select_from(seen))).one()
 
 
 async def after(session: ReadSession, sight: Sight, *, after_id: UUID | None, limit: int) -> Sequence[CameraRow]:

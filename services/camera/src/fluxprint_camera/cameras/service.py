@@ -21,7 +21,7 @@ class TooManyCameras(Conflict):
     code = "too_many_cameras"
 
 
-async def get(session: ReadSession, sight: Sight, camera_id: UUID) -> CameraRow:
+async def get(session: AsyncSession, sight: Sight, camera_id: UUID) -> CameraRow:
     """A camera that may be seen.
 
     Raises:
@@ -31,6 +31,12 @@ async def get(session: ReadSession, sight: Sight, camera_id: UUID) -> CameraRow:
     if camera is None:
         raise NotFound
     return camera
+
+
+async def check_all(session: ReadSession, sight: Sight, camera_ids: frozenset[UUID]) -> None:
+    """Raises: NotFound: one of them does not exist, or belongs to others."""
+    if await repository.count_seen(session, sight, camera_ids) != len(camera_ids):
+        raise NotFound
 
 
 async def is_of_bridge(session: ReadSession, *, organisation_id: UUID, bridge_id: UUID, printer_id: UUID) -> bool:

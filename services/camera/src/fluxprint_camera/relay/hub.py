@@ -93,6 +93,7 @@ class Hub:
         expires_in_s: float,
         max_fps: float | None = None,
         wake: asyncio.Event | None = None,
+        at_most: int | None = None,
     ) -> Iterator[Viewer]:
         """A viewer of a camera for as long as the block runs, with the newest frame in its slot.
 
@@ -100,6 +101,7 @@ class Hub:
 
         Args:
             wake: set when there is something to do for the viewer, for one who serves several.
+            at_most: so many may watch as this person, where that is fewer than others may.
 
         Raises:
             NotFound: it is another organisation's.
@@ -108,7 +110,7 @@ class Hub:
         now = self._clock()
         channel = self._channel(organisation_id, camera_id)
         # Nothing is awaited before the place is taken: of two who come at once one may be too many.
-        self._refuse_a_crowd(channel, person_id)
+        self._refuse_a_crowd(channel, person_id, at_most=at_most)
         viewer = Viewer(
             person_id=person_id,
             outlet=outlet,
@@ -181,7 +183,7 @@ class Hub:
         channel = self._channels.get(camera_id)
         return channel if channel is not None and channel.organisation_id == organisation_id else None
 
-    def _refuse_a_crowd(self, channel: Channel, person_id: UUID) -> None:
+    def _refuse_a_crowd(self, channel: Channel, person_id: UUID, *, at_most: int | None) -> None:
         of_camera = self._settings.max_viewers_per_camera
         of_person = self._settings.max_viewers_per_person
         of_organisation = self._settings.max_viewers_per_organisation
@@ -189,6 +191,8 @@ class Hub:
             raise TooManyViewers(f"This camera has {of_camera} viewers, as many as it may have.")
         neighbours = (c for c in self._channels.values() if c.organisation_id == channel.organisation_id)
         watching = [viewer.person_id for neighbour in neighbours for viewer in neighbour.viewers]
+        if at_most is not None and watching.count(person_id) >= at_most:
+            raise TooManyViewers(f"{at_most} watch by this link, as many as may.")
         if watching.count(person_id) >= of_person:
             raise TooManyViewers(f"You have {of_person} streams open, as many as one person may have; close one first.")
         if len(watching) >= of_organisation:

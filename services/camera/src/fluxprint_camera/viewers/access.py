@@ -1,16 +1,20 @@
-"""Who may watch: an access token, or a view token in the address, on the routes that ask here and nowhere else."""
+"""Who may watch: an access token, or in the address a view token or a share's, on the routes that ask here and
+nowhere else."""
 
 from typing import Annotated, Any
 
 from fastapi import Request, Security
 from fastapi.security import APIKeyQuery, SecurityScopes
+from starlette.requests import HTTPConnection
 
-from fluxprint_camera.viewers.tokens import ViewTokens, Watcher
+from fluxprint_camera.shares import opening as shares
+from fluxprint_camera.viewers.grants import Grants
+from fluxprint_camera.viewers.tokens import ViewTokens
+from fluxprint_camera.viewers.watcher import Watcher
 from fluxprint_common.logs import get_logger
 from fluxprint_common.permissions import Permission
 from fluxprint_common.principal import Principal, authorise, bearer, has_credentials
 from fluxprint_common.problems import Unauthenticated
-from fluxprint_common.revocations import Revocations
 from fluxprint_common.tokens import TokenError
 
 log = get_logger(__name__)
@@ -19,7 +23,7 @@ view_token = APIKeyQuery(
     name="token",
     scheme_name="ViewToken",
     auto_error=False,
-    description="A view token of this camera, for `<img>` elements, which cannot send headers.",
+    description="A view token of this camera, for `<img>` elements, which cannot send headers; or a share's token.",
 )
 
 
@@ -35,12 +39,23 @@ async def current_watcher(
         Unauthenticated: neither token is there and valid. Forbidden: the role may not watch.
     """
     if token is None or has_credentials(request):
-        return _watching(await authorise(request, needed))
-    tokens: ViewTokens = request.app.state.view_tokens
-    revocations: Revocations = request.app.state.revocations
+        return watching(await authorise(request, needed))
+    return await of_token(request, token)
+
+
+async def of_token(connection: HTTPConnection, token: str) -> Watcher:
+    """The watcher behind a view token or the token of a share.
+
+    Raises:
+        Unauthenticated: it is not valid, or has ended. RateLimited: too many shares were guessed from this address.
+    """
+    if shares.is_share(token):
+        return await shares.watcher_of(connection, token)
+    tokens: ViewTokens = connection.app.state.view_tokens
+    grants: Grants = connection.app.state.grants
     try:
         watcher = await tokens.read(token)
-        if revocations.refuse(watcher.session_id, watcher.issued_at):
+        if grants.refuse(watcher):
             raise TokenError("revoked")
         return watcher
     except TokenError as error:
@@ -48,7 +63,8 @@ async def current_watcher(
         raise Unauthenticated("The view token is not valid or has expired; ask for a new one.") from None
 
 
-def _watching(principal: Principal) -> Watcher:
+def watching(principal: Principal) -> Watcher:
+    """The watcher that a signed-in principal is: until their access token ends."""
     return Watcher(
         organisation_id=principal.organisation_id,
         person_id=principal.credential_id,

@@ -9,10 +9,10 @@ from starlette.types import Message, Receive, Scope, Send
 from fluxprint_camera.relay.frame import BOUNDARY, Frame
 from fluxprint_camera.relay.hub import Hub
 from fluxprint_camera.relay.viewer import Left, Viewer
+from fluxprint_camera.viewers.grants import Grants
 from fluxprint_camera.viewers.pictures import Pictures
-from fluxprint_camera.viewers.tokens import Watcher
 from fluxprint_camera.viewers.transport import Connection
-from fluxprint_common.revocations import Revocations
+from fluxprint_camera.viewers.watcher import Watcher
 
 _FIRST = f"--{BOUNDARY}".encode()  # each part ends with the next delimiter, so the first part needs one before it
 _LAST = b"--\r\n"
@@ -37,7 +37,7 @@ class MjpegStream(Response):
         camera_id: UUID,
         watcher: Watcher,
         max_fps: float | None,
-        revocations: Revocations,
+        grants: Grants,
         pictures: Pictures,
         fast: bool,
     ) -> None:
@@ -48,7 +48,7 @@ class MjpegStream(Response):
         self._camera_id = camera_id
         self._watcher = watcher
         self._max_fps = max_fps
-        self._revocations = revocations
+        self._grants = grants
         self._pictures = pictures
         self._fast = fast
 
@@ -63,8 +63,9 @@ class MjpegStream(Response):
                 outlet=connection,
                 expires_in_s=watcher.expires_in_s,
                 max_fps=self._max_fps,
+                at_most=watcher.max_viewers,
             ) as viewer,
-            self._revocations.watching(watcher.session_id, watcher.issued_at, viewer.revoke),
+            self._grants.watching(watcher, self._camera_id, viewer.revoke),
         ):
             await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
             async with asyncio.TaskGroup() as group:

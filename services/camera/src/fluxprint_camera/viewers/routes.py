@@ -17,14 +17,11 @@ from fluxprint_camera.settings import CameraSettings
 from fluxprint_camera.viewers.access import watches
 from fluxprint_camera.viewers.mjpeg import MjpegStream
 from fluxprint_camera.viewers.pictures import Pictures, Width
-from fluxprint_camera.viewers.schemas import ViewToken
-from fluxprint_camera.viewers.tokens import ViewTokens, Watcher
+from fluxprint_camera.viewers.watcher import Watcher
 from fluxprint_common import openapi
 from fluxprint_common.database import Reading
 from fluxprint_common.permissions import Permission
-from fluxprint_common.principal import Principal, require
 from fluxprint_common.problems import NotFound
-from fluxprint_common.ratelimit import limit_by_subject
 
 router = APIRouter(prefix="/cameras/{camera_id}", tags=["cameras"])
 
@@ -144,30 +141,7 @@ async def stream_camera(
         camera_id=camera_id,
         watcher=watcher,
         max_fps=max_fps,
-        revocations=state.revocations,
+        grants=state.grants,
         pictures=state.pictures,
         fast=settings.fast_path == "auto",
     )
-
-
-@router.post(
-    "/view-tokens",
-    summary="Make a view token",
-    status_code=201,
-    responses=openapi.problems(401, 403, 404),
-    dependencies=[limit_by_subject("view_tokens", "limit_view_tokens")],
-)
-async def create_view_token(
-    request: Request,
-    principal: Annotated[Principal, require(Permission.CAMERAS_VIEW)],
-    session: Reading,
-    camera_id: CameraId,
-) -> ViewToken:
-    """A token that opens this camera's stream and snapshot, nothing else, for some minutes.
-
-    Use it where no header can be sent: `<img src=".../stream?token=...">`.
-    """
-    await cameras.get(session, Sight.of(principal), camera_id)
-    tokens: ViewTokens = request.app.state.view_tokens
-    token, expires_at = tokens.issue(principal, camera_id)
-    return ViewToken(token=token, expires_at=expires_at)

@@ -1,10 +1,11 @@
-"""View tokens: browsers cannot put a header on `<img>`, so for minutes an address may carry what opens one camera.
+"""View tokens: browsers cannot put a header on `<img>`, so for minutes an address may carry what opens some cameras.
 
 They are signed with a secret of this service alone and are good for nothing else.
 """
 
 import secrets
 import time
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from uuid import UUID
@@ -12,86 +13,83 @@ from uuid import UUID
 from pydantic import TypeAdapter, ValidationError
 
 from fluxprint_camera.ids import CameraId
+from fluxprint_camera.viewers.watcher import Watcher
 from fluxprint_common.ids import OrganisationId, SessionId, UserId, show
+from fluxprint_common.permissions import Via
 from fluxprint_common.principal import Principal
+from fluxprint_common.standing import Ground
 from fluxprint_common.tokens import SharedSecret, TokenError, TokenVerifier
 
 AUDIENCE = "fluxprint-camera-view"
+MAX_CAMERAS = 50
 _KID = "view-1"
 
-_CAMERA: TypeAdapter[UUID] = TypeAdapter(CameraId)
+_CAMERAS: TypeAdapter[frozenset[UUID]] = TypeAdapter(frozenset[CameraId])
 _ORGANISATION: TypeAdapter[UUID] = TypeAdapter(OrganisationId)
 _SESSION: TypeAdapter[UUID] = TypeAdapter(SessionId)
 _USER: TypeAdapter[UUID] = TypeAdapter(UserId)
 
 
 @dataclass(frozen=True, slots=True)
-class Watcher:
-    """Who watches, and until when.
+class Issued:
+    """A token, when it ends, and when the last one of its line does."""
 
-    Attributes:
-        person_id: whom the token was given to.
-        session_id: what it ends with.
-        issued_at: when the access token was made that it stands on.
-        camera_id: the one camera that may be seen; None where it is any of the organisation's.
-        printers: the only printers whose cameras may be seen; None where it is any.
-    """
-
-    organisation_id: UUID
-    person_id: UUID
-    session_id: UUID
-    issued_at: datetime
+    token: str
     expires_at: datetime
-    camera_id: UUID | None = None
-    printers: frozenset[UUID] | None = None
-
-    def may_see(self, camera_id: UUID) -> bool:
-        """Whether a camera of the organisation is within what this watcher may see."""
-        return self.camera_id is None or self.camera_id == camera_id
-
-    @property
-    def expires_in_s(self) -> float:
-        return (self.expires_at - datetime.now(UTC)).total_seconds()
+    renewable_until: datetime
 
 
 class ViewTokens:
-    """Issues and reads view tokens.
+    """Issues, reads and renews view tokens.
 
     Args:
-        lifetime_s: how long a token is good for.
+        lifetime_s: how long a token opens something.
+        renewable_s: how long after the first one a token is renewed, and what was opened may go on.
     """
 
-    def __init__(self, secret: str, *, issuer: str, lifetime_s: int) -> None:
+    def __init__(self, secret: str, *, issuer: str, lifetime_s: int, renewable_s: int) -> None:
         self._secret = SharedSecret(secret, kid=_KID)
         self._issuer = issuer
         self._lifetime_s = lifetime_s
+        self._renewable_s = renewable_s
         self._verifier = TokenVerifier(
             self._secret,
             issuer=issuer,
             audience=AUDIENCE,
-            required=("sid", "org", "camera"),
+            required=("sid", "org", "cameras", "via", "until"),
             max_lifetime_s=lifetime_s,
         )
 
-    def issue(self, principal: Principal, camera_id: UUID) -> tuple[str, datetime]:
-        """A token for one camera, bound to the principal's session, and when it ends."""
+    def issue(self, principal: Principal, cameras: Collection[UUID]) -> Issued:
+        """A token for some cameras, bound to the principal's session or API key."""
         now = int(time.time())
-        expires = now + self._lifetime_s
-        token = self._secret.sign(
+        return self._sign(
             {
-                "iss": self._issuer,
-                "aud": AUDIENCE,
                 "sub": show("user", principal.subject),
-                "iat": now,
-                "exp": expires,
-                "jti": secrets.token_hex(16),
                 "token_iat": int(principal.issued_at.timestamp()),
                 "sid": show("session", principal.session_id),
+                "via": principal.via.value,
                 "org": show("org", principal.organisation_id),
-                "camera": show("camera", camera_id),
-            }
+                "cameras": sorted(show("camera", camera) for camera in cameras),
+                "until": now + self._renewable_s,
+            },
+            now=now,
         )
-        return token, datetime.fromtimestamp(expires, UTC)
+
+    async def renew(self, token: str) -> tuple[Watcher, Issued]:
+        """Whom a token was given to, and the one that follows it, for the same cameras and from the same session.
+
+        Whether the session still lives is for the caller to find out.
+
+        Raises:
+            TokenError: it is not genuine or has ended, or the first of its line is too long ago.
+        """
+        claims = await self._verifier.verify(token)
+        watcher, now = _watcher(claims), int(time.time())
+        if now >= watcher.expires_at.timestamp():
+            raise TokenError("renewed for long enough")
+        kept = ("sub", "token_iat", "sid", "via", "org", "cameras", "until")
+        return watcher, self._sign({name: claims[name] for name in kept}, now=now)
 
     async def read(self, token: str) -> Watcher:
         """The watcher that a token makes.
@@ -99,15 +97,44 @@ class ViewTokens:
         Raises:
             TokenError: it is not genuine, not a view token, or has ended.
         """
-        claims = await self._verifier.verify(token)
-        try:
-            return Watcher(
-                organisation_id=_ORGANISATION.validate_python(claims["org"]),
-                person_id=_USER.validate_python(claims["sub"]),
-                session_id=_SESSION.validate_python(claims["sid"]),
-                camera_id=_CAMERA.validate_python(claims["camera"]),
-                issued_at=datetime.fromtimestamp(int(str(claims.get("token_iat", claims["iat"]))), UTC),
-                expires_at=datetime.fromtimestamp(int(str(claims["exp"])), UTC),
-            )
-        except (ValidationError, ValueError) as error:
-            raise TokenError("claims of another shape") from error
+        return _watcher(await self._verifier.verify(token))
+
+    def _sign(self, claims: Mapping[str, object], *, now: int) -> Issued:
+        until = int(str(claims["until"]))
+        expires = min(now + self._lifetime_s, until)
+        token = self._secret.sign(
+            {
+                **claims,
+                "iss": self._issuer,
+                "aud": AUDIENCE,
+                "iat": now,
+                "exp": expires,
+                "jti": secrets.token_hex(16),
+            }
+        )
+        return Issued(token, datetime.fromtimestamp(expires, UTC), datetime.fromtimestamp(until, UTC))
+
+
+def _watcher(claims: Mapping[str, object]) -> Watcher:
+    try:
+        via = Via(str(claims["via"]))
+        user_id = _USER.validate_python(claims["sub"])
+        session_id = _SESSION.validate_python(claims["sid"])
+        organisation_id = _ORGANISATION.validate_python(claims["org"])
+        by_key = via is Via.API_KEY
+        return Watcher(
+            organisation_id=organisation_id,
+            person_id=session_id if by_key else user_id,
+            session_id=session_id,
+            cameras=_CAMERAS.validate_python(claims["cameras"]),
+            issued_at=datetime.fromtimestamp(int(str(claims["token_iat"])), UTC),
+            expires_at=datetime.fromtimestamp(int(str(claims["until"])), UTC),
+            ground=Ground(
+                user_id,
+                organisation_id,
+                session_id=None if by_key else session_id,
+                api_key_id=session_id if by_key else None,
+            ),
+        )
+    except (ValidationError, ValueError, KeyError) as error:
+        raise TokenError("claims of another shape") from error
