@@ -6,7 +6,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import asyncpg
 import httpx
@@ -225,6 +225,14 @@ async def _move_in(house: House) -> None:
     assignment = await house.queue("POST", f"/bridge/printers/{printer['id']}/claim", house.bridge_access, json=claim)
     invitation = {"email": "guest@example.org", "role": "viewer"}
     key = {"name": "Slicer", "scopes": ["files:read"]}
+    camera_id = new_id()
+    ids = (printer["id"], bridge["bridge"]["id"], owner.organisation["id"])
+    await house.execute(
+        "INSERT INTO camera.camera (id, printer_id, bridge_id, organisation_id, name)"
+        " VALUES ($1, $2, $3, $4, 'Camera')",
+        camera_id,
+        *(UUID(name.partition("_")[2]) for name in ids),
+    )
     house.things |= {
         "organisation_id": owner.organisation["id"],
         "user_id": (await house.ask("GET", "/auth/me", house.people[Role.VIEWER]))["user"]["id"],
@@ -233,6 +241,7 @@ async def _move_in(house: House) -> None:
         "api_key_id": (await house.ask("POST", "/api-keys", owner, json=key))["api_key"]["id"],
         "bridge_id": bridge["bridge"]["id"],
         "printer_id": printer["id"],
+        "camera_id": show("camera", camera_id),
         "file_id": file["id"],
         "job_id": job["id"],
         "attempt_id": assignment["attempt"]["id"],

@@ -7,7 +7,8 @@ import asyncio
 import json
 import secrets
 import time
-from collections.abc import AsyncIterator, Collection, Mapping
+from collections.abc import AsyncIterator, Collection, Iterator, Mapping
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from uuid import UUID
 
@@ -15,8 +16,9 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from fluxprint_common import standing
 from fluxprint_common.ids import new_id, show
-from fluxprint_common.permissions import PERSONAL, ROLE_PERMISSIONS, Role, Via
+from fluxprint_common.permissions import PERSONAL, ROLE_PERMISSIONS, Permission, Role, Via
 from fluxprint_common.tokens import SigningKey
 
 ISSUER = "fluxprint"
@@ -29,11 +31,29 @@ class Issuer:
 
     Attributes:
         jwks_url: where the key is published, for `FLUXPRINT_JWKS_URL`.
+        standings: what sessions, keys and members may do now, by their ids; None: they are gone.
     """
 
     def __init__(self, *, jwks_url: str) -> None:
         self.key = new_signing_key()
         self.jwks_url = jwks_url
+        self.standings: dict[UUID, frozenset[Permission] | None] = {}
+        self.is_away = False
+
+    def standing(self, ground: Mapping[str, str | None]) -> Mapping[str, object] | None:
+        """What auth says of a session, a key or a member: everything, unless `standings` says something else."""
+        asked = ground["session_id"] or ground["api_key_id"] or ground["user_id"]
+        permissions = self.standings.get(UUID(asked), ROLE_PERMISSIONS[Role.OWNER])
+        return None if permissions is None else {"permissions": sorted(permissions), "printers": None}
+
+    @contextmanager
+    def away(self) -> Iterator[None]:
+        """Auth does not say how anything stands."""
+        self.is_away = True
+        try:
+            yield
+        finally:
+            self.is_away = False
 
     def user_token(
         self,
@@ -122,11 +142,21 @@ async def issuer() -> AsyncIterator[Issuer]:
 
     class Keys(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
+            self.answer(document)
+
+        def do_POST(self) -> None:
+            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            if self.path != standing.PATH or issuer.is_away:
+                self.send_error(503)
+                return
+            self.answer(json.dumps({"standings": [issuer.standing(ground) for ground in body["grounds"]]}).encode())
+
+        def answer(self, body: bytes) -> None:
             self.send_response(200)
             self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(document)))
+            self.send_header("Content-Length", str(len(body)))
             self.end_headers()
-            self.wfile.write(document)
+            self.wfile.write(body)
 
         def log_message(self, *_args: object) -> None: ...
 

@@ -169,6 +169,10 @@ ROWS: dict[str, Row] = {
     "get_snapshot": NO_BODY,
     "stream_camera": NO_BODY,
     "create_view_token": NO_BODY,
+    "create_view_token_for_set": Row({"camera_ids": ["{camera_id}"]}),
+    "create_share": Row({"label": "Customer", "expires_in_s": 600}),
+    "list_shares": NO_BODY,
+    "delete_share": NO_BODY,
     # camera: watching
     "list_decisions": NO_BODY,
     "get_decision": NO_BODY,

@@ -122,9 +122,6 @@ class TestOtherOrganisations:
 #: Things that this house does not have; tests of their own show that others do not find them.
 NOTHING_TO_SHOW = {
     "get_bridge_pairing",
-    "get_camera",
-    "get_snapshot",
-    "stream_camera",
     "get_command",
     "get_thumbnail",
     "get_decision",

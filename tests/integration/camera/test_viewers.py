@@ -139,7 +139,7 @@ class TestStream:
             async with stream(client, f"/api/v1/cameras/{bridge.camera_id}/stream", headers=headers) as pictures:
                 assert await pictures.rest() == [jpeg(1)]
 
-    async def test_ends_properly_with_the_view_token(self, organisation: Organisation) -> None:
+    async def test_ends_properly_with_the_line_of_its_view_token(self, organisation: Organisation) -> None:
         async with organisation.camera() as bridge, httpx.AsyncClient(base_url=organisation.service.url) as client:
             await bridge.send(1)
             now = int(time.time())
@@ -147,7 +147,8 @@ class TestStream:
                 {
                     "iss": "fluxprint", "aud": "fluxprint-camera-view", "sub": show("user", new_id()), "jti": "1",
                     "iat": now, "exp": now + 3, "sid": show("session", new_id()),
-                    "org": show("org", organisation.id), "camera": bridge.camera_id,
+                    "org": show("org", organisation.id), "cameras": [bridge.camera_id], "via": "session",
+                    "token_iat": now, "until": now + 3,
                 }
             )  # fmt: skip
             async with stream(

@@ -37,6 +37,7 @@ PUBLIC = {
     "POST /api/v1/auth/bridge-pairings",  # a bridge that has no identity yet; a person confirms its code
     "POST /api/v1/auth/bridge-pairings/token",  # with the device code that only that bridge has
     "GET /api/v1/auth/jwks",
+    "POST /api/v1/cameras/view-tokens/renew",  # with a view token in the body, which is the right to it
     # The link that was sent to the invited address proves who asks.
     "POST /api/v1/invitations/preview",
     "POST /api/v1/invitations/register",

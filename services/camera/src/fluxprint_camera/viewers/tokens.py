@@ -56,7 +56,7 @@ class ViewTokens:
             self._secret,
             issuer=issuer,
             audience=AUDIENCE,
-            required=("sid", "org", "cameras", "via", "until"),
+            required=("sid", "org", "via"),
             max_lifetime_s=lifetime_s,
         )
 
