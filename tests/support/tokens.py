@@ -146,10 +146,10 @@ async def issuer() -> AsyncIterator[Issuer]:
 
         def do_POST(self) -> None:
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            if self.path != standing.PATH or issuer.is_away:
+            if self.path != standing.PATH or made.is_away:
                 self.send_error(503)
                 return
-            self.answer(json.dumps({"standings": [issuer.standing(ground) for ground in body["grounds"]]}).encode())
+            self.answer(json.dumps({"standings": [made.standing(ground) for ground in body["grounds"]]}).encode())
 
         def answer(self, body: bytes) -> None:
             self.send_response(200)
@@ -161,11 +161,11 @@ async def issuer() -> AsyncIterator[Issuer]:
         def log_message(self, *_args: object) -> None: ...
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Keys) as server:
-        issuer = Issuer(jwks_url=f"http://127.0.0.1:{server.server_port}/jwks.json")
-        document = json.dumps({"keys": [issuer.key.public_jwk]}).encode()
+        made = Issuer(jwks_url=f"http://127.0.0.1:{server.server_port}/jwks.json")
+        document = json.dumps({"keys": [made.key.public_jwk]}).encode()
         serving = asyncio.create_task(asyncio.to_thread(server.serve_forever, 0.05))
         try:
-            yield issuer
+            yield made
         finally:
             server.shutdown()
             await serving

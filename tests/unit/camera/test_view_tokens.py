@@ -52,7 +52,7 @@ class TestViewToken:
         issued = tokens.issue(who, {camera})
         watcher = await tokens.read(issued.token)
         assert (watcher.cameras, watcher.person_id, watcher.organisation_id, watcher.session_id) == (
-            {camera}, who.subject, who.organisation_id, who.session_id,
+            frozenset({camera}), who.subject, who.organisation_id, who.session_id,
         )  # fmt: skip
         assert watcher.expires_at == issued.renewable_until
         assert 290 < (issued.expires_at - datetime.now(UTC)).total_seconds() <= 300
