@@ -3,6 +3,7 @@
 import asyncio
 import json
 import socket
+import struct
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -14,48 +15,69 @@ from websockets.typing import Subprotocol
 
 from support.camera import jpeg
 
-SUBPROTOCOL = Subprotocol("fluxprint.camera.v1")
+SUBPROTOCOL = Subprotocol("fluxprint.camera.v2")
 CAPTURED_AT = "2026-11-21T10:00:00.123Z"
+CAPTURED_MS = 1_795_255_200_123
 TIMEOUT_S = 10
 
 
 class Bridge:
-    """The sending end of an uplink, as a bridge holds it."""
+    """The sending end of an uplink, as a bridge holds it. What names no channel means channel 0."""
 
     def __init__(self, connection: ClientConnection) -> None:
         self.connection = connection
-        self.camera_id = ""
+        self.answers: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+        self.cameras: dict[int, str] = {}  #: accepted, by channel
         self.wants: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
-        self._acks: asyncio.Queue[int] = asyncio.Queue()
+        self.acks: asyncio.Queue[tuple[int, int]] = asyncio.Queue()
+
+    @property
+    def camera_id(self) -> str:
+        return self.cameras[0]
 
     async def listen(self) -> None:
         """Sort what comes, until the connection ends."""
         async for text in self.connection:
             message = json.loads(text)
-            match message["type"]:
-                case "hello":
-                    self.camera_id = message["camera_id"]
+            match message.pop("type"):
+                case "accepted":
+                    self.cameras = {camera["channel"]: camera["camera_id"] for camera in message["cameras"]}
+                    self.answers.put_nowait(message)
                 case "want":
                     self.wants.put_nowait(message)
                 case "ack":
-                    self._acks.put_nowait(message["sequence"])
+                    self.acks.put_nowait((message["channel"], message["sequence"]))
 
-    async def send(self, number: int, *, size: int = 200) -> None:
+    async def announce(self, *cameras: dict[str, Any]) -> dict[str, Any]:
+        """Name all cameras; the answer."""
+        await self.tell("cameras", cameras=cameras)
+        return await self.answer()
+
+    async def answer(self) -> dict[str, Any]:
+        """The next answer to a list."""
+        async with asyncio.timeout(TIMEOUT_S):
+            return await self.answers.get()
+
+    async def refusals(self) -> dict[int, str]:
+        """The codes that the next answer refuses with, by channel."""
+        return {one["channel"]: one["code"] for one in (await self.answer())["refused"]}
+
+    async def tell(self, kind: str, **fields: Any) -> None:
+        await self.connection.send(json.dumps({"type": kind, **fields}))
+
+    async def send(self, number: int, *, size: int = 200, channel: int = 0) -> None:
         """One picture, acknowledged."""
-        await self.send_raw(number, jpeg(number, size=size))
-        await self.acknowledged(number)
+        await self.send_raw(number, jpeg(number, size=size), channel=channel)
+        await self.acknowledged(number, channel=channel)
 
-    async def acknowledged(self, number: int) -> None:
+    async def acknowledged(self, number: int, *, channel: int = 0) -> None:
         """Wait until the service has taken a picture."""
         async with asyncio.timeout(TIMEOUT_S):
-            assert await self._acks.get() == number
+            assert await self.acks.get() == (channel, number)
 
-    async def send_raw(self, number: int, picture: bytes, *, size_bytes: int | None = None) -> None:
+    async def send_raw(self, number: int, picture: bytes, *, channel: int = 0) -> None:
         """A header and a picture, whatever they are."""
-        size_bytes = len(picture) if size_bytes is None else size_bytes
-        header = {"type": "frame", "sequence": number, "captured_at": CAPTURED_AT, "size_bytes": size_bytes}
-        await self.connection.send(json.dumps(header))
-        await self.connection.send(picture)
+        await self.connection.send(header(number, channel=channel) + picture)
 
     async def want(self) -> dict[str, Any]:
         """The next thing that is wanted."""
@@ -69,22 +91,44 @@ class Bridge:
         return self.connection.close_code
 
 
+def header(number: int, *, channel: int = 0, version: int = 2, flags: int = 0, captured_ms: int = CAPTURED_MS) -> bytes:
+    """What stands before a picture."""
+    return struct.pack("!BBHQQ", version, flags, channel, number, captured_ms)
+
+
+def described(printer: str, *, channel: int = 0, key: str = "default", **fields: Any) -> dict[str, Any]:
+    """A camera in a bridge's list."""
+    return {"channel": channel, "printer_id": printer, "key": key, "name": "Camera", **fields}
+
+
 @asynccontextmanager
-async def uplink(url: str, token: str, printer: str) -> AsyncIterator[Bridge]:
-    """A bridge's connection that is greeted and has heard the first want (which stays in the queue)."""
-    address = f"{url.replace('http', 'ws', 1)}/api/v1/cameras/ingest?printer_id={printer}"
+async def connected(url: str, token: str | None, *, protocol: bool = True) -> AsyncIterator[Bridge]:
+    """A bridge's connection, before it says anything."""
     async with websockets.connect(
-        address, subprotocols=[SUBPROTOCOL], additional_headers={"Authorization": f"Bearer {token}"}, compression=None
+        f"{url.replace('http', 'ws', 1)}/api/v1/cameras/ingest",
+        subprotocols=[SUBPROTOCOL] if protocol else None,
+        additional_headers={"Authorization": f"Bearer {token}"} if token else {},
+        compression=None,
     ) as connection:
         bridge = Bridge(connection)
         listening = asyncio.create_task(bridge.listen())
         try:
-            first = await bridge.want()
-            bridge.wants.put_nowait(first)
             yield bridge
         finally:
             await connection.close()
             await asyncio.gather(listening, return_exceptions=True)
+
+
+@asynccontextmanager
+async def uplink(url: str, token: str, *printers: str) -> AsyncIterator[Bridge]:
+    """A bridge whose cameras, one a printer, are accepted, and that has heard the wants (which stay in the queue)."""
+    async with connected(url, token) as bridge:
+        answer = await bridge.announce(*(described(printer, channel=n) for n, printer in enumerate(printers)))
+        assert answer["refused"] == []
+        wants = [await bridge.want() for _ in printers]
+        for want in wants:
+            bridge.wants.put_nowait(want)
+        yield bridge
 
 
 class Pictures:

@@ -1,9 +1,10 @@
-"""What bridges see: who is let in, what is wanted of them, and why they are closed."""
+"""What bridges see: who is let in, which cameras are taken, what is wanted of them, and why they are closed."""
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from contextlib import suppress
+from typing import Any
 
 import httpx
 import pytest
@@ -18,29 +19,29 @@ from support.camera_service import Organisation
 from support.servers import Database
 from support.serving import serving
 from support.tokens import Issuer
-from support.uplink import CAPTURED_AT, SUBPROTOCOL, Bridge, stream, uplink
+from support.uplink import connected, described, header, stream, uplink
 
 PRINTER = show("printer", new_id())
 
 
-async def refusal(
-    organisation: Organisation, token: str | None, *, printer: str = PRINTER, protocol: bool = True
-) -> int:
+async def refusal(organisation: Organisation, token: str | None, *, protocol: bool = True) -> int:
     """The status that a handshake is refused with."""
-    url = f"{organisation.service.url.replace('http', 'ws', 1)}/api/v1/cameras/ingest?printer_id={printer}"
-    headers = {"Authorization": f"Bearer {token}"} if token else {}
     with pytest.raises(websockets.InvalidStatus) as refused:
-        await websockets.connect(url, subprotocols=[SUBPROTOCOL] if protocol else None, additional_headers=headers)
+        async with connected(organisation.service.url, token, protocol=protocol):
+            pass
     return refused.value.response.status_code
 
 
-async def problem(url: str, token: str) -> tuple[int, str]:
-    """The status and the code that a bridge's handshake is refused with."""
-    with pytest.raises(websockets.InvalidStatus) as refused:
-        async with uplink(url, token, PRINTER):
-            pass
-    answer = refused.value.response
-    return answer.status_code, json.loads(answer.body)["code"]
+def printer_of(organisation: Organisation) -> str:
+    """A new printer of the organisation's bridge."""
+    printer = show("printer", new_id())
+    organisation.service.printers.add(organisation.bridge_token, printer)
+    return printer
+
+
+def codes(answer: dict[str, Any]) -> dict[int, str]:
+    """What an answer refuses, by channel."""
+    return {one["channel"]: one["code"] for one in answer["refused"]}
 
 
 class TestHandshake:
@@ -55,54 +56,103 @@ class TestHandshake:
             refused, 403
         )
 
-    async def test_refuses_what_is_no_printer_and_another_protocol(self, organisation: Organisation) -> None:
-        token = organisation.bridge_token
-        assert await refusal(organisation, token, printer="printer_1") == 403
-        assert await refusal(organisation, token, printer=show("job", new_id())) == 403
-        assert await refusal(organisation, token, protocol=False) == 403
+    async def test_refuses_another_protocol(self, organisation: Organisation) -> None:
+        assert await refusal(organisation, organisation.bridge_token, protocol=False) == 403
+
+
+class TestList:
+    async def test_names_each_camera_and_the_limits(self, organisation: Organisation) -> None:
+        printer = printer_of(organisation)
+        async with connected(organisation.service.url, organisation.bridge_token) as bridge:
+            answer = await bridge.announce(
+                described(printer, channel=7), described(printer, channel=9, key="nozzle", name="Nozzle", rotate=90)
+            )
+            assert [one["channel"] for one in answer["cameras"]] == [7, 9]
+            assert answer["refused"] == []
+            assert (answer["max_frame_bytes"], answer["max_width"]) == (300_000, 3840)
+            async with organisation.client() as client:
+                nozzle = (await client.get(f"/api/v1/cameras/{bridge.cameras[9]}")).json()
+            assert {name: nozzle[name] for name in ("printer_id", "key", "name", "rotate", "flip_h", "flip_v")} == {
+                "printer_id": printer,
+                "key": "nozzle",
+                "name": "Nozzle",
+                "rotate": 90,
+                "flip_h": False,
+                "flip_v": False,
+            }
 
     async def test_refuses_more_cameras_than_an_organisation_may_have(self, organisation: Organisation) -> None:
-        first = new_id()
-        organisation.service.printers.add(organisation.bridge_token, PRINTER)
-        async with organisation.camera(first), organisation.camera():
-            assert await refusal(organisation, organisation.bridge_token) == 403
-        async with organisation.camera(first) as bridge:
-            assert bridge.camera_id.startswith("camera_")
+        printer = printer_of(organisation)
+        cameras = [described(printer, channel=n, key=f"camera-{n}") for n in range(3)]
+        async with connected(organisation.service.url, organisation.bridge_token) as bridge:
+            assert codes(await bridge.announce(*cameras)) == {2: "too_many_cameras"}
+            await bridge.send(1, channel=1)
 
-    async def test_refuses_a_printer_of_another_bridge(self, organisation: Organisation, issuer: Issuer) -> None:
-        printer = new_id()
+    async def test_refuses_what_is_not_the_bridges_and_takes_the_rest(
+        self, organisation: Organisation, issuer: Issuer
+    ) -> None:
+        owned, printer = printer_of(organisation), printer_of(organisation)
         neighbour = issuer.bridge_token(organisation=organisation.id, bridge=new_id())
-        assert await refusal(organisation, neighbour, printer=show("printer", printer)) == 403  # nobody's camera yet
-        async with organisation.camera(printer) as bridge:
-            assert await refusal(organisation, neighbour, printer=show("printer", printer)) == 403
+        organisation.service.printers.add(neighbour, owned)
+        async with uplink(organisation.service.url, organisation.bridge_token, printer) as bridge:
+            async with connected(organisation.service.url, neighbour) as other:
+                answer = await other.announce(
+                    described(printer, channel=0),
+                    described("printer_1", channel=1),
+                    described(show("printer", new_id()), channel=2),
+                    described(owned, channel=3),
+                )
+                assert codes(answer) == dict.fromkeys((0, 1, 2), "not_its_printer")
+                await other.send(1, channel=3)
             await bridge.send(1)  # nothing was taken over
 
-    async def test_refuses_the_bridge_that_a_printer_left(self, organisation: Organisation) -> None:
-        printer = new_id()
-        async with organisation.camera(printer):
-            pass
-        organisation.service.printers.remove(organisation.bridge_token, show("printer", printer))
-        assert await refusal(organisation, organisation.bridge_token, printer=show("printer", printer)) == 403
+    async def test_lets_the_printer_go_that_left(self, organisation: Organisation) -> None:
+        printer = printer_of(organisation)
+        async with uplink(organisation.service.url, organisation.bridge_token, printer) as bridge:
+            await bridge.send(1)
+            organisation.service.printers.remove(organisation.bridge_token, printer)
+            assert codes(await bridge.announce(described(printer))) == {0: "not_its_printer"}
+
+    async def test_keeps_what_stays_and_takes_what_is_new(
+        self, organisation: Organisation, viewer: httpx.AsyncClient
+    ) -> None:
+        first, second = printer_of(organisation), printer_of(organisation)
+        async with uplink(organisation.service.url, organisation.bridge_token, first) as bridge:
+            await bridge.send(1)
+            async with stream(viewer, f"/api/v1/cameras/{bridge.camera_id}/stream") as pictures:
+                assert await pictures.next() == jpeg(1)
+                await bridge.announce(described(first), described(second, channel=1))
+                await bridge.send(1, channel=1)
+                await bridge.send(2)
+                assert await pictures.next() == jpeg(2)
+                await bridge.announce(described(first))
+                await bridge.send_raw(2, jpeg(2), channel=1)  # on its way when the list changed: nobody minds
+                await bridge.send(3)
+                assert await pictures.next() == jpeg(3)
 
     async def test_does_without_the_queue_service_for_a_camera_that_it_knows(self, organisation: Organisation) -> None:
-        printer = new_id()
-        async with organisation.camera(printer) as bridge:
+        printer, unknown = printer_of(organisation), printer_of(organisation)
+        async with uplink(organisation.service.url, organisation.bridge_token, printer) as bridge:
             first_id = bridge.camera_id
         with organisation.service.printers.away():
-            async with organisation.camera(printer) as bridge:
+            async with connected(organisation.service.url, organisation.bridge_token) as bridge:
+                answer = await bridge.announce(described(printer), described(unknown, channel=1))
+                assert codes(answer) == {1: "unavailable"}
                 assert bridge.camera_id == first_id
+
+    async def test_says_when_it_is_not_the_bridges_fault(self, issuer: Issuer) -> None:
+        app = create_app(settings_of(jwks_url=issuer.jwks_url))  # without a database, and without a queue service
+        async with serving(app) as url:
+            token = issuer.bridge_token(organisation=new_id(), bridge=new_id())
+            async with connected(url, token) as bridge:
+                assert codes(await bridge.announce(described(PRINTER))) == {0: "database_unavailable"}
 
     async def test_says_when_the_queue_service_is_away(self, database: Database, issuer: Issuer) -> None:
         app = create_app(settings_of(jwks_url=issuer.jwks_url, database_url=SecretStr(database.url_for("camera"))))
         async with serving(app) as url:
             token = issuer.bridge_token(organisation=new_id(), bridge=new_id())
-            assert await problem(url, token) == (503, "unavailable")
-
-    async def test_says_when_it_is_not_the_bridges_fault(self, issuer: Issuer) -> None:
-        app = create_app(settings_of(jwks_url=issuer.jwks_url))  # without a database
-        async with serving(app) as url:
-            token = issuer.bridge_token(organisation=new_id(), bridge=new_id())
-            assert await problem(url, token) == (503, "database_unavailable")
+            async with connected(url, token) as bridge:
+                assert codes(await bridge.announce(described(PRINTER))) == {0: "unavailable"}
 
     async def test_a_printer_keeps_its_camera(self, organisation: Organisation, other: Organisation) -> None:
         printer = new_id()
@@ -123,7 +173,7 @@ class TestWants:
         self, organisation: Organisation, viewer: httpx.AsyncClient
     ) -> None:
         async with organisation.camera() as bridge:
-            assert await bridge.want() == {"type": "want", "fps": 0.0, "idle_interval_s": 30.0}
+            assert await bridge.want() == {"channel": 0, "fps": 0.0, "idle_interval_s": 30.0}
             async with stream(viewer, f"/api/v1/cameras/{bridge.camera_id}/stream"):
                 assert (await bridge.want())["fps"] == 60
             assert (await bridge.want())["fps"] == 0
@@ -139,60 +189,102 @@ class TestWants:
                 assert (await bridge.want())["fps"] == 4.5
 
 
-async def _text(bridge: Bridge, text: str) -> None:
-    await bridge.connection.send(text)
+class TestSource:
+    async def test_is_shown_with_its_reason_until_pictures_come(
+        self, organisation: Organisation, viewer: httpx.AsyncClient
+    ) -> None:
+        async def until(state: str) -> dict[str, Any]:
+            async with asyncio.timeout(30):
+                while (camera := (await viewer.get(path)).json())["source_state"] != state:
+                    await asyncio.sleep(0.05)
+            return dict(camera)
+
+        async with organisation.camera() as bridge:
+            path = f"/api/v1/cameras/{bridge.camera_id}"
+            unknown = await until("unknown")
+            assert (unknown["source_reason"], unknown["source_since"]) == (None, None)
+            await bridge.tell("state", channel=0, state="failed", reason="frozen", detail="no picture for 4 s")
+            failed = await until("failed")
+            assert (failed["status"], failed["source_reason"]) == ("offline", "frozen")
+            assert failed["source_detail"] == "no picture for 4 s"
+            await bridge.tell("state", channel=0, state="failed", reason="frozen", detail="again")  # no news
+            await bridge.send(1)
+            works = await until("ok")
+            assert (works["status"], works["source_reason"], works["source_detail"]) == ("online", None, None)
+            assert works["source_since"] > failed["source_since"]
+
+    async def test_that_says_so_is_not_silent(self, hasty: Organisation) -> None:
+        async with hasty.camera() as bridge:
+            for _ in range(8):  # the service waits two seconds
+                await bridge.tell("state", channel=0, state="failed", reason="unreachable")
+                await asyncio.sleep(0.4)
+            await bridge.send(1)
 
 
-async def _header(bridge: Bridge, **changed: object) -> None:
-    header = {"type": "frame", "sequence": 1, "captured_at": CAPTURED_AT, "size_bytes": 200, **changed}
-    await bridge.connection.send(json.dumps(header))
-
-
-async def _repeats(bridge: Bridge) -> None:
-    await bridge.send(5)
-    await bridge.send_raw(5, jpeg(5))
-
-
-async def _header_twice(bridge: Bridge) -> None:
-    await _header(bridge)
-    await _header(bridge)
-
-
-VIOLATIONS: dict[str, tuple[Callable[[Bridge], Awaitable[None]], int]] = {
-    "no JSON": (lambda bridge: _text(bridge, "{"), 4400),
-    "another message": (lambda bridge: _text(bridge, '{"type": "hello"}'), 4400),
-    "an endless header": (lambda bridge: _header(bridge, note="x" * 2000), 4400),
-    "a time without a zone": (lambda bridge: _header(bridge, captured_at="2026-11-21T10:00:00"), 4400),
-    "a picture without a header": (lambda bridge: bridge.connection.send(jpeg(1)), 4400),
-    "a header without a picture": (_header_twice, 4400),
-    "a sequence that does not grow": (_repeats, 4410),
-    "a picture said to be too large": (lambda bridge: _header(bridge, size_bytes=300_001), 4413),
-    "a picture that is too large": (lambda bridge: bridge.send_raw(1, jpeg(1, size=300_001), size_bytes=200), 4413),
-    "a message that is far too large": (
-        lambda bridge: bridge.send_raw(1, jpeg(1, size=9 * 1024 * 1024), size_bytes=200),
-        1009,
+FRAME = header(1) + jpeg(1)
+VIOLATIONS: dict[str, tuple[bytes | str, int]] = {
+    "no JSON": ("{", 4400),
+    "another message": ('{"type": "hello"}', 4400),
+    "an endless text": ('{"type": "cameras", "cameras": [' + " " * 300_000 + "]}", 4400),
+    "a list that names a channel twice": (
+        json.dumps({"type": "cameras", "cameras": [described(PRINTER), described(PRINTER, key="b")]}),
+        4400,
     ),
-    "no JPEG": (lambda bridge: bridge.send_raw(1, b"\x89PNG\r\n\x1a\n" + bytes(192)), 4415),
-    "nothing": (lambda bridge: bridge.send_raw(1, b"", size_bytes=1), 4416),
-    "another size": (lambda bridge: bridge.send_raw(1, jpeg(1), size_bytes=199), 4416),
+    "a key that is none": (
+        json.dumps({"type": "cameras", "cameras": [described(PRINTER, key="../camera")]}),
+        4400,
+    ),
+    "a failure without a reason": ('{"type": "state", "channel": 0, "state": "failed"}', 4400),
+    "half a header": (FRAME[:19], 4400),
+    "another version": (header(1, version=1) + jpeg(1), 4400),
+    "flags that nobody knows": (header(1, flags=1) + jpeg(1), 4400),
+    "a time beyond the calendar": (header(1, captured_ms=2**63) + jpeg(1), 4400),
+    "a sequence that does not grow": (header(3) + jpeg(3), 4410),
+    "a picture that is too large": (header(4) + jpeg(4, size=300_001), 4413),
+    "a message that is far too large": (header(4) + jpeg(4, size=9 * 1024 * 1024), 1009),
+    "no JPEG": (header(4) + b"\x89PNG\r\n\x1a\n" + bytes(192), 4415),
+    "nothing": (header(4), 4415),
 }
 
 
 class TestViolations:
     @pytest.mark.parametrize("what", VIOLATIONS)
     async def test_closes_with_a_code(self, organisation: Organisation, viewer: httpx.AsyncClient, what: str) -> None:
-        violate, code = VIOLATIONS[what]
+        message, code = VIOLATIONS[what]
         async with organisation.camera() as bridge:
+            await bridge.send(3)
             with suppress(websockets.ConnectionClosed):  # while we are still sending
-                await violate(bridge)
+                await bridge.connection.send(message)
             assert await bridge.closed() == code
             assert bridge.connection.close_reason
             async with asyncio.timeout(10):
                 while (await viewer.get(f"/api/v1/cameras/{bridge.camera_id}")).json()["status"] != "offline":
                     await asyncio.sleep(0.02)
 
+    async def test_a_frame_before_the_last_one_is_acknowledged(self, hasty: Organisation) -> None:
+        async with hasty.camera() as bridge:
+            with suppress(websockets.ConnectionClosed):
+                for number in range(1, 50):  # acknowledged later and later: far more than it is asked for
+                    await bridge.send_raw(number, jpeg(number))
+            assert await bridge.closed() == 4411
+
+    async def test_a_frame_of_no_camera_is_left_aside(self, organisation: Organisation) -> None:
+        async with connected(organisation.service.url, organisation.bridge_token) as bridge:
+            await bridge.connection.send(FRAME)
+            assert (await bridge.announce())["cameras"] == []
+
 
 class TestEnd:
+    async def test_of_one_camera_leaves_the_others(self, organisation: Organisation) -> None:
+        first, second = printer_of(organisation), printer_of(organisation)
+        url, token = organisation.service.url, organisation.bridge_token
+        async with uplink(url, token, first, second) as old, uplink(url, token, second) as new:
+            assert await old.refusals() == {1: "taken_over"}
+            await old.send(1)
+            await new.send(1)
+            await old.announce(described(first), described(second, channel=1))
+            assert await new.closed() == 4409
+
     async def test_a_newer_connection_takes_over(self, organisation: Organisation, viewer: httpx.AsyncClient) -> None:
         printer = new_id()
         async with organisation.camera(printer) as old:

@@ -3,6 +3,7 @@
 from pydantic import Field, SecretStr
 from pydantic_settings import SettingsConfigDict
 
+from fluxprint_camera.ingest.settings import IngestSettings
 from fluxprint_camera.recording.settings import RecordingSettings
 from fluxprint_camera.shares.settings import ShareSettings
 from fluxprint_camera.viewers.settings import ViewerSettings
@@ -10,7 +11,7 @@ from fluxprint_camera.watching.settings import WatchSettings
 from fluxprint_common.settings import ServiceSettings
 
 
-class CameraSettings(ServiceSettings, RecordingSettings, WatchSettings, ViewerSettings, ShareSettings):
+class CameraSettings(ServiceSettings, IngestSettings, RecordingSettings, WatchSettings, ViewerSettings, ShareSettings):
     """`CAMERA_*`, beside what every service reads."""
 
     model_config = SettingsConfigDict(env_prefix="CAMERA_")
@@ -20,11 +21,6 @@ class CameraSettings(ServiceSettings, RecordingSettings, WatchSettings, ViewerSe
     view_token_secret: SecretStr = Field(min_length=32)
     view_token_s: int = Field(300, ge=10, le=3600)
     limit_view_tokens: str = Field("120/minute", pattern=r"^\d+/(second|minute|hour|day)$")
-    max_fps: float = Field(15, gt=0, le=60, description="What a bridge is asked for at most")
-    max_frame_bytes: int = Field(2 * 1024 * 1024, ge=1024, le=8 * 1024 * 1024 - 1)
-    idle_interval_s: float = Field(10, ge=0.1, le=300, description="One picture so often while nobody watches")
-    idle_margin_s: float = Field(5, ge=0.1, le=60, description="Silence past two idle intervals that ends an uplink")
-    linger_s: float = Field(3, ge=0, le=60, description="How long a picture that nobody watches is still asked for")
     offline_grace_s: float = Field(10, ge=0, le=60, description="How long viewers wait for a bridge to come back")
     stuck_after_s: float = Field(10, ge=0.5, le=120, description="Without progress for so long a viewer is cut off")
     sweep_s: float = Field(0.5, ge=0.02, le=2, description="How often deadlines are looked at")

@@ -1,18 +1,18 @@
 """Which cameras there are."""
 
-from typing import Annotated
+from typing import Annotated, Literal, cast
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Body, Response
 
 from fluxprint_camera.cameras import repository, service
 from fluxprint_camera.cameras.models import CameraRow
-from fluxprint_camera.cameras.schemas import Camera, CameraStatus
+from fluxprint_camera.cameras.schemas import Camera, CameraStatus, CameraUpdate, SourceState
 from fluxprint_camera.cameras.sight import Sight
 from fluxprint_camera.ids import CameraId
 from fluxprint_camera.relay.access import Relay
 from fluxprint_camera.relay.hub import Live
 from fluxprint_common import openapi
-from fluxprint_common.database import Reading
+from fluxprint_common.database import Reading, Session
 from fluxprint_common.pagination import Page, Paging, page
 from fluxprint_common.permissions import Permission
 from fluxprint_common.principal import Principal, require
@@ -20,6 +20,7 @@ from fluxprint_common.principal import Principal, require
 router = APIRouter(prefix="/cameras", tags=["cameras"])
 
 Watching = Annotated[Principal, require(Permission.CAMERAS_VIEW)]
+Managing = Annotated[Principal, require(Permission.PRINTERS_MANAGE)]
 
 
 @router.get("", summary="List cameras", responses=openapi.problems(401, 403))
@@ -36,14 +37,48 @@ async def get_camera(principal: Watching, session: Reading, hub: Relay, camera_i
     return _show(row, hub)
 
 
+@router.patch("/{camera_id}", summary="Rename a camera", responses=openapi.problems(401, 403, 404))
+async def update_camera(
+    principal: Managing,
+    session: Session,
+    hub: Relay,
+    camera_id: CameraId,
+    body: Annotated[CameraUpdate, Body(media_type="application/merge-patch+json")],
+) -> Camera:
+    """Give a camera a name of its own. Everything else of it is set at its bridge."""
+    return _show(await service.rename(session, Sight.of(principal), camera_id, body.name), hub)
+
+
+@router.delete(
+    "/{camera_id}",
+    summary="Forget a camera",
+    status_code=204,
+    response_class=Response,
+    responses=openapi.problems(401, 403, 404, 409),
+)
+async def delete_camera(principal: Managing, session: Session, hub: Relay, camera_id: CameraId) -> Response:
+    """Forget a camera that is offline, and what is kept of it. It comes back, as a new one, when its bridge has it."""
+    live = hub.look(camera_id=camera_id, organisation_id=principal.organisation_id)
+    await service.remove(session, Sight.of(principal), camera_id, connected=live is not None and live.connected)
+    return Response(status_code=204)
+
+
 def _show(row: CameraRow, hub: Relay) -> Camera:
     live = hub.look(camera_id=row.id, organisation_id=row.organisation_id) or Live()
     return Camera(
         id=row.id,
         printer_id=row.printer_id,
         bridge_id=row.bridge_id,
+        key=row.key,
         name=row.name,
+        rotate=cast("Literal[0, 90, 180, 270]", row.rotate),  # a constraint of the table
+        flip_h=row.flip_h,
+        flip_v=row.flip_v,
         status=CameraStatus.ONLINE if live.online else CameraStatus.OFFLINE,
+        source_state=SourceState(row.source_state),
+        source_reason=row.source_reason,
+        source_detail=row.source_detail,
+        source_since=row.source_since,
         created_at=row.created_at,
         last_frame_at=live.frame.received_at if live.frame else row.last_frame_at,
         viewers=live.viewers,

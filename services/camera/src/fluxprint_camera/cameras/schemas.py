@@ -1,13 +1,13 @@
 """Cameras as clients see them."""
 
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
 from fluxprint_camera.ids import CameraId
 from fluxprint_common.ids import BridgeId, PrinterId
-from fluxprint_common.schemas import Name, Output, Timestamp
+from fluxprint_common.schemas import Input, Name, Output, Timestamp
 
 
 class CameraStatus(StrEnum):
@@ -17,14 +17,44 @@ class CameraStatus(StrEnum):
     OFFLINE = "offline"
 
 
+class SourceState(StrEnum):
+    """What the bridge last said of the camera itself; `unknown` before it said anything."""
+
+    UNKNOWN = "unknown"
+    OK = "ok"
+    FAILED = "failed"
+
+
+class CameraUpdate(Input):
+    """What can be changed of a camera: the rest is the bridge's."""
+
+    name: Annotated[Name, Field(examples=["Nozzle"])]
+
+
 class Camera(Output):
-    """A printer's camera, known since its bridge first connected."""
+    """One of a printer's cameras, known since its bridge first connected."""
 
     id: CameraId
     printer_id: PrinterId
     bridge_id: BridgeId
+    key: str = Field(max_length=50, description="What the bridge calls it.", examples=["default"])
     name: Annotated[Name, Field(examples=["Camera"])]
+    rotate: Literal[0, 90, 180, 270] = Field(
+        description="Degrees clockwise to turn a picture by, after the flips, to see it upright. Pictures come as the "
+        "camera takes them."
+    )
+    flip_h: bool = Field(description="Mirror a picture left to right.")
+    flip_v: bool = Field(description="Mirror a picture top to bottom.")
     status: CameraStatus
+    source_state: SourceState
+    source_reason: str | None = Field(
+        max_length=40,
+        description="Why the camera itself gives no pictures: `frozen`, `unreachable`, `refused`, `not_a_camera`, "
+        "`truncated`, `closed` or `too_large`; others may come.",
+        examples=["unreachable"],
+    )
+    source_detail: str | None = Field(max_length=300, description="The same for a person.", examples=["no connection"])
+    source_since: Timestamp | None = Field(description="Since when it is so.")
     created_at: Timestamp
     last_frame_at: Timestamp | None = Field(description="When the newest picture came; null before the first.")
     viewers: int = Field(

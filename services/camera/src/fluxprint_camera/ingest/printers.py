@@ -1,4 +1,4 @@
-"""Asking the queue service which printers are a bridge's: at the handshake of each uplink."""
+"""Asking the queue service which printers are a bridge's: whenever the bridge names its cameras."""
 
 from uuid import UUID
 
@@ -6,7 +6,7 @@ import httpx
 from pydantic import BaseModel, ValidationError
 
 from fluxprint_common.ids import PrinterId
-from fluxprint_common.problems import Forbidden, Unavailable
+from fluxprint_common.problems import Unavailable
 
 TIMEOUT_S = 3.0
 
@@ -26,13 +26,12 @@ class PrinterDirectory:
         self._http = http
         self._url = f"{queue_url}/api/v1/bridge/printers"
 
-    async def check(self, printer_id: UUID, authorization: str) -> None:
-        """Raises: Forbidden: it is not the bridge's. Unavailable: the queue does not answer."""
+    async def of_bridge(self, authorization: str) -> frozenset[UUID]:
+        """The bridge's printers. Raises `Unavailable` where the queue does not answer."""
         try:
             answer = await self._http.get(self._url, headers={"Authorization": authorization}, timeout=TIMEOUT_S)
             answer.raise_for_status()
             printers = _Printers.model_validate_json(answer.content)
         except (httpx.HTTPError, ValidationError) as error:
             raise Unavailable("The bridge's printers could not be looked up; try again.") from error
-        if printer_id not in {printer.id for printer in printers.items}:
-            raise Forbidden("This bridge has no such printer; see GET /bridge/printers.")
+        return frozenset(printer.id for printer in printers.items)

@@ -33,7 +33,7 @@ class Frame:
     media_type: str = JPEG
 
     @classmethod
-    def of(cls, jpeg: bytes, *, sequence: int, captured_at: datetime) -> Self:
+    def of(cls, jpeg: bytes | memoryview, *, sequence: int, captured_at: datetime) -> Self:
         """A frame of a whole JPEG file."""
         head = (
             f"\r\nContent-Type: {JPEG}\r\nContent-Length: {len(jpeg)}\r\nX-Captured-At: {rfc3339(captured_at)}\r\n\r\n"

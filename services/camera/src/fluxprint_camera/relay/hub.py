@@ -27,13 +27,18 @@ log = get_logger(__name__)
 
 @dataclass(frozen=True)
 class Live:
-    """What the relay knows about a camera now."""
+    """What the relay knows about a camera now.
+
+    Attributes:
+        connected: whether a bridge has it; its camera may be off.
+    """
 
     online: bool = False
     frame: Frame | None = None
     viewers: int = 0
     fps: float = 0.0
     status: Status = GONE
+    connected: bool = False
 
 
 class Hub:
@@ -162,6 +167,7 @@ class Hub:
             viewers=len(channel.viewers),
             fps=publication.fps(now) if publication is not None else 0.0,
             status=channel.status(now),
+            connected=publication is not None,
         )
 
     def count(self) -> tuple[int, int]:
