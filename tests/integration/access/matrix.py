@@ -166,6 +166,8 @@ ROWS: dict[str, Row] = {
     # camera
     "list_cameras": NO_BODY,
     "get_camera": NO_BODY,
+    "update_camera": Row({"name": "Nozzle"}),
+    "delete_camera": NO_BODY,
     "get_snapshot": NO_BODY,
     "stream_camera": NO_BODY,
     "create_view_token": NO_BODY,
