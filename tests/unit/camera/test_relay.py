@@ -12,7 +12,7 @@ from fluxprint_camera.relay.channel import Ended, Publication
 from fluxprint_camera.relay.frame import Frame
 from fluxprint_camera.relay.hub import Hub
 from fluxprint_camera.relay.problems import TooManyViewers
-from fluxprint_camera.relay.status import BRIDGE_OFFLINE, NO_PICTURES, ONLINE, Status
+from fluxprint_camera.relay.status import BRIDGE_OFFLINE, GONE, NO_PICTURES, ONLINE, Status
 from fluxprint_camera.relay.viewer import Left, Viewer
 from fluxprint_common.ids import new_id
 from fluxprint_common.problems import NotFound
@@ -371,6 +371,15 @@ class TestStatus:
                 publication.publish(frame(2))
                 assert (viewer.news(), taken(viewer)) == (ONLINE, 2)
 
+    def test_a_bridge_that_goes_while_its_camera_shows_nothing_is_not_waited_for(self) -> None:
+        relay = Relay()
+        with ExitStack() as stack:
+            with relay.publishing() as publication:
+                viewer = stack.enter_context(relay.watching())
+                publication.report("frozen")
+            relay.after(1)
+            assert viewer.news() == GONE
+
     def test_a_camera_without_an_uplink_says_so_at_once(self) -> None:
         relay = Relay()
         with relay.watching() as viewer:
@@ -436,6 +445,14 @@ class TestPush:
             connection.takes = True
             publication.publish(frame(2))
             assert (connection.taken, taken(viewer), viewer.dropped) == ([], 2, 1)
+
+    def test_not_past_news(self, connection: Connection) -> None:
+        relay = Relay()
+        with relay.watching(connection=connection) as viewer:
+            viewer.idle = True
+            with relay.publishing() as publication:
+                publication.publish(frame(1))
+                assert (connection.taken, viewer.news(), taken(viewer)) == ([], ONLINE, 1)
 
     def test_not_to_who_has_left(self, connection: Connection) -> None:
         relay = Relay()

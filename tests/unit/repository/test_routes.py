@@ -65,7 +65,7 @@ PUBLIC_UNDOCUMENTED = {
     "POST /internal/standing",
 }
 #: These read the token themselves before they accept; tests/integration tries each as a stranger.
-WEBSOCKETS = {"/api/v1/bridge/link", "/api/v1/cameras/ingest"}
+WEBSOCKETS = {"/api/v1/bridge/link", "/api/v1/cameras/ingest", "/api/v1/cameras/watch"}
 
 APPS = create_apps()
 

@@ -16,6 +16,7 @@ from fluxprint_camera.shares.routes import router as shares
 from fluxprint_camera.viewers.grants import Grants
 from fluxprint_camera.viewers.pictures import Pictures
 from fluxprint_camera.viewers.routes import router as viewers
+from fluxprint_camera.viewers.socket_route import router as viewer_sockets
 from fluxprint_camera.viewers.token_routes import router as view_tokens
 from fluxprint_camera.viewers.tokens import ViewTokens
 from fluxprint_camera.viewers.transport import TransportInScope
@@ -31,7 +32,7 @@ def create_app(settings: CameraSettings) -> FastAPI:
         name="camera",
         description="Live pictures of printers.",
         tags={"cameras": "Live pictures: snapshots, MJPEG streams, and tokens for `<img>` elements."},
-        routers=[ingest, watching, cameras, view_tokens, viewers, shares],
+        routers=[ingest, watching, cameras, view_tokens, viewers, viewer_sockets, shares],
         start=_start,
     )
     app = create_service(spec, settings)

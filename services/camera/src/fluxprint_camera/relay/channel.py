@@ -148,7 +148,7 @@ class Channel:
         """The uplink is gone; viewers stay a while, for bridges come back."""
         if self.publication is publication:
             self.publication = None
-            self._offline_at = now
+            self._offline_at = now if self._status.online else float("-inf")
 
     def tell(self, now: float) -> None:
         """Tell viewers how the camera is: where that is news, and again and again that it is offline. A connection on

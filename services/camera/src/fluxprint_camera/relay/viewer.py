@@ -97,7 +97,7 @@ class Viewer:
         if self._slot is not None:
             self.dropped += 1
             self._totals.dropped += 1
-        elif self.idle and self._outlet.push(frame):
+        elif self.idle and self._news is None and self._outlet.push(frame):  # past nothing
             self._count_sent()
             return
         self._slot = frame

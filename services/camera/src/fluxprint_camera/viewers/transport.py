@@ -19,15 +19,15 @@ NOTSENT_LOWAT = 16 * 1024
 
 
 class TransportInScope:
-    """Middleware, the outermost: puts uvicorn's transport where a response finds it."""
+    """Middleware, the outermost: puts uvicorn's side of a connection where a response finds it."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] in ("http", "websocket"):
-            server = getattr(receive, "__self__", None)  # uvicorn's request or socket, of which `receive` is a method
-            scope.setdefault("extensions", {})[EXTENSION] = getattr(server, "transport", None)
+            # uvicorn's request or WebSocket, of which `receive` is a method
+            scope.setdefault("extensions", {})[EXTENSION] = getattr(receive, "__self__", None)
         await self.app(scope, receive, send)
 
 
@@ -42,10 +42,13 @@ class Connection:
     """
 
     def __init__(self, scope: Scope, *, fast: bool) -> None:
-        transport: asyncio.WriteTransport | None = scope.get("extensions", {}).get(EXTENSION)
+        server = scope.get("extensions", {}).get(EXTENSION)
+        transport: asyncio.WriteTransport | None = getattr(server, "transport", None)
         if transport is None:
             raise RuntimeError("streams need uvicorn's transport, and this server shows none")
         self._transport = transport
+        #: Of WebSockets, which ASGI gives no way to wait without sending something.
+        self._writable: asyncio.Event | None = getattr(server, "writable", None)
         transport.set_write_buffer_limits(high=0)  # what waits is to be known to the byte
         sock = transport.get_extra_info("socket")
         if sys.platform == "linux" and sock is not None and sock.family in (socket.AF_INET, socket.AF_INET6):
@@ -66,6 +69,11 @@ class Connection:
     def push_pieces(self, pieces: Sequence[bytes | memoryview]) -> bool:
         """Send pieces as one at once, if the connection takes any of them now."""
         return self._shared is not None and self._shared.push(pieces)
+
+    async def drained(self) -> None:
+        """Wait until the connection of a WebSocket has taken what it was given."""
+        if self._writable is not None:
+            await self._writable.wait()
 
     def backlog(self) -> int:
         """Bytes that wait in this process."""

@@ -1,0 +1,92 @@
+"""What goes over a viewer's WebSocket, subprotocol `fluxprint.view.v1`; docs/camera.md shows an example of each."""
+
+import struct
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, Field, TypeAdapter
+
+from fluxprint_camera.ids import CameraId
+from fluxprint_camera.relay.frame import Frame
+
+SUBPROTOCOL = "fluxprint.view.v1"
+MAX_TEXT_CHARS = 4096
+MAX_WINDOW = 2
+
+VERSION = 1
+KIND_JPEG = 1
+#: Version, kind, index of the camera, flags (none yet), sequence, milliseconds since 1970 of the capture.
+HEADER = struct.Struct("!BBHIQQ")
+
+# A server's frame of a WebSocket, final and binary, not masked (RFC 6455, 5.2).
+_BINARY = 0x82
+_MEDIUM, _LARGE = struct.Struct("!BBH"), struct.Struct("!BBQ")
+
+
+class Watch(BaseModel):
+    """Up: show a camera. For one that is shown already, what is said anew takes the place of the old."""
+
+    type: Literal["watch"]
+    camera_id: CameraId
+    max_fps: float | None = Field(None, ge=0.1, le=60)
+    window: int = Field(MAX_WINDOW, ge=1, le=MAX_WINDOW)
+    token: str | None = Field(None, max_length=2000)
+
+
+class Stop(BaseModel):
+    """Up: show a camera no longer."""
+
+    type: Literal["stop"]
+    camera_id: CameraId
+
+
+class Ack(BaseModel):
+    """Up: a frame, and with it those before it, was shown: send another."""
+
+    type: Literal["ack"]
+    camera_id: CameraId
+    sequence: int
+
+
+Up = Annotated[Watch | Stop | Ack, Field(discriminator="type")]
+UP: TypeAdapter[Watch | Stop | Ack] = TypeAdapter(Up)
+
+
+class Watching(BaseModel):
+    """Down: a camera's frames carry this index from now on."""
+
+    type: Literal["watching"] = "watching"
+    camera_id: CameraId
+    index: int
+
+
+class StatusMessage(BaseModel):
+    """Down: whether pictures come, and why not."""
+
+    type: Literal["status"] = "status"
+    camera_id: CameraId
+    status: Literal["online", "offline"]
+    reason: str | None
+
+
+class Ended(BaseModel):
+    """Down: a camera is shown no longer, or is not at all."""
+
+    type: Literal["ended"] = "ended"
+    camera_id: CameraId
+    reason: str
+
+
+def header_of(frame: Frame, index: int) -> bytes:
+    """What stands before the picture in a binary message."""
+    captured_ms = int(frame.captured_at.timestamp() * 1000)
+    return HEADER.pack(VERSION, KIND_JPEG, index, 0, frame.sequence, captured_ms)
+
+
+def framed(header: bytes, frame: Frame) -> tuple[bytes, memoryview]:
+    """A binary message as it stands on the wire."""
+    picture = frame.jpeg
+    size = len(header) + len(picture)
+    if size < 126:
+        return bytes((_BINARY, size)) + header, picture
+    start = _MEDIUM.pack(_BINARY, 126, size) if size < 2**16 else _LARGE.pack(_BINARY, 127, size)
+    return start + header, picture
