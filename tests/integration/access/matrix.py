@@ -175,6 +175,13 @@ ROWS: dict[str, Row] = {
     "create_share": Row({"label": "Customer", "expires_in_s": 600}),
     "list_shares": NO_BODY,
     "delete_share": NO_BODY,
+    # camera: recording
+    "list_timelapses": NO_BODY,
+    "get_timelapse": NO_BODY,
+    "download_timelapse": NO_BODY,
+    "delete_timelapse": NO_BODY,
+    "list_pictures": NO_BODY,
+    "get_picture": NO_BODY,
     # camera: watching
     "list_decisions": NO_BODY,
     "get_decision": NO_BODY,

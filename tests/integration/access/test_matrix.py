@@ -124,6 +124,10 @@ NOTHING_TO_SHOW = {
     "get_bridge_pairing",
     "get_command",
     "get_thumbnail",
+    "get_timelapse",
+    "download_timelapse",
+    "delete_timelapse",
+    "get_picture",
     "get_decision",
     "get_decision_picture",
 }

@@ -8,6 +8,8 @@ from fastapi import FastAPI
 from fluxprint_camera.cameras.routes import router as cameras
 from fluxprint_camera.ingest.printers import PrinterDirectory
 from fluxprint_camera.ingest.routes import router as ingest
+from fluxprint_camera.recording.routes import router as recordings
+from fluxprint_camera.recording.start import recording
 from fluxprint_camera.relay.hub import Hub
 from fluxprint_camera.relay.metrics import RelayCollector
 from fluxprint_camera.settings import CameraSettings
@@ -31,8 +33,11 @@ def create_app(settings: CameraSettings) -> FastAPI:
     spec = ServiceSpec(
         name="camera",
         description="Live pictures of printers.",
-        tags={"cameras": "Live pictures: snapshots, MJPEG streams, and tokens for `<img>` elements."},
-        routers=[ingest, watching, cameras, view_tokens, viewers, viewer_sockets, shares],
+        tags={
+            "cameras": "Live pictures: snapshots, MJPEG streams, and tokens for `<img>` elements.",
+            "recordings": "Timelapses of prints, and pictures of their starts, ends and failures.",
+        },
+        routers=[ingest, watching, recordings, cameras, view_tokens, viewers, viewer_sockets, shares],
         start=_start,
     )
     app = create_service(spec, settings)
@@ -59,7 +64,8 @@ async def _start(app: FastAPI) -> AsyncIterator[None]:
     app.state.loops.start("relay", hub.run)
     app.state.before_stop.append(hub.stop)
     try:
-        yield
+        async with recording(app):
+            yield
     finally:
         app.state.pictures.close()
 

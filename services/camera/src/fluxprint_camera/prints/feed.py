@@ -12,7 +12,10 @@ from redis.asyncio import Redis
 from fluxprint_common import doorbell
 from fluxprint_common.doorbell import Message
 from fluxprint_common.events import WAKE_CHANNEL
+from fluxprint_common.logs import get_logger
 from fluxprint_common.prints import MAX_PRINTS, PATH, Print, Prints, PrintsQuery
+
+log = get_logger(__name__)
 
 TIMEOUT_S = 5.0
 #: Events come in bursts: one question after them.
@@ -53,10 +56,17 @@ class PrintFeed:
             self._wake.set()
 
     async def run(self) -> None:
-        """Ask for ever. Raises: QueueSilent, for a supervisor, who tries again with growing pauses."""
+        """Ask for ever. While the queue is silent, what was last said stays, and prints are taken to go on."""
+        silent = False
         while True:
             self._wake.clear()
-            await self._ask()
+            try:
+                await self._ask()
+                silent = False
+            except QueueSilent as error:
+                if not silent:
+                    log.warning("queue_says_no_prints", error=str(error))
+                silent = True
             try:
                 async with asyncio.timeout(self._poll_s):
                     await self._wake.wait()

@@ -4,7 +4,19 @@ from datetime import datetime
 from enum import StrEnum
 from uuid import UUID
 
-from sqlalchemy import BigInteger, CheckConstraint, DateTime, Float, Index, Text, UniqueConstraint, func, text
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    ColumnElement,
+    DateTime,
+    Float,
+    Index,
+    Text,
+    UniqueConstraint,
+    bindparam,
+    func,
+    text,
+)
 from sqlalchemy.orm import Mapped, mapped_column
 
 from fluxprint_camera.database import Base
@@ -72,6 +84,13 @@ class TimelapseRow(Base):
     ended_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
     ready_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
     created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())
+
+
+def unfinished() -> ColumnElement[bool]:
+    """Whether a timelapse is still worked on; written out, so that the partial index is used."""
+    values = sorted(UNFINISHED)
+    states = bindparam("states", values, type_=Text, expanding=True, literal_execute=True, unique=True)
+    return TimelapseRow.state.in_(states)
 
 
 class PictureRow(Base):

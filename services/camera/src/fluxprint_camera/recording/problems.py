@@ -1,0 +1,34 @@
+"""What can go wrong with recordings."""
+
+from enum import StrEnum
+
+from fluxprint_common.problems import Conflict
+
+
+class Trouble(StrEnum):
+    """Why something of a recording is missing."""
+
+    DISK_FULL = "disk_full"
+    DISK_FAILED = "disk_failed"
+    RENDER_FAILED = "render_failed"
+    RENDER_TIMEOUT = "render_timeout"
+
+
+class StoreFailed(Exception):
+    """The disk did not take or give what it should have."""
+
+    def __init__(self, trouble: Trouble, detail: str) -> None:
+        super().__init__(f"{trouble}: {detail}")
+        self.trouble = trouble
+
+
+class TimelapseUnfinished(Conflict):
+    """The timelapse is not finished; wait until it is recorded and rendered"""
+
+    code = "timelapse_unfinished"
+
+
+class TimelapseWithoutVideo(Conflict):
+    """There is no video: no picture came while it was recorded, or it could not be rendered"""
+
+    code = "timelapse_without_video"

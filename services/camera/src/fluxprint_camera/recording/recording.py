@@ -1,0 +1,240 @@
+"""One camera's recording of one print, from its start to its end: frames for the timelapse, pictures as evidence."""
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from uuid import UUID
+
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+
+from fluxprint_camera.recording import repository
+from fluxprint_camera.recording.models import Moment, TimelapseRow, TimelapseState
+from fluxprint_camera.recording.problems import StoreFailed, Trouble
+from fluxprint_camera.recording.rhythm import Rhythm
+from fluxprint_camera.recording.store import Frames, Store
+from fluxprint_camera.relay.frame import Frame
+from fluxprint_camera.relay.hub import Hub
+from fluxprint_camera.settings import CameraSettings
+from fluxprint_common.database import Database
+from fluxprint_common.ids import new_id, show
+from fluxprint_common.logs import get_logger
+from fluxprint_common.prints import Print
+
+log = get_logger(__name__)
+
+#: So often it is looked whether the print has ended, where no picture comes.
+LOOK_S = 1.0
+#: For a picture of after the end; the printer has just stopped, and the newest one may be from before.
+END_WAIT_S = 5.0
+#: After the disk failed, no frame is tried for so long.
+DISK_REST_S = 30.0
+NOTE_EVERY_S = 10.0
+TRY_AGAIN_S = 2.0
+#: Memory for the pictures before a failure, at least one of which is kept.
+RING_BYTES = 4 * 1024 * 1024
+
+DATABASE_AWAY = (DBAPIError, PoolTimeout, ConnectionError, TimeoutError)
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a recording gets its frames from and brings them to."""
+
+    hub: Hub
+    store: Store
+    database: Database
+    settings: CameraSettings
+    clock: Callable[[], float] = time.monotonic
+
+
+@dataclass(frozen=True)
+class _Kept:
+    """A picture whose file is written and whose row may not be."""
+
+    id: UUID
+    moment: Moment
+    frame: Frame
+
+
+class Recording:
+    """Takes frames as a tap of the hub does, at a low rate of its own; nobody waits for it.
+
+    Args:
+        timelapse: its row, in the state `recording`.
+        print_: what is known of the print, None where the queue knows of none; `tell` brings what becomes known.
+    """
+
+    def __init__(self, place: Place, timelapse: TimelapseRow, print_: Print | None) -> None:
+        self.timelapse = timelapse
+        self._place = place
+        self._print = print_
+        self._settings = place.settings
+        self._frames = Frames()
+        self._rhythm = Rhythm(place.settings, now=place.clock())
+        self._ring: deque[Frame] = deque(maxlen=max(place.settings.failure_pictures, 1))
+        self._unkept: list[_Kept] = []
+        self._moments: set[str] = set()
+        self._began_at = datetime.now(UTC)
+        self._rests_until = 0.0
+        self._noted_at = place.clock() - TRY_AGAIN_S  # the picture of the start is noted at once
+        self._trouble: Trouble | None = None
+
+    def tell(self, print_: Print | None) -> None:
+        """What has become of the print; None where the queue knows of none."""
+        self._print = print_
+        if print_ is not None:
+            self._rhythm.tell(print_.height_mm)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the print has ended, or nobody knows of it any more."""
+        return self._print is None or not self._print.state.runs
+
+    async def run(self) -> None:
+        """Record until the print ends, and hand over to the renderer. Cancelled, it can be run again by another."""
+        await self._resume()
+        timelapse, settings = self.timelapse, self._settings
+        with self._place.hub.tapping(
+            camera_id=timelapse.camera_id, organisation_id=timelapse.organisation_id, max_fps=settings.recording_fps
+        ) as tap:
+            while not self.is_over:
+                if (frame := await tap.next(timeout_s=LOOK_S)) is not None:
+                    await self._take(frame)
+                await self._note()
+            last = await tap.next(timeout_s=END_WAIT_S if self._is_online() else 0)
+        await self._finish(last)
+
+    async def _resume(self) -> None:
+        """Go on where a process before this one stopped."""
+        while True:
+            try:
+                async with self._place.database.reading() as session:
+                    self._moments = await repository.moments_of(
+                        session, self.timelapse.attempt_id, self.timelapse.camera_id
+                    )
+                self._frames = await self._place.store.frames(self.timelapse.id)
+                break
+            except (StoreFailed, *DATABASE_AWAY) as error:
+                log.warning("recording_waits", timelapse=self._name, error=repr(error))
+                await asyncio.sleep(TRY_AGAIN_S)
+        self._rhythm.step = self._frames.step
+
+    def _is_online(self) -> bool:
+        timelapse = self.timelapse
+        live = self._place.hub.look(camera_id=timelapse.camera_id, organisation_id=timelapse.organisation_id)
+        return live is not None and live.online
+
+    @property
+    def _name(self) -> str:
+        return show("timelapse", self.timelapse.id)
+
+    # -- while it prints -------------------------------------------------------------------------------------------
+
+    async def _take(self, frame: Frame) -> None:
+        self._ring.append(frame)
+        while len(self._ring) > 1 and sum(len(kept.jpeg) for kept in self._ring) > RING_BYTES:
+            self._ring.popleft()
+        now = self._place.clock()
+        # The newest picture of a camera that nobody watched is from before the print.
+        if now < self._rests_until or frame.received_at < self._began_at:
+            return
+        if Moment.START not in self._moments and self._frames.count == 0:
+            await self._keep(Moment.START, [frame])
+        if self._rhythm.is_due(now):
+            await self._add(frame, now)
+
+    async def _add(self, frame: Frame, now: float) -> None:
+        before, settings = self._frames, self._settings
+        number, data = before.last + self._rhythm.step, bytes(frame.jpeg)
+        try:
+            await self._place.store.add_frame(self.timelapse.id, number, data)
+            self._rhythm.took(now)
+            self._frames = Frames(before.count + 1, before.size_bytes + len(data), number, before.step)
+            many = self._frames.count > settings.timelapse_max_frames
+            if many or self._frames.size_bytes > settings.timelapse_max_bytes:
+                self._frames = await self._place.store.thin(self.timelapse.id)
+                self._rhythm.slow_down()
+        except StoreFailed as error:
+            self._failed(error)
+
+    def _failed(self, error: StoreFailed) -> None:
+        """The disk is full or broken: a recording rests, and nothing else notices."""
+        if self._trouble != error.trouble:
+            log.warning("recording_stopped", timelapse=self._name, why=error.trouble, error=str(error))
+        self._trouble = error.trouble
+        self._rests_until = self._place.clock() + DISK_REST_S
+
+    async def _note(self) -> None:
+        """Write down how far it is, now and then; what could not be written waits for the next time."""
+        now = self._place.clock()
+        if now - self._noted_at < (TRY_AGAIN_S if self._unkept else NOTE_EVERY_S):
+            return
+        self._noted_at = now
+        try:
+            await self._write_down(frames=self._frames.count, size_bytes=self._frames.size_bytes, problem=self._trouble)
+        except DATABASE_AWAY as error:
+            log.warning("recording_not_noted", timelapse=self._name, error=repr(error))
+
+    async def _write_down(self, **values: object) -> None:
+        waiting = list(self._unkept)
+        async with self._place.database.unit_of_work() as session:
+            for kept in waiting:
+                await repository.add_picture(
+                    session,
+                    self.timelapse,
+                    id_=kept.id,
+                    moment=kept.moment,
+                    captured_at=kept.frame.captured_at,
+                    size_bytes=len(kept.frame.jpeg),
+                )
+            await repository.change(session, self.timelapse.id, **values)
+        del self._unkept[: len(waiting)]
+
+    # -- evidence --------------------------------------------------------------------------------------------------
+
+    async def _keep(self, moment: Moment, frames: Sequence[Frame]) -> None:
+        """Keep pictures of one moment, unless that was done before."""
+        if moment in self._moments:
+            return
+        for frame in frames:
+            picture_id = new_id()
+            try:
+                await self._place.store.add_picture(picture_id, bytes(frame.jpeg))
+            except StoreFailed as error:
+                self._failed(error)
+                return
+            self._unkept.append(_Kept(picture_id, moment, frame))
+            self._moments.add(moment)
+
+    async def _finish(self, last: Frame | None) -> None:
+        print_ = self._print
+        after = [last] if last is not None else list(self._ring)[-1:]
+        if print_ is not None and print_.state.is_failure:
+            count = self._settings.failure_pictures
+            before = [frame for frame in self._ring if frame is not after[0]] if after else []
+            await self._keep(Moment.BEFORE_FAILURE, before[-count:] if count else [])
+            await self._keep(Moment.FAILURE, after)
+        else:
+            await self._keep(Moment.END, after)
+        if last is not None and self._place.clock() >= self._rests_until:
+            await self._add(last, self._place.clock())
+        state = TimelapseState.RENDERING if self._frames.count else TimelapseState.EMPTY
+        while True:
+            try:
+                await self._write_down(
+                    state=state,
+                    outcome=print_.state if print_ is not None else None,
+                    ended_at=(print_.ended_at if print_ is not None else None) or datetime.now(UTC),
+                    frames=self._frames.count,
+                    size_bytes=self._frames.size_bytes,
+                    problem=self._trouble,
+                )
+                break
+            except DATABASE_AWAY as error:
+                log.warning("recording_not_noted", timelapse=self._name, error=repr(error))
+                await asyncio.sleep(TRY_AGAIN_S)
+        log.info("recording_ended", timelapse=self._name, frames=self._frames.count, outcome=print_ and print_.state)

@@ -1,0 +1,143 @@
+"""Makes videos of what was recorded, one at a time."""
+
+import asyncio
+from datetime import UTC, datetime
+from io import BytesIO
+
+from fluxprint_camera.recording import ffmpeg, repository
+from fluxprint_camera.recording.ffmpeg import Film, Mounting, RenderFailed
+from fluxprint_camera.recording.models import TimelapseRow, TimelapseState
+from fluxprint_camera.recording.problems import StoreFailed, Trouble
+from fluxprint_camera.recording.recorder import Recorder
+from fluxprint_camera.recording.recording import DATABASE_AWAY, Place
+from fluxprint_common.ids import show
+from fluxprint_common.logs import get_logger
+
+log = get_logger(__name__)
+
+LOOK_S = 10.0
+#: After the disk was full or broken, it is tried again: the frames are there.
+DISK_REST_S = 60.0
+PROGRESS_S = 1.0
+_PASSES = {Trouble.DISK_FULL, Trouble.DISK_FAILED}
+
+
+class Renderer:
+    """Run `run` under a supervisor."""
+
+    def __init__(self, place: Place, recorder: Recorder) -> None:
+        self._place = place
+        self._recorder = recorder
+
+    async def run(self) -> None:
+        """Render whatever waits, oldest first, while this replica records; for ever."""
+        while True:
+            self._recorder.ended.clear()
+            waiting = await self._next() if self._recorder.on_duty else None
+            if waiting is not None and await self._render(waiting):
+                continue
+            try:
+                async with asyncio.timeout(LOOK_S if waiting is None else DISK_REST_S):
+                    await self._recorder.ended.wait()
+            except TimeoutError:
+                pass
+
+    async def _next(self) -> TimelapseRow | None:
+        async with self._place.database.reading() as session:
+            rows = await repository.in_state(session, TimelapseState.RENDERING, limit=1)
+        return rows[0] if rows else None
+
+    async def _render(self, row: TimelapseRow) -> bool:
+        """False where it is to be tried again later."""
+        name = show("timelapse", row.id)
+        try:
+            frames, size_bytes = await self._make(row)
+        except (RenderFailed, StoreFailed) as error:
+            log.warning("timelapse_not_rendered", timelapse=name, why=error.trouble, error=str(error))
+            if error.trouble in _PASSES:
+                await self._write_down(row, problem=error.trouble)
+                return False
+            await self._write_down(row, state=TimelapseState.FAILED, problem=error.trouble)
+            return True
+        there = await self._write_down(
+            row,
+            state=TimelapseState.READY,
+            frames=frames,
+            progress=1.0,
+            size_bytes=size_bytes,
+            duration_s=round(frames / self._place.settings.timelapse_fps, 3),
+            ready_at=datetime.now(UTC),
+        )
+        log.info("timelapse_ready", timelapse=name, frames=frames, size_bytes=size_bytes, kept=there)
+        return True
+
+    async def _make(self, row: TimelapseRow) -> tuple[int, int]:
+        """Frames and bytes of the video. A process that was ended in between finds the frames, or the video itself."""
+        place, settings = self._place, self._place.settings
+        if await place.store.has(place.store.video(row.id)):
+            return row.frames, await place.store.size(place.store.video(row.id))
+        film = await self._film(row)
+        done = 0
+
+        def progress(frames: int) -> None:
+            nonlocal done
+            done = frames
+
+        async def show_progress() -> None:
+            while True:
+                await asyncio.sleep(PROGRESS_S)
+                try:
+                    await self._change(row, progress=min(done / max(row.frames, 1), 0.99))
+                except DATABASE_AWAY as error:
+                    log.debug("progress_not_noted", error=repr(error))
+
+        showing = asyncio.create_task(show_progress(), name="timelapse:progress")
+        try:
+            frames = await ffmpeg.render(
+                settings.ffmpeg,
+                place.store.frames_folder(row.id),
+                film,
+                place.store.unfinished_video(row.id),
+                timeout_s=settings.render_timeout_s,
+                on_progress=progress,
+            )
+        finally:
+            showing.cancel()
+            await asyncio.gather(showing, return_exceptions=True)
+        return frames, await place.store.keep_video(row.id)
+
+    async def _film(self, row: TimelapseRow) -> Film:
+        settings = self._place.settings
+        first = await self._place.store.first_frame(row.id)
+        size = await asyncio.to_thread(_size_of, first) if first is not None else None
+        if size is None:
+            raise RenderFailed(Trouble.RENDER_FAILED, "no frame, or the first one is no picture")
+        async with self._place.database.reading() as session:
+            camera = await repository.camera(session, row.camera_id)
+        mounting = Mounting(camera.rotate, camera.flip_h, camera.flip_v) if camera is not None else Mounting()
+        width_px, height_px = ffmpeg.fitting(*size, max_width_px=settings.timelapse_width_px)
+        return Film(settings.timelapse_fps, width_px, height_px, settings.render_max_bytes, mounting)
+
+    async def _write_down(self, row: TimelapseRow, **values: object) -> bool:
+        """Until it is written: a result that is lost would be worked for again."""
+        while True:
+            try:
+                return await self._change(row, **values)
+            except DATABASE_AWAY as error:
+                log.warning("timelapse_not_noted", timelapse=show("timelapse", row.id), error=repr(error))
+                await asyncio.sleep(LOOK_S)
+
+    async def _change(self, row: TimelapseRow, **values: object) -> bool:
+        async with self._place.database.unit_of_work() as session:
+            return await repository.change(session, row.id, **values)
+
+
+def _size_of(picture: bytes) -> tuple[int, int] | None:
+    """Width and height in pixels, by the header alone; None where it is no picture."""
+    from PIL import Image  # noqa: PLC0415  (a tenth of the service's start)
+
+    try:
+        with Image.open(BytesIO(picture), formats=["JPEG"]) as opened:
+            return opened.size
+    except (OSError, ValueError, Image.DecompressionBombError):
+        return None

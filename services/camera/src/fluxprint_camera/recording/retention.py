@@ -1,0 +1,55 @@
+"""Deletes recordings that were kept long enough, or that an organisation has too many of, and files of nobody."""
+
+from collections.abc import Collection
+from uuid import UUID
+
+from fluxprint_camera.recording import repository
+from fluxprint_camera.recording.models import PictureRow, TimelapseRow
+from fluxprint_camera.recording.recording import Place
+from fluxprint_common.logs import get_logger
+
+log = get_logger(__name__)
+
+EVERY_S = 600.0
+BATCH = 200
+
+
+class Retention:
+    """Several replicas may do it at once."""
+
+    def __init__(self, place: Place) -> None:
+        self._place = place
+
+    async def tidy(self) -> None:
+        """Delete what is too old, then the oldest of who has too much, then what has no row."""
+        days, max_bytes = self._place.settings.recordings_kept_days, self._place.settings.recordings_bytes
+        database = self._place.database
+        while True:
+            async with database.reading() as session:
+                timelapses = list(await repository.older_than(session, TimelapseRow, days=days, limit=BATCH))
+                pictures = list(await repository.older_than(session, PictureRow, days=days, limit=BATCH))
+                if not timelapses and not pictures:
+                    timelapses, pictures = await repository.beyond(session, max_bytes=max_bytes, limit=BATCH)
+            if not timelapses and not pictures:
+                break
+            await self._delete(timelapses, pictures)
+        await self._sweep()
+
+    async def _delete(self, timelapses: Collection[UUID], pictures: Collection[UUID]) -> None:
+        """The rows first: what is shown is there. A file that stays behind is swept later."""
+        async with self._place.database.unit_of_work() as session:
+            await repository.remove(session, TimelapseRow, timelapses)
+            await repository.remove(session, PictureRow, pictures)
+        await self._place.store.delete(list(timelapses), list(pictures))
+        log.info("recordings_deleted", timelapses=len(timelapses), pictures=len(pictures))
+
+    async def _sweep(self) -> None:
+        timelapses, pictures = await self._place.store.old()
+        for start in range(0, max(len(timelapses), len(pictures)), BATCH):
+            some, others = timelapses[start : start + BATCH], pictures[start : start + BATCH]
+            async with self._place.database.reading() as session:
+                known = await repository.existing(session, TimelapseRow, some)
+                known |= await repository.existing(session, PictureRow, others)
+            await self._place.store.delete(
+                [found for found in some if found not in known], [found for found in others if found not in known]
+            )

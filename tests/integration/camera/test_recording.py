@@ -1,0 +1,227 @@
+"""Prints are recorded: a video at the end, pictures on the way, whatever becomes of the service meanwhile."""
+
+import re
+import subprocess
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import imageio_ffmpeg
+import pytest
+
+from fluxprint_common.ids import new_id
+from fluxprint_common.permissions import Role
+from fluxprint_common.prints import PrintState
+from fluxprint_local.jpeg import frame_number
+from support.queue import eventually
+from support.servers import Database
+from support.studio import WITHIN_S, Json, QueueOfPrints, Studio
+from support.tokens import Issuer
+
+
+@pytest.fixture
+def studio(database: Database, issuer: Issuer, tmp_path: Path) -> Studio:
+    return Studio(database, issuer, tmp_path / "data", QueueOfPrints(), {})
+
+
+@pytest.fixture
+async def filmed(studio: Studio) -> AsyncIterator[Studio]:
+    """A running service whose camera sends pictures."""
+    async with studio.running():
+        await studio.add_camera()
+        async with studio.filming():
+            yield studio
+
+
+def probed(video: Path) -> tuple[str, int]:
+    """What ffmpeg says of a video's stream, and how many frames it decodes."""
+    program = imageio_ffmpeg.get_ffmpeg_exe()
+    command = [program, "-hide_banner", "-i", str(video), "-map", "0:v", "-f", "null", "-progress", "pipe:1", "-"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    [stream] = re.findall(r"Stream #0:0.*Video: (.*)", done.stderr.split("Output #0")[0])
+    return stream, int(re.findall(r"frame=\s*(\d+)", done.stdout)[-1])
+
+
+class TestTimelapse:
+    async def test_is_ready_after_the_print(self, filmed: Studio, tmp_path: Path) -> None:
+        print_ = filmed.starts()
+        recording = await filmed.timelapse(print_, "recording")
+        await filmed.frames_on_disk(recording, 4)
+        filmed.ends(print_)
+        ready = await filmed.timelapse(print_, "ready", "failed", "empty")
+        assert (ready["state"], ready["problem"], ready["outcome"]) == ("ready", None, "completed")
+        assert ready["progress"] == 1.0
+        async with filmed.client() as client:
+            answer = await client.get(f"/timelapses/{ready['id']}/video")
+            part = await client.get(f"/timelapses/{ready['id']}/video", headers={"Range": "bytes=4-7"})
+        assert answer.headers["content-type"] == "video/mp4"
+        assert len(answer.content) == ready["size_bytes"]
+        assert (part.status_code, part.content) == (206, b"ftyp")
+        assert answer.content.index(b"moov") < answer.content.index(b"mdat")  # it plays while it loads
+        video = tmp_path / "video.mp4"
+        video.write_bytes(answer.content)
+        stream, frames = probed(video)
+        assert stream.startswith("h264")
+        assert "yuv420p" in stream
+        assert "320x240" in stream
+        assert frames == ready["frames"] >= 4
+        assert ready["duration_s"] == pytest.approx(frames / 25)
+        assert list((filmed.folder / "frames").iterdir()) == []
+
+    async def test_is_deleted_by_who_manages_printers(self, filmed: Studio) -> None:
+        print_ = filmed.starts()
+        recording = await filmed.timelapse(print_, "recording")
+        path = f"/timelapses/{recording['id']}"
+        async with filmed.client() as client, filmed.client(Role.VIEWER) as viewer:
+            refused = await client.delete(path)
+            assert (refused.status_code, refused.json()["code"]) == (409, "timelapse_unfinished")
+            assert (await client.get(f"{path}/video")).json()["code"] == "timelapse_unfinished"
+            await filmed.frames_on_disk(recording, 1)
+            filmed.ends(print_)
+            await filmed.timelapse(print_, "ready")
+            assert (await viewer.delete(path)).status_code == 403
+            assert (await client.delete(path)).status_code == 204
+            assert (await client.get(path)).status_code == 404
+
+            async def gone() -> bool:
+                return not list(filmed.folder.rglob("*.mp4"))
+
+            await eventually(gone, within_s=WITHIN_S)
+
+    async def test_is_nobody_elses(self, filmed: Studio) -> None:
+        print_ = filmed.starts()
+        recording = await filmed.timelapse(print_, "recording")
+
+        async def pictured() -> bool:
+            return bool(await filmed.pictures(print_))
+
+        await eventually(pictured, within_s=WITHIN_S)
+        [picture] = await filmed.pictures(print_)
+        path = f"/timelapses/{recording['id']}"
+        image = f"/pictures/{picture['id']}/image"
+        async with filmed.client(organisation=new_id()) as stranger:
+            assert (await stranger.get("/timelapses")).json()["items"] == []
+            assert (await stranger.get("/pictures")).json()["items"] == []
+            answers = [await stranger.get(path), await stranger.get(f"{path}/video"), await stranger.delete(path)]
+            assert [answer.status_code for answer in [*answers, await stranger.get(image)]] == [404] * 4
+        elsewhere = filmed.issuer.key_token(organisation=filmed.organisation, printers=[new_id()])
+        async with filmed.client() as key:
+            key.headers["Authorization"] = f"Bearer {elsewhere}"
+            assert (await key.get("/timelapses")).json()["items"] == []
+            assert [(await key.get(path)).status_code, (await key.get(image)).status_code] == [404, 404]
+
+    async def test_is_empty_without_a_picture(self, studio: Studio) -> None:
+        async with studio.running():
+            await studio.add_camera()
+            print_ = studio.starts()
+            await studio.timelapse(print_, "recording")
+            studio.ends(print_)
+            empty = await studio.timelapse(print_, "empty")
+            assert await studio.pictures(print_) == []
+            async with studio.client() as client:
+                answer = await client.get(f"/timelapses/{empty['id']}/video")
+            assert (answer.status_code, answer.json()["code"]) == (409, "timelapse_without_video")
+
+    async def test_gets_shorter_and_not_endless(self, studio: Studio) -> None:
+        async with studio.running(timelapse_max_frames=10, timelapse_interval_s=0.1):
+            await studio.add_camera()
+            async with studio.filming():
+                print_ = studio.starts()
+                recording = await studio.timelapse(print_, "recording")
+                folder = studio.folder / "frames" / recording["id"].partition("_")[2]
+
+                async def thinned() -> bool:
+                    return max((int(path.stem) for path in folder.glob("*.jpg")), default=0) > 24
+
+                await eventually(thinned, within_s=WITHIN_S)
+                studio.ends(print_)
+                ready = await studio.timelapse(print_, "ready")
+                assert ready["frames"] <= 11
+
+
+class TestRestart:
+    async def test_goes_on_with_what_is_there(self, studio: Studio) -> None:
+        async with studio.running():
+            await studio.add_camera()
+            async with studio.filming():
+                print_ = studio.starts()
+                before = await studio.timelapse(print_, "recording")
+                await studio.frames_on_disk(before, 3)
+        async with studio.running(), studio.filming():
+            await studio.frames_on_disk(before, 6)
+            studio.ends(print_)
+            ready = await studio.timelapse(print_, "ready")
+            assert ready["id"] == before["id"]
+            assert ready["frames"] >= 6
+            assert [picture["moment"] for picture in await studio.pictures(print_)] == ["start", "end"]
+
+    async def test_renders_what_there_is_of_a_print_that_ended_meanwhile(self, studio: Studio) -> None:
+        async with studio.running():
+            await studio.add_camera()
+            async with studio.filming():
+                print_ = studio.starts()
+                await studio.frames_on_disk(await studio.timelapse(print_, "recording"), 3)
+        studio.ends(print_, PrintState.CANCELLED)
+        async with studio.running():
+            ready = await studio.timelapse(print_, "ready")
+            assert (ready["outcome"], ready["frames"] >= 3) == ("cancelled", True)
+
+    async def test_makes_nothing_of_a_print_that_nobody_knows_any_more(self, studio: Studio) -> None:
+        async with studio.running():
+            await studio.add_camera()
+            async with studio.filming():
+                print_ = studio.starts()
+                await studio.frames_on_disk(await studio.timelapse(print_, "recording"), 1)
+        studio.queue.prints.clear()
+        async with studio.running():
+            assert (await studio.timelapse(print_, "ready"))["outcome"] is None
+
+    async def test_takes_no_end_for_granted_while_the_queue_is_silent(self, studio: Studio) -> None:
+        async with studio.running(), studio.filming():
+            await studio.add_camera()
+            print_ = studio.starts()
+            recording = await studio.timelapse(print_, "recording")
+            studio.queue.silent = True
+            asked = studio.queue.asked
+            await studio.frames_on_disk(recording, 5)
+
+            async def asked_again() -> bool:
+                return studio.queue.asked > asked + 3
+
+            await eventually(asked_again, within_s=WITHIN_S)
+            assert (await studio.timelapse(print_, "recording"))["id"] == recording["id"]
+            studio.queue.silent = False
+            studio.ends(print_)
+            await studio.timelapse(print_, "ready")
+
+
+class TestPictures:
+    async def test_of_start_and_end_are_kept(self, filmed: Studio) -> None:
+        print_ = filmed.starts()
+        await filmed.frames_on_disk(await filmed.timelapse(print_, "recording"), 2)
+        filmed.ends(print_)
+        await filmed.timelapse(print_, "ready")
+        start, end = await filmed.pictures(print_)
+        assert (start["moment"], end["moment"]) == ("start", "end")
+        assert await shown(filmed, start) < await shown(filmed, end)
+
+    @pytest.mark.parametrize("state", [PrintState.FAILED, PrintState.UNKNOWN])
+    async def test_of_a_failure_show_what_came_before_it(self, filmed: Studio, state: PrintState) -> None:
+        print_ = filmed.starts()
+        await filmed.frames_on_disk(await filmed.timelapse(print_, "recording"), 8)
+        filmed.ends(print_, state)
+        assert (await filmed.timelapse(print_, "ready"))["outcome"] == state
+        pictures = await filmed.pictures(print_)
+        assert [picture["moment"] for picture in pictures] == ["start", *["before_failure"] * 5, "failure"]
+        numbers = [await shown(filmed, picture) for picture in pictures]
+        assert numbers == sorted(set(numbers))
+
+
+async def shown(studio: Studio, picture: Json) -> int:
+    """The number of the frame that a kept picture is."""
+    async with studio.client() as client:
+        answer = await client.get(picture["image_path"].removeprefix("/api/v1/cameras"))
+    assert (answer.status_code, answer.headers["content-type"]) == (200, "image/jpeg")
+    assert len(answer.content) == picture["size_bytes"]
+    number = frame_number(answer.content)
+    assert number is not None
+    return number

@@ -1,0 +1,188 @@
+"""A camera service in this process that records: a queue that says what prints, and a camera that sends pictures."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import httpx
+from fastapi import FastAPI, HTTPException
+
+from fluxprint_camera.app import create_app
+from fluxprint_camera.cameras.models import CameraRow
+from fluxprint_camera.relay.frame import Frame
+from fluxprint_common.ids import new_id, show
+from fluxprint_common.permissions import Role
+from fluxprint_common.prints import PATH, Print, Prints, PrintsQuery, PrintState
+from fluxprint_local.jpeg import numbered_picture
+from support.camera import settings_of
+from support.queue import eventually
+from support.servers import Database
+from support.serving import serving
+from support.tokens import Issuer, bearer
+
+Json = dict[str, Any]
+
+WITHIN_S = 60
+#: Many and often, so that tests need not wait; a disk of tests has less room than one of production keeps free.
+QUICK = {
+    "prints_poll_s": 0.1,
+    "timelapse_frame_by": "interval",
+    "timelapse_interval_s": 0.1,
+    "recording_fps": 15,
+    "data_reserve_bytes": 0,
+    "sweep_s": 0.05,
+}
+
+
+class QueueOfPrints:
+    """What the queue service tells of prints."""
+
+    def __init__(self) -> None:
+        self.prints: dict[UUID, Print] = {}
+        self.asked = 0
+        self.silent = False
+        self.app = FastAPI()
+        self.app.post(PATH)(self._answer)
+
+    async def _answer(self, query: PrintsQuery) -> Prints:
+        self.asked += 1
+        if self.silent:
+            raise HTTPException(503)
+        told = [
+            print_
+            for key, print_ in self.prints.items()
+            if key in query.attempt_ids or print_.ended_at is None or print_.state is PrintState.UNKNOWN
+        ]
+        return Prints(prints=told)
+
+
+@dataclass
+class Studio:
+    """An organisation with a printer and a camera, at a service that can be ended and started again."""
+
+    database: Database
+    issuer: Issuer
+    folder: Path
+    queue: QueueOfPrints
+    settings: dict[str, object]
+    organisation: UUID = field(default_factory=new_id)
+    printer: UUID = field(default_factory=new_id)
+    camera: UUID = field(default_factory=new_id)
+    app: FastAPI = field(default_factory=FastAPI)
+    url: str = ""
+    sent: int = 0
+
+    @asynccontextmanager
+    async def running(self, **changes: object) -> AsyncIterator[None]:
+        """The service, until the block ends."""
+        async with AsyncExitStack() as stack:
+            queue_url = await stack.enter_async_context(serving(self.queue.app))
+            self.app = create_app(
+                settings_of(
+                    database_url=self.database.url_for("camera"),
+                    jwks_url=self.issuer.jwks_url,
+                    queue_url=queue_url,
+                    data_dir=self.folder,
+                    rate_limits_enabled=False,
+                    **{**QUICK, **self.settings, **changes},
+                )
+            )
+            self.url = await stack.enter_async_context(serving(self.app))
+            yield
+
+    async def add_camera(self) -> None:
+        async with self.app.state.database.unit_of_work() as session:
+            session.add(
+                CameraRow(
+                    id=self.camera,
+                    organisation_id=self.organisation,
+                    printer_id=self.printer,
+                    bridge_id=new_id(),
+                    name="Camera",
+                )
+            )
+
+    def client(self, role: Role = Role.OWNER, organisation: UUID | None = None) -> httpx.AsyncClient:
+        token = self.issuer.user_token(organisation=organisation or self.organisation, role=role)
+        return httpx.AsyncClient(base_url=f"{self.url}/api/v1/cameras", headers=bearer(token), timeout=30)
+
+    async def get(self, path: str, **params: str) -> Json:
+        async with self.client() as client:
+            answer = await client.get(path, params=params)
+            assert answer.status_code == 200, answer.text
+            found: Json = answer.json()
+            return found
+
+    # -- the printer and its camera --------------------------------------------------------------------------------
+
+    def starts(self) -> Print:
+        """A print begins."""
+        print_ = Print(
+            attempt_id=new_id(),
+            job_id=new_id(),
+            printer_id=self.printer,
+            organisation_id=self.organisation,
+            state=PrintState.PRINTING,
+            reason=None,
+            started_at=datetime.now(UTC),
+            ended_at=None,
+            progress=0.0,
+            height_mm=None,
+        )
+        self.queue.prints[print_.attempt_id] = print_
+        return print_
+
+    def ends(self, print_: Print, state: PrintState = PrintState.COMPLETED) -> None:
+        self.queue.prints[print_.attempt_id] = print_.model_copy(update={"state": state, "ended_at": datetime.now(UTC)})
+
+    @asynccontextmanager
+    async def filming(self, *, every_s: float = 0.03) -> AsyncIterator[None]:
+        """The camera sends numbered pictures until the block ends."""
+
+        async def film() -> None:
+            with self.app.state.hub.publishing(
+                camera_id=self.camera, organisation_id=self.organisation, expires_in_s=600
+            ) as publication:
+                while True:
+                    self.sent += 1
+                    publication.publish(
+                        Frame.of(numbered_picture(self.sent), sequence=self.sent, captured_at=datetime.now(UTC))
+                    )
+                    await asyncio.sleep(every_s)
+
+        task = asyncio.create_task(film())
+        try:
+            yield
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+    # -- what comes of it ------------------------------------------------------------------------------------------
+
+    async def timelapse(self, print_: Print, *states: str) -> Json:
+        """The timelapse of a print, once it is in one of these states."""
+
+        async def there() -> Json | None:
+            items = (await self.get("/timelapses", attempt_id=show("attempt", print_.attempt_id)))["items"]
+            return items[0] if items and items[0]["state"] in states else None
+
+        return await eventually(there, within_s=WITHIN_S)
+
+    async def pictures(self, print_: Print) -> list[Json]:
+        """The pictures of a print, oldest first."""
+        items = (await self.get("/pictures", attempt_id=show("attempt", print_.attempt_id)))["items"]
+        return list(reversed(items))
+
+    async def frames_on_disk(self, timelapse: Json, count: int) -> None:
+        """Wait until a recording has so many frames."""
+        folder = self.folder / "frames" / timelapse["id"].partition("_")[2]
+
+        async def there() -> bool:
+            return len(list(folder.glob("*.jpg"))) >= count
+
+        await eventually(there, within_s=WITHIN_S)
