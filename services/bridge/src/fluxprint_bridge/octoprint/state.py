@@ -160,8 +160,9 @@ def read_current(current: Mapping[str, object]) -> Job:
 
 
 def _height(value: object) -> float | None:
-    known = isinstance(value, int | float) and -MAX_HEIGHT_MM <= value <= MAX_HEIGHT_MM
-    return float(value) if known else None
+    if isinstance(value, int | float) and -MAX_HEIGHT_MM <= value <= MAX_HEIGHT_MM:
+        return float(value)
+    return None
 
 
 class Temperature(BaseModel):
