@@ -34,6 +34,7 @@ class PrintersOfBridges:
         self._printers: dict[str, set[str]] = {}
         self.app = FastAPI()
         self.app.get("/api/v1/bridge/printers")(self._answer)
+        self.app.post("/internal/prints")(self._nothing_prints)
 
     def add(self, token: str, printer: str) -> None:
         self._printers.setdefault(_subject(token), set()).add(printer)
@@ -49,6 +50,9 @@ class PrintersOfBridges:
             yield
         finally:
             self._away = False
+
+    async def _nothing_prints(self) -> dict[str, object]:
+        return {"prints": []}
 
     async def _answer(self, request: Request) -> dict[str, object]:
         if self._away:

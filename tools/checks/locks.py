@@ -20,8 +20,9 @@ SOURCES: dict[str, tuple[str, ...]] = {
     "build": ("requirements/build.in",),
     "local": ("deploy/local/pyproject.toml",),
     "octoprint": ("requirements/octoprint.in",),
+    "onnx": ("requirements/onnx.in",),
     "dev": (
-        "requirements/dev.in", "requirements/migrate.in", "deploy/local/pyproject.toml",
+        "requirements/dev.in", "requirements/onnx.in", "requirements/migrate.in", "deploy/local/pyproject.toml",
         *(f"services/{service}/pyproject.toml" for service in SERVICES),
     ),
 }  # fmt: skip

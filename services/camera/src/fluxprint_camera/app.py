@@ -22,7 +22,8 @@ from fluxprint_camera.viewers.socket_route import router as viewer_sockets
 from fluxprint_camera.viewers.token_routes import router as view_tokens
 from fluxprint_camera.viewers.tokens import ViewTokens
 from fluxprint_camera.viewers.transport import TransportInScope
-from fluxprint_camera.watching.routes import router as watching
+from fluxprint_camera.watching.loops import watching
+from fluxprint_camera.watching.routes import router as decisions
 from fluxprint_camera.watching.storage import DecisionPictures
 from fluxprint_common import standing
 from fluxprint_common.service import ServiceSpec, create_service
@@ -37,7 +38,7 @@ def create_app(settings: CameraSettings) -> FastAPI:
             "cameras": "Live pictures: snapshots, MJPEG streams, and tokens for `<img>` elements.",
             "recordings": "Timelapses of prints, and pictures of their starts, ends and failures.",
         },
-        routers=[ingest, watching, recordings, cameras, view_tokens, viewers, viewer_sockets, shares],
+        routers=[ingest, decisions, recordings, cameras, view_tokens, viewers, viewer_sockets, shares],
         start=_start,
     )
     app = create_service(spec, settings)
@@ -64,7 +65,7 @@ async def _start(app: FastAPI) -> AsyncIterator[None]:
     app.state.loops.start("relay", hub.run)
     app.state.before_stop.append(hub.stop)
     try:
-        async with recording(app):
+        async with recording(app), watching(app, hub, app.state.prints):
             yield
     finally:
         app.state.pictures.close()

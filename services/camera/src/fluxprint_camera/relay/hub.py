@@ -170,6 +170,10 @@ class Hub:
             connected=publication is not None,
         )
 
+    def connected(self) -> list[UUID]:
+        """The cameras whose bridge is connected to this process."""
+        return [channel.camera_id for channel in self._channels.values() if channel.publication is not None]
+
     def count(self) -> tuple[int, int]:
         """How many cameras are online, and how many viewers there are."""
         channels, now = self._channels.values(), self._clock()

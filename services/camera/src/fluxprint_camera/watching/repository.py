@@ -82,6 +82,12 @@ async def end(session: AsyncSession, decision_ids: Collection[UUID], *, reason: 
     return rows_affected(await session.execute(statement.values(ended_at=func.now(), end_reason=reason)))
 
 
+async def end_of_camera(session: AsyncSession, camera_id: UUID, kind: Kind, *, reason: str) -> int:
+    """End what is open of one kind at a camera; how many were."""
+    statement = update(Decision).where(Decision.camera_id == camera_id, Decision.kind == kind, _OPEN)
+    return rows_affected(await session.execute(statement.values(ended_at=func.now(), end_reason=reason)))
+
+
 async def open_ones(session: ReadSession, camera_ids: Collection[UUID]) -> Sequence[Decision]:
     """What is open of these cameras, and of any camera where a print is named."""
     query = select(Decision).where(_OPEN, or_(Decision.camera_id.in_(camera_ids), Decision.attempt_id.is_not(None)))

@@ -4,7 +4,6 @@ from enum import StrEnum
 
 from pydantic import AwareDatetime, Field, JsonValue
 
-from fluxprint_common.events import EventType
 from fluxprint_common.ids import OrganisationId, PrinterId, UserId
 from fluxprint_common.schemas import Input, Output
 from fluxprint_queue.ids import AttemptId, CameraId, DecisionId, JobId
@@ -20,7 +19,7 @@ class Observation(Input):
     camera_id: CameraId
     attempt_id: AttemptId | None
     job_id: JobId | None
-    type: EventType = Field(pattern=r"^camera\.[a-z_]+$")
+    type: str = Field(max_length=60, pattern=r"^camera\.[a-z_]+$")
     data: dict[str, JsonValue] = Field(max_length=50)
     pause_for: UserId | None = Field(description="In whose name the attempt is to be paused; null: not at all")
     pause_until: AwareDatetime | None = Field(description="From then on it is not paused any more")

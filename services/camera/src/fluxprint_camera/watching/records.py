@@ -1,0 +1,90 @@
+"""Decisions on their way into the database, with their pictures."""
+
+import asyncio
+from collections.abc import Collection
+from uuid import UUID
+
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+
+from fluxprint_camera.watching import repository, service
+from fluxprint_camera.watching.kinds import EndReason, Kind
+from fluxprint_camera.watching.policy import Policy
+from fluxprint_camera.watching.service import Found
+from fluxprint_camera.watching.settings import WatchSettings
+from fluxprint_camera.watching.storage import DecisionPictures
+from fluxprint_common.database import Database
+from fluxprint_common.ids import new_id, show
+from fluxprint_common.logs import get_logger
+
+log = get_logger(__name__)
+
+#: The database is away, or does not take it now.
+DATABASE_ERRORS = (DBAPIError, PoolTimeout, ConnectionError, TimeoutError)
+
+
+class Records:
+    """Keeps decisions and ends them.
+
+    Attributes:
+        changed: set when there is something to tell.
+    """
+
+    def __init__(self, database: Database, pictures: DecisionPictures, settings: WatchSettings) -> None:
+        self.changed = asyncio.Event()
+        self._database = database
+        self._pictures = pictures
+        self._settings = settings
+
+    async def keep(self, found: Found, policy: Policy, jpeg: bytes | None) -> bool:
+        """Keep a decision; False where that was not possible now, and it should be tried again."""
+        decision_id = new_id()
+        picture = await asyncio.to_thread(self._pictures.save, decision_id, jpeg) if jpeg is not None else None
+        try:
+            async with self._database.unit_of_work() as session:
+                kept = await service.decide(
+                    session,
+                    found,
+                    policy,
+                    decision_id=decision_id,
+                    picture=picture,
+                    max_per_hour=self._settings.watch_max_per_hour,
+                )
+        except DATABASE_ERRORS as error:
+            log.warning("decision_not_kept", camera=show("camera", found.camera_id), error=repr(error))
+            return False
+        if kept:
+            log.info("decision", camera=show("camera", found.camera_id), kind=found.kind, value=found.value)
+            self.changed.set()
+        return True
+
+    async def end(self, camera_id: UUID, kind: Kind) -> bool:
+        """The trouble is over; False where that could not be kept now."""
+        try:
+            async with self._database.unit_of_work() as session:
+                ended = await repository.end_of_camera(session, camera_id, kind, reason=EndReason.CLEARED)
+        except DATABASE_ERRORS as error:
+            log.warning("end_not_kept", camera=show("camera", camera_id), error=repr(error))
+            return False
+        if ended:
+            self.changed.set()
+        return True
+
+    async def end_all(self, decision_ids: Collection[UUID], reason: EndReason) -> None:
+        """End some decisions."""
+        if decision_ids:
+            async with self._database.unit_of_work() as session:
+                await repository.end(session, decision_ids, reason=reason)
+            self.changed.set()
+
+    async def tidy(self) -> None:
+        """Forget what is older than its retention."""
+        days = self._settings.watch_keep_days
+        deleted = BATCH
+        while deleted == BATCH:
+            async with self._database.unit_of_work() as session:
+                deleted = await repository.forget(session, keep_days=days, limit=BATCH)
+        await asyncio.to_thread(self._pictures.forget, keep_days=days)
+
+
+BATCH = 1000
