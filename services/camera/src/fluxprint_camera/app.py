@@ -12,6 +12,7 @@ from fluxprint_camera.recording.routes import router as recordings
 from fluxprint_camera.recording.start import recording
 from fluxprint_camera.relay.hub import Hub
 from fluxprint_camera.relay.metrics import RelayCollector
+from fluxprint_camera.replicas.exchange import Replicas
 from fluxprint_camera.settings import CameraSettings
 from fluxprint_camera.shares import upkeep
 from fluxprint_camera.shares.routes import router as shares
@@ -59,6 +60,7 @@ async def _start(app: FastAPI) -> AsyncIterator[None]:
         renewable_s=settings.view_renewable_s,
     )
     _watch_over(app, settings)
+    _join_replicas(app, settings)
     app.state.decision_pictures = DecisionPictures(settings.data_dir, reserve_bytes=settings.data_reserve_bytes)
     app.state.pictures = Pictures()
     app.state.metrics.registry.register(RelayCollector(hub))
@@ -83,3 +85,14 @@ def _watch_over(app: FastAPI, settings: CameraSettings) -> None:
         critical=False,
     )
     state.loops.start("shares over", lambda: upkeep.tidy(state.database), critical=False)
+
+
+def _join_replicas(app: FastAPI, settings: CameraSettings) -> None:
+    """Share cameras with the other processes of this service, where there is a Redis to meet in."""
+    state = app.state
+    if state.redis is None:
+        return
+    replicas = Replicas(state.hub, state.redis, state.publisher, state.metrics.registry, beat_s=settings.replica_beat_s)
+    state.loops.start("replicas", replicas.run, critical=False)
+    state.loops.start("redis-replicas", replicas.hear, critical=False)
+    state.loops.start("redis-frames", replicas.take_frames, critical=False)

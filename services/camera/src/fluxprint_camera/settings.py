@@ -5,13 +5,16 @@ from pydantic_settings import SettingsConfigDict
 
 from fluxprint_camera.ingest.settings import IngestSettings
 from fluxprint_camera.recording.settings import RecordingSettings
+from fluxprint_camera.replicas.settings import ReplicaSettings
 from fluxprint_camera.shares.settings import ShareSettings
 from fluxprint_camera.viewers.settings import ViewerSettings
 from fluxprint_camera.watching.settings import WatchSettings
 from fluxprint_common.settings import ServiceSettings
 
 
-class CameraSettings(ServiceSettings, IngestSettings, RecordingSettings, WatchSettings, ViewerSettings, ShareSettings):
+class CameraSettings(
+    ServiceSettings, IngestSettings, RecordingSettings, WatchSettings, ViewerSettings, ShareSettings, ReplicaSettings
+):
     """`CAMERA_*`, beside what every service reads."""
 
     model_config = SettingsConfigDict(env_prefix="CAMERA_")

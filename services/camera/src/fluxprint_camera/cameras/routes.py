@@ -10,7 +10,7 @@ from fluxprint_camera.cameras.schemas import Camera, CameraStatus, CameraUpdate,
 from fluxprint_camera.cameras.sight import Sight
 from fluxprint_camera.ids import CameraId
 from fluxprint_camera.relay.access import Relay
-from fluxprint_camera.relay.hub import Live
+from fluxprint_camera.relay.live import Live
 from fluxprint_common import openapi
 from fluxprint_common.database import Reading, Session
 from fluxprint_common.pagination import Page, Paging, page
@@ -80,7 +80,7 @@ def _show(row: CameraRow, hub: Relay) -> Camera:
         source_detail=row.source_detail,
         source_since=row.source_since,
         created_at=row.created_at,
-        last_frame_at=live.frame.received_at if live.frame else row.last_frame_at,
+        last_frame_at=live.last_frame_at or row.last_frame_at,
         viewers=live.viewers,
         fps=round(live.fps, 1),
     )

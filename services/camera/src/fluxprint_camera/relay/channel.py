@@ -1,6 +1,7 @@
 """One camera in this process: who sends its pictures, the newest of them, and who watches."""
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import Callable
 from enum import StrEnum
@@ -26,9 +27,13 @@ class Ended(StrEnum):
 class Publication:
     """The sending side of a channel, held by one uplink."""
 
-    def __init__(self, channel: "Channel", *, expires_in_s: float, clock: Callable[[], float]) -> None:
+    def __init__(
+        self, channel: "Channel", *, expires_in_s: float, clock: Callable[[], float], fed: bool = False
+    ) -> None:
         self.ended: Ended | None = None
         self.trouble: str | None = None
+        self.fed = fed
+        self.began_at = time.time()  # of the calendar: for other processes
         self.opened_at = clock()
         self._channel = channel
         self._clock = clock
@@ -104,6 +109,11 @@ class Channel:
         self._status = ONLINE  # as viewers were told
         self._told_at = float("-inf")
         self._lower_at: float | None = None
+
+    @property
+    def has_uplink(self) -> bool:
+        """Whether this process has the camera's uplink."""
+        return self.publication is not None and not self.publication.fed
 
     def current(self, now: float) -> Frame | None:
         """The newest picture, unless it is too old to be called current, or the bridge says that it shows nothing."""

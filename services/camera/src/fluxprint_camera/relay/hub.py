@@ -8,13 +8,14 @@ import asyncio
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from uuid import UUID
 
 from fluxprint_camera.relay.channel import Channel, Publication
+from fluxprint_camera.relay.elsewhere import Elsewhere, Nowhere
 from fluxprint_camera.relay.frame import Frame
+from fluxprint_camera.relay.live import Live
 from fluxprint_camera.relay.problems import TooManyViewers
-from fluxprint_camera.relay.status import GONE, Status
 from fluxprint_camera.relay.tap import Tap
 from fluxprint_camera.relay.viewer import Left, Outlet, Totals, Viewer
 from fluxprint_camera.settings import CameraSettings
@@ -26,19 +27,13 @@ log = get_logger(__name__)
 
 
 @dataclass(frozen=True)
-class Live:
-    """What the relay knows about a camera now.
+class Source:
+    """A camera whose uplink this process has."""
 
-    Attributes:
-        connected: whether a bridge has it; its camera may be off.
-    """
-
-    online: bool = False
-    frame: Frame | None = None
-    viewers: int = 0
-    fps: float = 0.0
-    status: Status = GONE
-    connected: bool = False
+    camera_id: UUID
+    organisation_id: UUID
+    publication: Publication
+    live: Live
 
 
 class Hub:
@@ -52,6 +47,9 @@ class Hub:
 
     def __init__(self, settings: CameraSettings, *, clock: Callable[[], float] = time.monotonic) -> None:
         self.totals = Totals()
+        #: What other processes have, and a bell for whoever exchanges frames with them.
+        self.elsewhere: Elsewhere = Nowhere()
+        self.stirred = asyncio.Event()
         self._settings = settings
         self._clock = clock
         self._channels: dict[UUID, Channel] = {}
@@ -77,15 +75,23 @@ class Hub:
                 viewer.stop()
 
     @contextmanager
-    def publishing(self, *, camera_id: UUID, organisation_id: UUID, expires_in_s: float) -> Iterator[Publication]:
-        """The sending side of a camera, taken over from whoever had it."""
+    def publishing(
+        self, *, camera_id: UUID, organisation_id: UUID, expires_in_s: float, fed: bool = False
+    ) -> Iterator[Publication]:
+        """The sending side of a camera, taken over from whoever had it.
+
+        Args:
+            fed: the uplink is another process's, and only its frames come here.
+        """
         channel = self._channel(organisation_id, camera_id)
-        publication = Publication(channel, expires_in_s=expires_in_s, clock=self._clock)
+        publication = Publication(channel, expires_in_s=expires_in_s, clock=self._clock, fed=fed)
         channel.open(publication)
+        self.stirred.set()
         try:
             yield publication
         finally:
             channel.close(publication, self._clock())
+            self.stirred.set()
 
     @contextmanager
     def watching(
@@ -126,6 +132,7 @@ class Hub:
             wake=wake,
         )
         channel.join(viewer, now)
+        self._miss(channel)
         try:
             yield viewer
         finally:
@@ -149,35 +156,82 @@ class Hub:
         now = self._clock()
         tap = Tap(max_fps=max_fps, now=now)
         channel.tap(tap, now)
+        self._miss(channel)
         try:
             yield tap
         finally:
             channel.untap(tap, self._clock())
 
+    async def newest(self, *, camera_id: UUID, organisation_id: UUID, timeout_s: float) -> Frame | None:
+        """The newest frame, fetched where another process has it; None where there is none in time."""
+        live = self.look(camera_id=camera_id, organisation_id=organisation_id)
+        if live is None or live.frame is not None or not live.online:
+            return live.frame if live is not None else None
+        with self.tapping(camera_id=camera_id, organisation_id=organisation_id, max_fps=1) as tap:
+            return await tap.next(timeout_s=timeout_s)
+
     def look(self, *, camera_id: UUID, organisation_id: UUID) -> Live | None:
-        """A camera as it is now, or None where this process knows nothing of it."""
+        """A camera as it is now, or None where no process knows anything of it."""
         channel = self._of(organisation_id, camera_id)
-        if channel is None:
-            return None
+        here = self._look(channel) if channel is not None else None
+        if channel is not None and channel.has_uplink:
+            return here
+        there = self.elsewhere.look(camera_id=camera_id, organisation_id=organisation_id)
+        if here is None or there is None:
+            return there or here
+        return replace(there, frame=here.frame, viewers=max(here.viewers, there.viewers))
+
+    def _look(self, channel: Channel) -> Live:
         now = self._clock()
-        publication = channel.publication
+        publication, frame = channel.publication, channel.current(now)
         return Live(
             online=channel.is_online(now),
-            frame=channel.current(now),
-            viewers=len(channel.viewers),
+            frame=frame,
+            viewers=len(channel.viewers) + (self.elsewhere.viewers(channel.camera_id) if channel.has_uplink else 0),
             fps=publication.fps(now) if publication is not None else 0.0,
             status=channel.status(now),
             connected=publication is not None,
+            last_frame_at=frame.received_at if frame is not None else None,
         )
 
     def connected(self) -> list[UUID]:
         """The cameras whose bridge is connected to this process."""
-        return [channel.camera_id for channel in self._channels.values() if channel.publication is not None]
+        return [channel.camera_id for channel in self._channels.values() if channel.has_uplink]
+
+    def sources(self) -> list[Source]:
+        """The cameras whose uplinks this process has."""
+        return [
+            Source(channel.camera_id, channel.organisation_id, channel.publication, self._look(channel))
+            for channel in self._channels.values()
+            if channel.publication is not None and channel.has_uplink
+        ]
+
+    def has_uplink(self, camera_id: UUID) -> bool:
+        """Whether this process has a camera's uplink."""
+        channel = self._channels.get(camera_id)
+        return channel is not None and channel.has_uplink
+
+    def viewers_here(self, camera_id: UUID) -> int:
+        """How many watch a camera in this process."""
+        channel = self._channels.get(camera_id)
+        return len(channel.viewers) if channel is not None else 0
+
+    def missed(self) -> list[tuple[UUID, UUID]]:
+        """Cameras that somebody wants frames of and nobody sends; with the organisation of each."""
+        return [
+            (channel.camera_id, channel.organisation_id)
+            for channel in self._channels.values()
+            if channel.publication is None and channel.wanted_fps > 0
+        ]
+
+    def _miss(self, channel: Channel) -> None:
+        if channel.publication is None:
+            self.stirred.set()
 
     def count(self) -> tuple[int, int]:
         """How many cameras are online, and how many viewers there are."""
         channels, now = self._channels.values(), self._clock()
-        return sum(c.is_online(now) for c in channels), sum(len(c.viewers) for c in channels)
+        return sum(c.has_uplink and c.is_online(now) for c in channels), sum(len(c.viewers) for c in channels)
 
     def _channel(self, organisation_id: UUID, camera_id: UUID) -> Channel:
         channel = self._channels.get(camera_id)

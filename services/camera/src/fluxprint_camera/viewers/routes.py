@@ -10,7 +10,7 @@ from fluxprint_camera.cameras.sight import Sight
 from fluxprint_camera.ids import CameraId
 from fluxprint_camera.relay.access import Relay
 from fluxprint_camera.relay.frame import JPEG, rfc3339
-from fluxprint_camera.relay.hub import Live
+from fluxprint_camera.relay.live import Live
 from fluxprint_camera.relay.problems import CameraOffline
 from fluxprint_camera.relay.status import NO_PICTURES
 from fluxprint_camera.settings import CameraSettings
@@ -24,6 +24,9 @@ from fluxprint_common.permissions import Permission
 from fluxprint_common.problems import NotFound
 
 router = APIRouter(prefix="/cameras/{camera_id}", tags=["cameras"])
+
+#: So long a picture may take from another replica.
+FETCHED_WITHIN_S = 3.0
 
 Watching = Annotated[Watcher, watches(Permission.CAMERAS_VIEW)]
 
@@ -71,6 +74,9 @@ class Fallback(StrEnum):
 async def get_snapshot(
     request: Request,
     live: Annotated[Live, Depends(_look)],
+    watcher: Watching,
+    hub: Relay,
+    camera_id: CameraId,
     if_none_match: Annotated[
         str | None,
         Header(alias="If-None-Match", max_length=1000, description="The ETag of the picture that is there already."),
@@ -90,6 +96,10 @@ async def get_snapshot(
     """
     pictures: Pictures = request.app.state.pictures
     frame = live.frame
+    if frame is None and live.online:  # it is another replica's
+        frame = await hub.newest(
+            camera_id=camera_id, organisation_id=watcher.organisation_id, timeout_s=FETCHED_WITHIN_S
+        )
     if frame is None:
         reason = live.status.reason or NO_PICTURES
         if fallback is Fallback.PROBLEM:

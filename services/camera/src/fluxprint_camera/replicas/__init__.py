@@ -1,0 +1,1 @@
+"""Several processes of this service as one: who has which camera, and its frames where somebody watches elsewhere."""
