@@ -3,8 +3,8 @@
 import os
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from uuid import UUID
@@ -75,36 +75,71 @@ class Service:
     printers: PrintersOfBridges
 
 
+TROUBLE = ("Exception in ASGI application", "unhandled_error", "loop_failed", "never awaited")
+
+
 @asynccontextmanager
 async def running(
     cluster: Cluster, folder: Path, issuer: Issuer, redis_url: str, settings: Mapping[str, str]
 ) -> AsyncIterator[Service]:
+    async with replicas(cluster, folder, issuer, redis_url, settings, count=1) as (service,):
+        yield service
+
+
+@asynccontextmanager
+async def replicas(
+    cluster: Cluster,
+    folder: Path,
+    issuer: Issuer,
+    redis_url: str,
+    settings: Mapping[str, str],
+    *,
+    count: int,
+    trouble: Sequence[str] = TROUBLE,
+) -> AsyncIterator[list[Service]]:
+    """Several processes of the service, on one database.
+
+    Args:
+        trouble: what must not stand in their logs.
+    """
     printers = PrintersOfBridges()
-    async with servers.new_database(cluster) as database, serving(printers.app) as printers.url:
-        port = free_port()
-        process = Process(
-            name="camera",
-            command=[sys.executable, "-m", "fluxprint_camera"],
-            environment={
-                **os.environ,
-                "FLUXPRINT_ENVIRONMENT": "test",
-                "FLUXPRINT_JWKS_URL": issuer.jwks_url,
-                "FLUXPRINT_REDIS_URL": redis_url,
-                "CAMERA_PORT": str(port),
-                "CAMERA_QUEUE_URL": printers.url,
-                "CAMERA_DATABASE_URL": database.url_for("camera"),
-                "CAMERA_DATABASE_POOL_SIZE": "1",  # who holds a connection longer than a query stops everybody
-                "CAMERA_VIEW_TOKEN_SECRET": VIEW_TOKEN_SECRET,
-                "CAMERA_SWEEP_S": "0.05",
-                **settings,
-            },
-            is_ready=lambda: is_healthy(port),
-        )
-        log = folder / "camera.log"
-        async with servers.started(process, log) as started:
-            yield Service(f"http://127.0.0.1:{port}", log, started, printers)
-        for trouble in ("Exception in ASGI application", "unhandled_error", "loop_failed", "never awaited"):
-            assert trouble not in log.read_text()
+    async with AsyncExitStack() as stack:
+        database = await stack.enter_async_context(servers.new_database(cluster))
+        printers.url = await stack.enter_async_context(serving(printers.app))
+        services = []
+        for number in range(count):
+            port = free_port()
+            process = _process(port, issuer, redis_url, printers.url, database.url_for("camera"), settings)
+            log = folder / f"camera-{number}.log"
+            started = await stack.enter_async_context(servers.started(process, log))
+            services.append(Service(f"http://127.0.0.1:{port}", log, started, printers))
+        yield services
+    for service in services:
+        for word in trouble:
+            assert word not in service.log.read_text()
+
+
+def _process(
+    port: int, issuer: Issuer, redis_url: str, queue_url: str, database_url: str, settings: Mapping[str, str]
+) -> Process:
+    return Process(
+        name="camera",
+        command=[sys.executable, "-m", "fluxprint_camera"],
+        environment={
+            **os.environ,
+            "FLUXPRINT_ENVIRONMENT": "test",
+            "FLUXPRINT_JWKS_URL": issuer.jwks_url,
+            "FLUXPRINT_REDIS_URL": redis_url,
+            "CAMERA_PORT": str(port),
+            "CAMERA_QUEUE_URL": queue_url,
+            "CAMERA_DATABASE_URL": database_url,
+            "CAMERA_DATABASE_POOL_SIZE": "1",  # who holds a connection longer than a query stops everybody
+            "CAMERA_VIEW_TOKEN_SECRET": VIEW_TOKEN_SECRET,
+            "CAMERA_SWEEP_S": "0.05",
+            **settings,
+        },
+        is_ready=lambda: is_healthy(port),
+    )
 
 
 class Organisation:

@@ -92,7 +92,7 @@ def _join_replicas(app: FastAPI, settings: CameraSettings) -> None:
     state = app.state
     if state.redis is None:
         return
-    replicas = Replicas(state.hub, state.redis, state.publisher, state.metrics.registry, beat_s=settings.replica_beat_s)
+    replicas = Replicas(state.hub, state.redis, state.publisher, state.metrics.registry, settings)
     state.loops.start("replicas", replicas.run, critical=False)
     state.loops.start("redis-replicas", replicas.hear, critical=False)
     state.loops.start("redis-frames", replicas.take_frames, critical=False)

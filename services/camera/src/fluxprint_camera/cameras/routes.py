@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal, cast
 
-from fastapi import APIRouter, Body, Response
+from fastapi import APIRouter, Body, Request, Response
 
 from fluxprint_camera.cameras import repository, service
 from fluxprint_camera.cameras.models import CameraRow
@@ -11,8 +11,9 @@ from fluxprint_camera.cameras.sight import Sight
 from fluxprint_camera.ids import CameraId
 from fluxprint_camera.relay.access import Relay
 from fluxprint_camera.relay.live import Live
+from fluxprint_camera.viewers.grants import Grants
 from fluxprint_common import openapi
-from fluxprint_common.database import Reading, Session
+from fluxprint_common.database import Reading, Session, after_commit
 from fluxprint_common.pagination import Page, Paging, page
 from fluxprint_common.permissions import Permission
 from fluxprint_common.principal import Principal, require
@@ -56,10 +57,14 @@ async def update_camera(
     response_class=Response,
     responses=openapi.problems(401, 403, 404, 409),
 )
-async def delete_camera(principal: Managing, session: Session, hub: Relay, camera_id: CameraId) -> Response:
+async def delete_camera(
+    request: Request, principal: Managing, session: Session, hub: Relay, camera_id: CameraId
+) -> Response:
     """Forget a camera that is offline, and what is kept of it. It comes back, as a new one, when its bridge has it."""
     live = hub.look(camera_id=camera_id, organisation_id=principal.organisation_id)
     await service.remove(session, Sight.of(principal), camera_id, connected=live is not None and live.connected)
+    grants: Grants = request.app.state.grants
+    after_commit(session, lambda: grants.end([camera_id]))
     return Response(status_code=204)
 
 

@@ -16,13 +16,3 @@ class Elsewhere(Protocol):
     def viewers(self, camera_id: UUID) -> int:
         """How many watch a camera of this process through others."""
         ...
-
-
-class Nowhere:
-    """There are no other processes."""
-
-    def look(self, *, camera_id: UUID, organisation_id: UUID) -> Live | None:
-        return None
-
-    def viewers(self, camera_id: UUID) -> int:
-        return 0

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from uuid import UUID
 
 from fluxprint_camera.relay.channel import Channel, Publication
-from fluxprint_camera.relay.elsewhere import Elsewhere, Nowhere
+from fluxprint_camera.relay.elsewhere import Elsewhere
 from fluxprint_camera.relay.frame import Frame
 from fluxprint_camera.relay.live import Live
 from fluxprint_camera.relay.problems import TooManyViewers
@@ -48,7 +48,7 @@ class Hub:
     def __init__(self, settings: CameraSettings, *, clock: Callable[[], float] = time.monotonic) -> None:
         self.totals = Totals()
         #: What other processes have, and a bell for whoever exchanges frames with them.
-        self.elsewhere: Elsewhere = Nowhere()
+        self.elsewhere: Elsewhere | None = None
         self.stirred = asyncio.Event()
         self._settings = settings
         self._clock = clock
@@ -176,7 +176,9 @@ class Hub:
         here = self._look(channel) if channel is not None else None
         if channel is not None and channel.has_uplink:
             return here
-        there = self.elsewhere.look(camera_id=camera_id, organisation_id=organisation_id)
+        there = None
+        if self.elsewhere is not None:
+            there = self.elsewhere.look(camera_id=camera_id, organisation_id=organisation_id)
         if here is None or there is None:
             return there or here
         return replace(there, frame=here.frame, viewers=max(here.viewers, there.viewers))
@@ -184,10 +186,13 @@ class Hub:
     def _look(self, channel: Channel) -> Live:
         now = self._clock()
         publication, frame = channel.publication, channel.current(now)
+        viewers = len(channel.viewers)
+        if self.elsewhere is not None and channel.has_uplink:
+            viewers += self.elsewhere.viewers(channel.camera_id)
         return Live(
             online=channel.is_online(now),
             frame=frame,
-            viewers=len(channel.viewers) + (self.elsewhere.viewers(channel.camera_id) if channel.has_uplink else 0),
+            viewers=viewers,
             fps=publication.fps(now) if publication is not None else 0.0,
             status=channel.status(now),
             connected=publication is not None,

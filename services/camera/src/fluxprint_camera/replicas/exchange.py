@@ -35,6 +35,7 @@ from fluxprint_camera.replicas.messages import (
     pack,
     unpack,
 )
+from fluxprint_camera.settings import CameraSettings
 from fluxprint_common import doorbell
 from fluxprint_common.doorbell import Message, Publisher
 from fluxprint_common.ids import new_id, show
@@ -50,22 +51,19 @@ REDIS_ERRORS = (RedisError, OSError, TimeoutError)
 
 
 class Replicas:
-    """This process's part. `run`, `hear` and `take_frames` go under a supervisor.
-
-    Args:
-        beat_s: how often everything is said.
-    """
+    """This process's part. `run`, `hear` and `take_frames` go under a supervisor."""
 
     def __init__(
-        self, hub: Hub, redis: Redis, publisher: Publisher, registry: CollectorRegistry, *, beat_s: float
+        self, hub: Hub, redis: Redis, publisher: Publisher, registry: CollectorRegistry, settings: CameraSettings
     ) -> None:
         self.id = new_id()
-        self.directory = Directory(believed_s=BEATS_BELIEVED * beat_s)
+        self.directory = Directory(believed_s=BEATS_BELIEVED * settings.replica_beat_s)
         hub.elsewhere = self.directory
         self._hub = hub
         self._redis = redis
         self._publisher = publisher
-        self._beat_s = beat_s
+        self._beat_s = settings.replica_beat_s
+        self._all_fps = settings.max_fps
         self._pubsub: PubSub | None = None
         self._had: set[UUID] = set()
         self._feeds: dict[UUID, Publication] = {}
@@ -240,9 +238,9 @@ class Replicas:
         camera_id = source.camera_id
         log.info("frames_shared", camera=show("camera", camera_id))
         while self._hub.has_uplink(camera_id) and (demand := self.directory.wanted(camera_id))[0] > 0:
-            with self._hub.tapping(
-                camera_id=camera_id, organisation_id=source.organisation_id, max_fps=demand[0]
-            ) as tap:
+            # The bridge is asked for no more than that: whatever comes is wanted.
+            fps = demand[0] if demand[0] < self._all_fps else math.inf
+            with self._hub.tapping(camera_id=camera_id, organisation_id=source.organisation_id, max_fps=fps) as tap:
                 while self._hub.has_uplink(camera_id) and self.directory.wanted(camera_id) == demand:
                     frame = await tap.next(timeout_s=self._beat_s)
                     if frame is not None:
