@@ -13,7 +13,7 @@ import pytest
 from fluxprint_local.camera_source import CameraSource
 from support.bridge import BridgeProcess
 from support.octoprint import copies_of, slow_gcode
-from support.queue import eventually
+from support.queue import Json, eventually
 from support.system import Workshop
 
 pytestmark = pytest.mark.e2e
@@ -47,6 +47,7 @@ class TestGoodDay:
             assert (done["state"], done["copies_completed"]) == ("completed", 1)
             assert await workshop.history(attempt) == (1, 0)
             assert workshop.starts(attempt) == 1
+            await _is_recorded(workshop, attempt)
 
     async def test_copies_wait_for_the_bed_each_time(self, workshop: Workshop) -> None:
         async with working_bridge(workshop):
@@ -242,6 +243,24 @@ async def _frames(workshop: Workshop, count: int) -> list[bytes]:
             if len(found) >= count:
                 break
     return found[:count]
+
+
+async def _is_recorded(workshop: Workshop, attempt: Json) -> None:
+    """There is a video of the print, and a picture of its start and of its end."""
+
+    async def ready() -> Json | None:
+        items = (await workshop.send("GET", attempt["timelapses_path"].removeprefix("/api/v1")))["items"]
+        return items[0] if items and items[0]["state"] not in {"recording", "rendering"} else None
+
+    timelapse = await eventually(ready, within_s=60)
+    assert (timelapse["state"], timelapse["outcome"]) == ("ready", "completed")
+    assert timelapse["frames"] >= 1
+    video = await workshop.http.get(f"/cameras/timelapses/{timelapse['id']}/video", headers={"Range": "bytes=4-7"})
+    assert (video.status_code, video.content) == (206, b"ftyp")
+    pictures = (await workshop.send("GET", attempt["pictures_path"].removeprefix("/api/v1")))["items"]
+    assert [picture["moment"] for picture in pictures] == ["end", "start"]
+    image = await workshop.http.get(pictures[0]["image_path"].removeprefix("/api/v1"))
+    assert image.content.startswith(b"\xff\xd8")
 
 
 async def _until(stream: httpx.Response, start: str) -> AsyncIterator[str]:

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -95,6 +95,10 @@ class Studio:
             self.url = await stack.enter_async_context(serving(self.app))
             yield
 
+    def neighbour(self) -> "Studio":
+        """Another organisation at the same running service."""
+        return replace(self, organisation=new_id(), printer=new_id(), camera=new_id())
+
     async def add_camera(self) -> None:
         async with self.app.state.database.unit_of_work() as session:
             session.add(
@@ -141,7 +145,7 @@ class Studio:
         self.queue.prints[print_.attempt_id] = print_.model_copy(update={"state": state, "ended_at": datetime.now(UTC)})
 
     @asynccontextmanager
-    async def filming(self, *, every_s: float = 0.03) -> AsyncIterator[None]:
+    async def filming(self, *, every_s: float = 0.05) -> AsyncIterator[None]:
         """The camera sends numbered pictures until the block ends."""
 
         async def film() -> None:
@@ -151,7 +155,9 @@ class Studio:
                 while True:
                     self.sent += 1
                     publication.publish(
-                        Frame.of(numbered_picture(self.sent), sequence=self.sent, captured_at=datetime.now(UTC))
+                        Frame.of(
+                            numbered_picture(self.sent, rows=16), sequence=self.sent, captured_at=datetime.now(UTC)
+                        )
                     )
                     await asyncio.sleep(every_s)
 
@@ -178,11 +184,14 @@ class Studio:
         items = (await self.get("/pictures", attempt_id=show("attempt", print_.attempt_id)))["items"]
         return list(reversed(items))
 
+    def frames_folder(self, timelapse: Json) -> Path:
+        folder: str = timelapse["id"].partition("_")[2]
+        return self.folder / "frames" / folder
+
     async def frames_on_disk(self, timelapse: Json, count: int) -> None:
         """Wait until a recording has so many frames."""
-        folder = self.folder / "frames" / timelapse["id"].partition("_")[2]
 
         async def there() -> bool:
-            return len(list(folder.glob("*.jpg"))) >= count
+            return len(list(self.frames_folder(timelapse).glob("*.jpg"))) >= count
 
         await eventually(there, within_s=WITHIN_S)

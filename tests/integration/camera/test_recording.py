@@ -12,8 +12,9 @@ from fluxprint_common.ids import new_id
 from fluxprint_common.permissions import Role
 from fluxprint_common.prints import PrintState
 from fluxprint_local.jpeg import frame_number
+from fluxprint_local.postgres import Cluster
 from support.queue import eventually
-from support.servers import Database
+from support.servers import Database, new_database
 from support.studio import WITHIN_S, Json, QueueOfPrints, Studio
 from support.tokens import Issuer
 
@@ -23,13 +24,24 @@ def studio(database: Database, issuer: Issuer, tmp_path: Path) -> Studio:
     return Studio(database, issuer, tmp_path / "data", QueueOfPrints(), {})
 
 
-@pytest.fixture
-async def filmed(studio: Studio) -> AsyncIterator[Studio]:
-    """A running service whose camera sends pictures."""
-    async with studio.running():
-        await studio.add_camera()
-        async with studio.filming():
+@pytest.fixture(scope="module")
+async def shared(
+    migrated_cluster: Cluster, issuer: Issuer, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Studio]:
+    """A running service for all who do not end it."""
+    async with new_database(migrated_cluster) as database:
+        studio = Studio(database, issuer, tmp_path_factory.mktemp("recordings"), QueueOfPrints(), {})
+        async with studio.running():
             yield studio
+
+
+@pytest.fixture
+async def filmed(shared: Studio) -> AsyncIterator[Studio]:
+    """An organisation of one's own there, whose camera sends pictures."""
+    studio = shared.neighbour()
+    await studio.add_camera()
+    async with studio.filming():
+        yield studio
 
 
 def probed(video: Path) -> tuple[str, int]:
@@ -62,10 +74,10 @@ class TestTimelapse:
         stream, frames = probed(video)
         assert stream.startswith("h264")
         assert "yuv420p" in stream
-        assert "320x240" in stream
+        assert "320x128" in stream
         assert frames == ready["frames"] >= 4
         assert ready["duration_s"] == pytest.approx(frames / 25)
-        assert list((filmed.folder / "frames").iterdir()) == []
+        assert not filmed.frames_folder(ready).exists()
 
     async def test_is_deleted_by_who_manages_printers(self, filmed: Studio) -> None:
         print_ = filmed.starts()
@@ -83,7 +95,7 @@ class TestTimelapse:
             assert (await client.get(path)).status_code == 404
 
             async def gone() -> bool:
-                return not list(filmed.folder.rglob("*.mp4"))
+                return not list(filmed.folder.rglob(f"{recording['id'].partition('_')[2]}*"))
 
             await eventually(gone, within_s=WITHIN_S)
 
@@ -109,17 +121,17 @@ class TestTimelapse:
             assert (await key.get("/timelapses")).json()["items"] == []
             assert [(await key.get(path)).status_code, (await key.get(image)).status_code] == [404, 404]
 
-    async def test_is_empty_without_a_picture(self, studio: Studio) -> None:
-        async with studio.running():
-            await studio.add_camera()
-            print_ = studio.starts()
-            await studio.timelapse(print_, "recording")
-            studio.ends(print_)
-            empty = await studio.timelapse(print_, "empty")
-            assert await studio.pictures(print_) == []
-            async with studio.client() as client:
-                answer = await client.get(f"/timelapses/{empty['id']}/video")
-            assert (answer.status_code, answer.json()["code"]) == (409, "timelapse_without_video")
+    async def test_is_empty_without_a_picture(self, shared: Studio) -> None:
+        studio = shared.neighbour()
+        await studio.add_camera()
+        print_ = studio.starts()
+        await studio.timelapse(print_, "recording")
+        studio.ends(print_)
+        empty = await studio.timelapse(print_, "empty")
+        assert await studio.pictures(print_) == []
+        async with studio.client() as client:
+            answer = await client.get(f"/timelapses/{empty['id']}/video")
+        assert (answer.status_code, answer.json()["code"]) == (409, "timelapse_without_video")
 
     async def test_gets_shorter_and_not_endless(self, studio: Studio) -> None:
         async with studio.running(timelapse_max_frames=10, timelapse_interval_s=0.1):
@@ -127,10 +139,10 @@ class TestTimelapse:
             async with studio.filming():
                 print_ = studio.starts()
                 recording = await studio.timelapse(print_, "recording")
-                folder = studio.folder / "frames" / recording["id"].partition("_")[2]
 
                 async def thinned() -> bool:
-                    return max((int(path.stem) for path in folder.glob("*.jpg")), default=0) > 24
+                    found = studio.frames_folder(recording).glob("*.jpg")
+                    return max((int(path.stem) for path in found), default=0) > 12
 
                 await eventually(thinned, within_s=WITHIN_S)
                 studio.ends(print_)

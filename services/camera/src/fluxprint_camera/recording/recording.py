@@ -82,6 +82,7 @@ class Recording:
         self._rests_until = 0.0
         self._noted_at = place.clock() - TRY_AGAIN_S  # the picture of the start is noted at once
         self._trouble: Trouble | None = None
+        self._noted_trouble: Trouble | None = None
 
     def tell(self, print_: Print | None) -> None:
         """What has become of the print; None where the queue knows of none."""
@@ -171,11 +172,13 @@ class Recording:
     async def _note(self) -> None:
         """Write down how far it is, now and then; what could not be written waits for the next time."""
         now = self._place.clock()
-        if now - self._noted_at < (TRY_AGAIN_S if self._unkept else NOTE_EVERY_S):
+        news = self._unkept or self._trouble is not self._noted_trouble
+        if now - self._noted_at < (TRY_AGAIN_S if news else NOTE_EVERY_S):
             return
         self._noted_at = now
         try:
             await self._write_down(frames=self._frames.count, size_bytes=self._frames.size_bytes, problem=self._trouble)
+            self._noted_trouble = self._trouble
         except DATABASE_AWAY as error:
             log.warning("recording_not_noted", timelapse=self._name, error=repr(error))
 

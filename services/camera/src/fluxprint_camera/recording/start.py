@@ -34,7 +34,7 @@ async def recording(app: FastAPI) -> AsyncIterator[None]:
     store = state.recordings = Store(settings.data_dir, reserve_bytes=settings.data_reserve_bytes)
     state.health_parts["recordings"] = lambda: FAILING if store.trouble is not None else "ready"
     place = Place(state.hub, store, state.database, settings)
-    recorder = Recorder(place, feed)
+    recorder = state.recorder = Recorder(place, feed)
     async with recorder.working():
         state.loops.start("recorder", recorder.run, critical=False)
         state.loops.start("renderer", Renderer(place, recorder).run, critical=False)

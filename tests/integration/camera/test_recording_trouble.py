@@ -1,0 +1,268 @@
+"""Recording, viewing and rendering do not take from each other; what fails is named, and the rest goes on."""
+
+import asyncio
+import os
+import threading
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from datetime import UTC, datetime
+from pathlib import Path
+from uuid import UUID
+
+import httpx
+import pytest
+
+from fluxprint_camera.recording import recorder, recording
+from fluxprint_camera.recording.ffmpeg import Film, Mounting, RenderFailed, fitting, render
+from fluxprint_camera.recording.models import TimelapseRow
+from fluxprint_camera.recording.recording import Place
+from fluxprint_camera.recording.retention import Retention
+from fluxprint_camera.recording.store import Store
+from fluxprint_common.ids import new_id, show
+from fluxprint_common.permissions import Role
+from fluxprint_local.jpeg import frame_number, numbered_picture
+from support.queue import eventually
+from support.servers import Database
+from support.studio import WITHIN_S, QueueOfPrints, Studio
+from support.tokens import Issuer
+from support.uplink import sleeper, stream
+
+
+@pytest.fixture
+def studio(database: Database, issuer: Issuer, tmp_path: Path) -> Studio:
+    return Studio(database, issuer, tmp_path / "data", QueueOfPrints(), {})
+
+
+@pytest.fixture
+async def filmed(studio: Studio) -> AsyncIterator[Studio]:
+    async with studio.running():
+        await studio.add_camera()
+        async with studio.filming():
+            yield studio
+
+
+def live(studio: Studio) -> str:
+    return f"/api/v1/cameras/{show('camera', studio.camera)}/stream"
+
+
+async def sees(studio: Studio, count: int) -> None:
+    """A viewer is shown so many new pictures."""
+    async with studio.client() as client:
+        client.base_url = httpx.URL(studio.url)
+        async with stream(client, live(studio)) as pictures:
+            numbers = [frame_number(await pictures.next()) for _ in range(count)]
+    assert len(set(numbers)) == count
+
+
+class TestViewersAndRecordings:
+    async def test_stuck_viewers_keep_nothing_from_being_recorded(self, filmed: Studio) -> None:
+        token = filmed.issuer.user_token(organisation=filmed.organisation, role=Role.VIEWER)
+        async with AsyncExitStack() as stack:
+            for _ in range(5):
+                await stack.enter_async_context(sleeper(filmed.url, live(filmed), token))
+            hub = filmed.app.state.hub
+
+            async def watched() -> bool:
+                return bool(hub.look(camera_id=filmed.camera, organisation_id=filmed.organisation).viewers == 5)
+
+            await eventually(watched, within_s=WITHIN_S)
+            print_ = filmed.starts()
+            await filmed.frames_on_disk(await filmed.timelapse(print_, "recording"), 5)
+            filmed.ends(print_)
+            assert (await filmed.timelapse(print_, "ready"))["frames"] >= 5
+
+    async def test_a_disk_that_hangs_keeps_nothing_from_viewers(
+        self, filmed: Studio, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        hangs, released, write = threading.Event(), threading.Event(), Store._write
+
+        def hang(store: Store, path: Path, data: bytes, *, sync: bool = False) -> None:
+            hangs.set()
+            assert released.wait(WITHIN_S)
+            write(store, path, data, sync=sync)
+
+        monkeypatch.setattr(Store, "_write", hang)
+        try:
+            print_ = filmed.starts()
+            await filmed.timelapse(print_, "recording")
+            assert await asyncio.to_thread(hangs.wait, WITHIN_S)
+            await sees(filmed, 10)
+            assert (await filmed.timelapse(print_, "recording"))["frames"] == 0
+        finally:
+            released.set()
+        filmed.ends(print_)
+        await filmed.timelapse(print_, "ready")
+
+    async def test_a_full_disk_is_named_and_recording_goes_on_when_it_is_not(
+        self, filmed: Studio, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(recording, "DISK_REST_S", 0.2)
+        store: Store = filmed.app.state.recordings
+        monkeypatch.setattr(store, "_reserve_bytes", 2**60)
+        print_ = filmed.starts()
+
+        async def named() -> bool:
+            return bool((await filmed.timelapse(print_, "recording"))["problem"] == "disk_full")
+
+        await eventually(named, within_s=WITHIN_S)
+        await sees(filmed, 3)
+        async with httpx.AsyncClient(base_url=filmed.url) as client:
+
+            async def shown() -> bool:
+                health = (await client.get("/health")).json()
+                return bool((health["status"], health["recordings"]) == ("degraded", "failing"))
+
+            await eventually(shown, within_s=WITHIN_S)
+        monkeypatch.setattr(store, "_reserve_bytes", 0)
+        await filmed.frames_on_disk(await filmed.timelapse(print_, "recording"), 2)
+        filmed.ends(print_)
+        assert (await filmed.timelapse(print_, "ready"))["problem"] == "disk_full"
+        assert store.trouble is None
+
+    async def test_a_renderer_that_hangs_keeps_nothing_from_being_recorded(self, studio: Studio) -> None:
+        pid = studio.folder.with_name("pid")
+        program = studio.folder.with_name("hangs")
+        program.write_text(f"#!/bin/sh\necho $$ > {pid}\nexec sleep 600\n")
+        program.chmod(0o755)
+        async with studio.running(ffmpeg=str(program), render_timeout_s=3600):
+            await studio.add_camera()
+            async with studio.filming():
+                first = studio.starts()
+                await studio.frames_on_disk(await studio.timelapse(first, "recording"), 1)
+                studio.ends(first)
+
+                async def renders() -> bool:
+                    return pid.exists() and bool(pid.read_text().strip())
+
+                await eventually(renders, within_s=WITHIN_S)
+                second = studio.starts()
+                await studio.frames_on_disk(await studio.timelapse(second, "recording"), 3)
+                await sees(studio, 3)
+                assert (await studio.timelapse(first, "rendering"))["id"]
+        with pytest.raises(ProcessLookupError):  # it ends with the service
+            os.kill(int(pid.read_text()), 0)
+
+
+class TestReplicas:
+    async def test_one_records_and_another_takes_over(self, studio: Studio, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(recorder, "DUTY_S", 1.5)
+        other = Studio(studio.database, studio.issuer, studio.folder, studio.queue, {})
+
+        async def on_duty(one: Studio) -> bool:
+            return bool(one.app.state.recorder.on_duty)
+
+        async with other.running(), studio.running():
+            await eventually(lambda: on_duty(other), within_s=WITHIN_S)
+            asked = studio.queue.asked
+
+            async def looked() -> bool:
+                return studio.queue.asked > asked + 6
+
+            await eventually(looked, within_s=WITHIN_S)
+            assert not await on_duty(studio)
+            await other.app.state.loops.stop("recorder")  # it hangs, and says nothing any more
+            await eventually(lambda: on_duty(studio), within_s=WITHIN_S)
+
+
+class TestRetention:
+    async def test_deletes_what_is_too_old_and_what_is_too_much(self, studio: Studio) -> None:
+        # Nothing is deleted by the service itself: it tidied when it started.
+        async with studio.running(recordings_kept_days=10, recordings_bytes=2**20):
+            state = studio.app.state
+            place = Place(state.hub, state.recordings, state.database, state.settings)
+            old, big, small = [await self.finished(place, studio, size_bytes=size) for size in (10, 2**20, 20)]
+            going_on = await self.finished(place, studio, size_bytes=2**21, state="recording")
+            async with place.database.unit_of_work() as session:
+                row = await session.get_one(TimelapseRow, old)
+                row.created_at = row.created_at.replace(year=2020)
+            await Retention(place).tidy()
+            async with place.database.reading() as session:
+                left = {id_ for id_ in (old, big, small, going_on) if await session.get(TimelapseRow, id_)}
+            assert left == {small, going_on}
+            assert [place.store.video(id_).exists() for id_ in (old, big, small)] == [False, False, True]
+
+    async def test_sweeps_files_that_belong_to_nobody(self, studio: Studio, monkeypatch: pytest.MonkeyPatch) -> None:
+        async with studio.running():
+            state = studio.app.state
+            place = Place(state.hub, state.recordings, state.database, state.settings)
+            kept = await self.finished(place, studio, size_bytes=10)
+            stray, picture = new_id(), new_id()
+            await place.store.add_frame(stray, 1, b"frame")
+            await place.store.add_picture(picture, b"picture")
+            await Retention(place).tidy()
+            assert place.store.picture(picture).exists()  # its row may be about to come
+            monkeypatch.setattr("fluxprint_camera.recording.store.ORPHAN_S", -1.0)
+            await Retention(place).tidy()
+            assert not place.store.picture(picture).exists()
+            assert not place.store.frames_folder(stray).exists()
+            assert place.store.video(kept).exists()
+
+    @staticmethod
+    async def finished(place: Place, studio: Studio, *, size_bytes: int, state: str = "ready") -> UUID:
+        """A timelapse with a file and a picture."""
+        row = TimelapseRow(
+            id=new_id(), organisation_id=studio.organisation, printer_id=studio.printer, camera_id=studio.camera,
+            job_id=new_id(), attempt_id=new_id(), state=state, size_bytes=size_bytes, started_at=datetime.now(UTC),
+        )  # fmt: skip
+        async with place.database.unit_of_work() as session:
+            session.add(row)
+        video = place.store.video(row.id)
+        video.parent.mkdir(parents=True, exist_ok=True)
+        video.write_bytes(b"video")
+        return row.id
+
+
+class TestFfmpeg:
+    FILM = Film(25, 320, 128, 2**20)
+
+    @staticmethod
+    def frames(folder: Path, *pictures: bytes) -> Path:
+        for number, picture in enumerate(pictures):
+            (folder / f"{number:09d}.jpg").write_bytes(picture)
+        return folder
+
+    async def test_leaves_out_what_is_no_picture_and_takes_what_has_another_size(self, tmp_path: Path) -> None:
+        whole = [numbered_picture(number, rows=16) for number in range(3)]
+        pictures = [
+            whole[0],
+            b"\xff\xd8 nothing \xff\xd9",
+            whole[1][: len(whole[1]) // 2],
+            numbered_picture(9),
+            whole[2],
+        ]
+        folder = self.frames(tmp_path, *pictures)
+        told: list[int] = []
+        frames = await render(
+            None, folder, self.FILM, tmp_path / "video.part", timeout_s=WITHIN_S, on_progress=told.append
+        )
+        assert 3 <= frames <= 5
+        assert told[-1] == frames
+
+    async def test_turns_what_hangs_upside_down(self, tmp_path: Path) -> None:
+        folder = self.frames(tmp_path, numbered_picture(1, rows=16))
+        film = Film(25, 320, 128, 2**20, Mounting(90, flip_h=True, flip_v=True))
+        video = tmp_path / "video.part"
+        assert await render(None, folder, film, video, timeout_s=WITHIN_S, on_progress=print) == 1
+        track = video.read_bytes().split(b"avc1")[-1]
+        width, height = (int.from_bytes(track[at : at + 2], "big") for at in (24, 26))
+        assert (width, height) == (128, 320)
+
+    async def test_runs_with_the_lowest_priority(self, tmp_path: Path) -> None:
+        program = tmp_path / "waits"
+        program.write_text('#!/bin/sh\nPATH=/usr/bin:/bin\nwhile [ "$(nice)" != 19 ]; do sleep 0.05; done\nexit 1\n')
+        program.chmod(0o755)
+        with pytest.raises(RenderFailed, match="render_failed"):
+            await render(str(program), tmp_path, self.FILM, tmp_path / "video", timeout_s=WITHIN_S, on_progress=print)
+
+    async def test_is_ended_after_its_time(self, tmp_path: Path) -> None:
+        program = tmp_path / "hangs"
+        program.write_text("#!/bin/sh\nexec /bin/sleep 600\n")
+        program.chmod(0o755)
+        with pytest.raises(RenderFailed, match="render_timeout"):
+            await render(str(program), tmp_path, self.FILM, tmp_path / "video", timeout_s=0.2, on_progress=print)
+
+    @pytest.mark.parametrize(
+        ("size", "expected"), [((640, 480), (640, 480)), ((1921, 1081), (1280, 720)), ((3, 9000), (2, 9000))]
+    )
+    def test_makes_videos_even_and_not_too_wide(self, size: tuple[int, int], expected: tuple[int, int]) -> None:
+        assert fitting(*size, max_width_px=1280) == expected
