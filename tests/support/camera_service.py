@@ -73,6 +73,7 @@ class Service:
     log: Path
     process: subprocess.Popen[bytes]
     printers: PrintersOfBridges
+    database: servers.Database
 
 
 TROUBLE = ("Exception in ASGI application", "unhandled_error", "loop_failed", "never awaited")
@@ -112,7 +113,7 @@ async def replicas(
             process = _process(port, issuer, redis_url, printers.url, database.url_for("camera"), settings)
             log = folder / f"camera-{number}.log"
             started = await stack.enter_async_context(servers.started(process, log))
-            services.append(Service(f"http://127.0.0.1:{port}", log, started, printers))
+            services.append(Service(f"http://127.0.0.1:{port}", log, started, printers, database))
         yield services
     for service in services:
         for word in trouble:

@@ -6,11 +6,13 @@ import httpx
 import pytest
 
 from fluxprint_local.postgres import Cluster
+from support import bell as bells
 from support import tokens
 from support.camera_service import Organisation, Service, running
 from support.tokens import Issuer
 
 issuer = tokens.issuer
+bell = bells.bell
 
 
 UNHURRIED = {
@@ -23,6 +25,8 @@ UNHURRIED = {
     "CAMERA_MAX_CAMERAS_PER_ORGANISATION": "2",
     "CAMERA_MAX_VIEWERS_PER_CAMERA": "3",
     "CAMERA_MAX_VIEWERS_PER_ORGANISATION": "4",
+    "CAMERA_MAX_SHARES_PER_CAMERA": "2",
+    "CAMERA_GRANT_CHECK_S": "0.3",
 }
 
 

@@ -2,6 +2,8 @@
 
 from datetime import UTC, datetime
 
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.requests import HTTPConnection
 
 from fluxprint_camera.shares import service, tokens
@@ -9,11 +11,12 @@ from fluxprint_camera.shares.models import ShareRow
 from fluxprint_camera.viewers.grants import Grants
 from fluxprint_camera.viewers.watcher import Watcher
 from fluxprint_common.database import Database
-from fluxprint_common.problems import Unauthenticated
+from fluxprint_common.problems import Unauthenticated, from_database
 from fluxprint_common.ratelimit import RateLimiter, network
 from fluxprint_common.standing import Ground
 
 is_share = tokens.claims_to_be
+DATABASE_ERRORS = (DBAPIError, PoolTimeout, ConnectionError, TimeoutError)
 
 
 async def watcher_of(connection: HTTPConnection, token: str) -> Watcher:
@@ -24,10 +27,8 @@ async def watcher_of(connection: HTTPConnection, token: str) -> Watcher:
         Unavailable: whether its maker may still share could not be asked.
     """
     state = connection.app.state
-    database: Database = state.database
     grants: Grants = state.grants
-    async with database.reading() as session:
-        share = await service.opened_by(session, token)
+    share = await _look_up(state.database, token)
     if share is None:
         limiter: RateLimiter = state.rate_limiter
         address = connection.client.host if connection.client else ""
@@ -39,6 +40,17 @@ async def watcher_of(connection: HTTPConnection, token: str) -> Watcher:
     if grants.refuse(watcher):
         raise Unauthenticated("This link was taken back.")
     return watcher
+
+
+async def _look_up(database: Database, token: str) -> ShareRow | None:
+    try:
+        async with database.reading() as session:
+            return await service.opened_by(session, token)
+    except DATABASE_ERRORS as error:  # FastAPI's error handlers answer requests only, and this may be a WebSocket
+        translated = from_database(error, {})
+        if translated is None:
+            raise
+        raise translated from error
 
 
 def _watcher(share: ShareRow, ground: Ground, since: datetime) -> Watcher:

@@ -7,9 +7,10 @@ from pydantic import BaseModel, Field, TypeAdapter
 
 from fluxprint_camera.ids import CameraId
 from fluxprint_camera.relay.frame import Frame
+from fluxprint_camera.viewers.tokens import MAX_CHARS
 
 SUBPROTOCOL = "fluxprint.view.v1"
-MAX_TEXT_CHARS = 4096
+MAX_TEXT_CHARS = 8192
 MAX_WINDOW = 2
 
 VERSION = 1
@@ -29,7 +30,7 @@ class Watch(BaseModel):
     camera_id: CameraId
     max_fps: float | None = Field(None, ge=0.1, le=60)
     window: int = Field(MAX_WINDOW, ge=1, le=MAX_WINDOW)
-    token: str | None = Field(None, max_length=2000)
+    token: str | None = Field(None, max_length=MAX_CHARS)
 
 
 class Stop(BaseModel):

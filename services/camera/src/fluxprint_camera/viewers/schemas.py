@@ -5,16 +5,14 @@ from typing import Annotated
 from pydantic import Field, SecretStr
 
 from fluxprint_camera.ids import CameraId
-from fluxprint_camera.viewers.tokens import MAX_CAMERAS
+from fluxprint_camera.viewers.tokens import MAX_CAMERAS, MAX_CHARS
 from fluxprint_common.schemas import Input, Output, Timestamp
-
-_MAX_TOKEN_CHARS = 6000
 
 
 class ViewToken(Output):
     """Opens some cameras for some minutes: add it to their addresses as `?token=...`."""
 
-    token: str = Field(max_length=_MAX_TOKEN_CHARS, examples=["eyJhbGciOiJIUzI1NiIs..."])
+    token: str = Field(max_length=MAX_CHARS, examples=["eyJhbGciOiJIUzI1NiIs..."])
     expires_at: Timestamp = Field(description="Until when it opens something, and can be renewed.")
     renewable_until: Timestamp = Field(
         description="What was opened may go on until then, while the session lives, and no token of this line is later."
@@ -30,4 +28,4 @@ class CameraSet(Input):
 class Renewal(Input):
     """A token that is still good."""
 
-    token: Annotated[SecretStr, Field(min_length=1, max_length=_MAX_TOKEN_CHARS)]
+    token: Annotated[SecretStr, Field(min_length=1, max_length=MAX_CHARS)]

@@ -15,6 +15,7 @@ from fluxprint_camera.settings import CameraSettings
 from fluxprint_camera.viewers import access
 from fluxprint_camera.viewers.messages import SUBPROTOCOL
 from fluxprint_camera.viewers.sockets import ViewerSocket
+from fluxprint_camera.viewers.tokens import MAX_CHARS
 from fluxprint_camera.viewers.transport import Connection
 from fluxprint_camera.viewers.watcher import Watcher
 from fluxprint_common.database import Database
@@ -35,7 +36,6 @@ log = get_logger(__name__)
 
 router = APIRouter()
 
-MAX_TOKEN_CHARS = 2000
 _DATABASE_ERRORS = (DBAPIError, PoolTimeout, ConnectionError, TimeoutError)
 
 
@@ -87,7 +87,7 @@ async def _opener(websocket: WebSocket) -> Watcher:
     if token is None or has_credentials(websocket):
         principal = await authorise(websocket, SecurityScopes([str(Permission.CAMERAS_VIEW)]))
         return access.watching(principal)
-    if len(token) > MAX_TOKEN_CHARS:
+    if len(token) > MAX_CHARS:
         raise Unauthenticated
     return await access.of_token(websocket, token)
 

@@ -22,6 +22,8 @@ from fluxprint_common.tokens import SharedSecret, TokenError, TokenVerifier
 
 AUDIENCE = "fluxprint-camera-view"
 MAX_CAMERAS = 50
+#: More than a token for so many has.
+MAX_CHARS = 6000
 _KID = "view-1"
 
 _CAMERAS: TypeAdapter[frozenset[UUID]] = TypeAdapter(frozenset[CameraId])
