@@ -7,9 +7,11 @@ import asyncio
 import hashlib
 import itertools
 import json
+import struct
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 from fastapi import WebSocket
 
@@ -110,8 +112,13 @@ class FakeCloud:
         self.calls: list[str] = []
         self.asked_for_work = 0  #: claims that would take new work
         self.foreign_prints: list[str] = []
-        self.frames: list[tuple[dict[str, object], bytes]] = []
+        self.frames: list[tuple[dict[str, int], bytes]] = []
+        self.cameras: list[dict[str, Any]] = []  #: as the bridge named them last
+        self.camera_states: list[dict[str, Any]] = []
+        self.refused_cameras: set[str] = set()  #: by key
+        self.max_frame_bytes = 2 * 1024 * 1024
         self.wanted_fps = 0.0
+        self.idle_interval_s = 60.0
         self.stall_at: asyncio.Event | None = None  #: waited for in the middle of each download that begins
         self.stalled = False
         #: Awaited after a call took effect and before it is answered, by the call's name.
@@ -163,10 +170,44 @@ class FakeCloud:
         for link in self.links:
             await link.send_text(json.dumps(message))
 
-    async def want(self, fps: float) -> None:
-        self.wanted_fps = fps
+    async def want(self, fps: float, *, channel: int | None = None) -> None:
+        """Of one camera, or of all, those to come included."""
+        if channel is None:
+            self.wanted_fps = fps
         for uplink in self.uplinks:
-            await uplink.send_text(json.dumps({"type": "want", "fps": fps, "idle_interval_s": 60}))
+            for number in [channel] if channel is not None else [camera["channel"] for camera in self.cameras]:
+                await uplink.send_text(
+                    json.dumps({"type": "want", "channel": number, "fps": fps, "idle_interval_s": self.idle_interval_s})
+                )
+
+    async def take_camera_message(self, socket: WebSocket, message: dict[str, Any]) -> None:
+        if message.pop("type") == "state":
+            self.camera_states.append(message)
+            await self.note("state")
+            return
+        self.cameras = message["cameras"]
+        assert {camera["printer_id"] for camera in self.cameras} <= set(self.printer_ids)
+        refused = [camera for camera in self.cameras if camera["key"] in self.refused_cameras]
+        accepted = [camera for camera in self.cameras if camera not in refused]
+        answer = {
+            "type": "accepted",
+            "cameras": [{"channel": c["channel"], "camera_id": show("camera", new_id())} for c in accepted],
+            "refused": [{"channel": c["channel"], "code": "too_many_cameras", "detail": "."} for c in refused],
+            "max_frame_bytes": self.max_frame_bytes,
+            "max_width": 3840,
+        }
+        await socket.send_text(json.dumps(answer))
+        for camera in accepted:
+            want = {"fps": self.wanted_fps, "idle_interval_s": self.idle_interval_s}
+            await socket.send_text(json.dumps({"type": "want", "channel": camera["channel"], **want}))
+        await self.note("cameras")
+
+    async def take_frame(self, socket: WebSocket, data: bytes) -> None:
+        version, flags, channel, sequence, captured_ms = struct.unpack_from("!BBHQQ", data)
+        assert (version, flags) == (2, 0)
+        self.frames.append(({"channel": channel, "sequence": sequence, "captured_ms": captured_ms}, data[20:]))
+        await self.note("frame")
+        await socket.send_text(json.dumps({"type": "ack", "channel": channel, "sequence": sequence}))
 
     async def until(self, condition: Callable[[], object], *, timeout_s: float = 40) -> None:
         """Wait until something that the bridge told us is true."""

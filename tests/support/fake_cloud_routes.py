@@ -173,21 +173,18 @@ def _sockets(cloud: FakeCloud) -> APIRouter:
             cloud.links.remove(socket)
 
     @router.websocket("/cameras/ingest")
-    async def ingest(socket: WebSocket, printer_id: str) -> None:
-        assert printer_id in cloud.printer_ids
-        await socket.accept(subprotocol="fluxprint.camera.v1")
-        await socket.send_text(json.dumps({"type": "hello", "camera_id": show("camera", new_id())}))
+    async def ingest(socket: WebSocket) -> None:
+        await socket.accept(subprotocol="fluxprint.camera.v2")
         cloud.uplinks.append(socket)
-        await cloud.want(cloud.wanted_fps)
         try:
             while True:
-                header = json.loads(await socket.receive_text())
-                picture = await socket.receive_bytes()
-                cloud.frames.append((header, picture))
-                await cloud.note("frame")
-                await socket.send_text(json.dumps({"type": "ack", "sequence": header["sequence"]}))
-        except WebSocketDisconnect:
-            pass
+                message = await socket.receive()
+                if message["type"] == "websocket.disconnect":
+                    return
+                if (text := message.get("text")) is not None:
+                    await cloud.take_camera_message(socket, json.loads(text))
+                else:
+                    await cloud.take_frame(socket, message["bytes"])
         finally:
             cloud.uplinks.remove(socket)
 

@@ -1,17 +1,22 @@
 """Pictures on their way from a camera to the camera service: as many as wanted, the newest, one at a time."""
 
 import asyncio
+import itertools
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
 from pydantic import SecretStr
 
-from fluxprint_bridge.camera.source import CameraSource
+from fluxprint_bridge.camera import source
+from fluxprint_bridge.camera.config import Address, CameraConfig
+from fluxprint_bridge.camera.roster import Roster
 from fluxprint_bridge.camera.uplink import CameraUplink
 from fluxprint_bridge.cloud.api import CloudApi
 from fluxprint_local import camera_source
 from fluxprint_local.jpeg import frame_number
+from fluxprint_local.ports import free_port
 from support.fake_cloud import BRIDGE_TOKEN, FakeCloud
 
 
@@ -22,20 +27,25 @@ async def camera() -> AsyncIterator[camera_source.CameraSource]:
 
 
 @asynccontextmanager
-async def uplink_of(cloud: FakeCloud, url: str) -> AsyncIterator[None]:
+async def uplink_of(cloud: FakeCloud, *urls: str) -> AsyncIterator[Roster]:
+    """A bridge's uplink with a camera for each address: the first is `default`, then `camera-1` and so on."""
     async with CloudApi(f"{cloud.url}/api/v1", SecretStr(BRIDGE_TOKEN)) as api:
-        source = CameraSource(url)
-        uplink = CameraUplink(api.url, api.token, printer_id=cloud.printer_id, source=source)
-        running = asyncio.create_task(uplink.run())
+        roster = Roster()
+        roster.set(cloud.printer_id, [camera_at(url, number) for number, url in enumerate(urls)])
+        running = asyncio.create_task(CameraUplink(api.url, api.token, roster).run())
         try:
-            yield
+            yield roster
         finally:
             running.cancel()
             await asyncio.gather(running, return_exceptions=True)
-            await source.close()
 
 
-async def until(condition: Callable[[], bool], *, timeout_s: float = 15) -> None:
+def camera_at(url: str, number: int = 0, **more: Any) -> CameraConfig:
+    key = f"camera-{number}" if number else "default"
+    return CameraConfig(key=key, name="Camera", stream=Address.of(url, base="http://octoprint"), **more)
+
+
+async def until(condition: Callable[[], bool], *, timeout_s: float = 30) -> None:
     async with asyncio.timeout(timeout_s):
         while not condition():
             await asyncio.sleep(0.02)
@@ -52,9 +62,24 @@ async def until_more(cloud: FakeCloud) -> None:
 
 
 def numbers(cloud: FakeCloud) -> list[int]:
-    found = [frame_number(picture) for _header, picture in cloud.frames]
+    return numbers_of(cloud, 0)
+
+
+def numbers_of(cloud: FakeCloud, channel: int) -> list[int]:
+    """The numbers of one camera's pictures, in the order in which they came."""
+    found = [frame_number(picture) for header, picture in cloud.frames if header["channel"] == channel]
     assert None not in found
     return [number for number in found if number is not None]
+
+
+async def until_state(cloud: FakeCloud, state: str, reason: str | None = None, *, channel: int = 0) -> None:
+    """Until a camera says so last."""
+
+    def last() -> tuple[object, object]:
+        said = [one for one in cloud.camera_states if one["channel"] == channel]
+        return (said[-1]["state"], said[-1]["reason"]) if said else (None, None)
+
+    await cloud.until(lambda: last() == (state, reason))
 
 
 class TestUplink:
@@ -69,7 +94,7 @@ class TestUplink:
             await until(lambda: camera.watching == 0)
         assert numbers(own_cloud) == sorted(set(numbers(own_cloud)))
         assert [header["sequence"] for header, _ in own_cloud.frames] == list(range(1, len(own_cloud.frames) + 1))
-        assert all(header["size_bytes"] == len(picture) for header, picture in own_cloud.frames)
+        assert [(state["state"], state["reason"]) for state in own_cloud.camera_states] == [("ok", None)]
 
     async def test_a_first_picture_although_nobody_watches(
         self, own_cloud: FakeCloud, camera: camera_source.CameraSource
@@ -110,18 +135,99 @@ class TestUplink:
                 await until_pictures(own_cloud, 3)
 
 
-class TestTrouble:
-    async def test_a_camera_that_hangs_is_asked_again(
+class TestSeveral:
+    async def test_share_one_connection(self, own_cloud: FakeCloud, camera: camera_source.CameraSource) -> None:
+        own_cloud.wanted_fps = 20
+        async with camera_source.CameraSource(fps=20) as second, uplink_of(own_cloud, camera.url, second.url):
+            await own_cloud.until(lambda: len(numbers_of(own_cloud, 0)) >= 5 and len(numbers_of(own_cloud, 1)) >= 5)
+            assert len(own_cloud.uplinks) == 1
+            await own_cloud.want(0, channel=1)
+            await until(lambda: second.watching == 0)
+            assert camera.watching == 1
+        for channel in (0, 1):
+            assert numbers_of(own_cloud, channel) == sorted(set(numbers_of(own_cloud, channel)))
+
+    async def test_two_pictures_travel_at_a_time_of_three_cameras_and_each_has_its_turn(
         self, own_cloud: FakeCloud, camera: camera_source.CameraSource
     ) -> None:
+        """The relay takes one picture after the other: a line that is too slow for all of them."""
+        own_cloud.wanted_fps = 20
+        gate = asyncio.Semaphore(0)
+
+        async def until_taken(count: int) -> None:
+            await until(lambda: len(own_cloud.frames) >= count)
+            newest = camera.frame
+            await until(lambda: camera.frame >= newest + 3)
+
+        async with (
+            camera_source.CameraSource(fps=20) as second,
+            camera_source.CameraSource(fps=20) as third,
+            uplink_of(own_cloud, camera.url, second.url, third.url),
+        ):
+            await own_cloud.until(lambda: {header["channel"] for header, _ in own_cloud.frames} == {0, 1, 2})
+            own_cloud.before_answer["frame"] = gate.acquire
+            begun = len(own_cloud.frames)
+            for taken in range(1, 13):
+                await until_taken(begun + taken)
+                gate.release()
+            del own_cloud.before_answer["frame"]
+            for _ in range(50):
+                gate.release()
+            turns = [header["channel"] for header, _ in own_cloud.frames[begun + 2 : begun + 12]]
+            ages = [number - before for before, number in itertools.pairwise(numbers_of(own_cloud, 0)[-4:-1])]
+        assert min(turns.count(channel) for channel in (0, 1, 2)) >= 3
+        assert min(ages) >= 3  # what came meanwhile is left out, and not kept for later
+
+    async def test_come_and_go_without_a_new_connection(
+        self, own_cloud: FakeCloud, camera: camera_source.CameraSource
+    ) -> None:
+        own_cloud.wanted_fps = 20
+        async with camera_source.CameraSource(fps=20) as second, uplink_of(own_cloud, camera.url) as roster:
+            await until_more(own_cloud)
+            first = camera_at(camera.url)
+            roster.set(own_cloud.printer_id, [first, camera_at(second.url, 1, rotate=90, flip_v=True)])
+            await own_cloud.until(lambda: len(numbers_of(own_cloud, 1)) >= 2)
+            told = {
+                camera["key"]: (camera["rotate"], camera["flip_h"], camera["flip_v"]) for camera in own_cloud.cameras
+            }
+            assert told == {"default": (0, False, False), "camera-1": (90, False, True)}
+            roster.set(own_cloud.printer_id, [first])
+            await until(lambda: second.watching == 0)
+            await until_more(own_cloud)
+            assert (camera.streams, own_cloud.calls.count("cameras")) == (1, 3)
+
+    async def test_one_that_is_refused_leaves_the_others_and_is_named_again(
+        self, own_cloud: FakeCloud, camera: camera_source.CameraSource
+    ) -> None:
+        own_cloud.wanted_fps = 20
+        own_cloud.refused_cameras = {"default"}
+        async with camera_source.CameraSource(fps=20) as second, uplink_of(own_cloud, camera.url, second.url):
+            await own_cloud.until(lambda: len(numbers_of(own_cloud, 1)) >= 2)
+            assert numbers_of(own_cloud, 0) == []
+            own_cloud.refused_cameras = set()
+            await own_cloud.until(lambda: len(numbers_of(own_cloud, 0)) >= 2)
+
+    async def test_none_needs_no_connection(self, own_cloud: FakeCloud, camera: camera_source.CameraSource) -> None:
+        async with uplink_of(own_cloud) as roster:
+            roster.set(own_cloud.printer_id, [camera_at(camera.url)])
+            await until_pictures(own_cloud, 1)
+            roster.set(own_cloud.printer_id, [])
+            await until(lambda: not own_cloud.uplinks)
+
+
+class TestTrouble:
+    async def test_a_camera_that_hangs_is_asked_again(
+        self, own_cloud: FakeCloud, camera: camera_source.CameraSource, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(source, "FROZEN_AFTER_S", 1.0)
         own_cloud.wanted_fps = 20
         async with uplink_of(own_cloud, camera.url):
             await until_pictures(own_cloud, 2)
             camera.frozen = True
-            streams = camera.streams
-            await until(lambda: camera.streams > streams)
+            await until_state(own_cloud, "failed", "frozen")
             camera.frozen = False
             await until_more(own_cloud)
+            await until_state(own_cloud, "ok")
 
     async def test_a_camera_that_drops_the_connection_is_asked_again(
         self, own_cloud: FakeCloud, camera: camera_source.CameraSource
@@ -130,8 +236,24 @@ class TestTrouble:
         async with uplink_of(own_cloud, camera.url):
             await until_pictures(own_cloud, 2)
             camera.drop()
+            await until(lambda: camera.streams == 2)
             await until_more(own_cloud)
-        assert camera.streams == 2
+            await until_state(own_cloud, "ok")
+        assert [state["state"] for state in own_cloud.camera_states] == ["ok"] * len(own_cloud.camera_states)
+
+    async def test_a_camera_that_is_away_says_so_again_and_again(self, own_cloud: FakeCloud) -> None:
+        own_cloud.idle_interval_s = 1
+        async with uplink_of(own_cloud, f"http://127.0.0.1:{free_port()}/"):
+            await own_cloud.until(lambda: len(own_cloud.camera_states) >= 3)
+        assert {(state["state"], state["reason"]) for state in own_cloud.camera_states} == {("failed", "unreachable")}
+
+    async def test_pictures_that_are_too_large_are_not_sent_and_named(
+        self, own_cloud: FakeCloud, camera: camera_source.CameraSource
+    ) -> None:
+        own_cloud.max_frame_bytes = 100
+        async with uplink_of(own_cloud, camera.url):
+            await until_state(own_cloud, "failed", "too_large")
+        assert own_cloud.frames == []
 
     async def test_an_uplink_that_is_cut_comes_back(
         self, own_cloud: FakeCloud, camera: camera_source.CameraSource

@@ -1,15 +1,20 @@
-"""A camera that sends the bridge elsewhere, or more than a picture."""
+"""Cameras as they are: what they call a stream, and how they fail."""
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 
 import pytest
 
 from fluxprint_bridge.camera import source
-from fluxprint_bridge.camera.source import CameraSource, SourceFailed
+from fluxprint_bridge.camera.config import Address, CameraConfig
+from fluxprint_bridge.camera.faults import Reason, SourceFailed
+from fluxprint_bridge.camera.source import CameraSource
+from fluxprint_local.jpeg import frame_number, numbered_picture
+from fluxprint_local.ports import free_port
 
-JPEG = b"\xff\xd8\xff\xe0 a picture \xff\xd9"
+JPEG = numbered_picture(1)
+MULTIPART = b"HTTP/1.0 200 OK\r\nContent-Type: multipart/x-mixed-replace;boundary=b\r\n\r\n"
 
 
 def answer(body: bytes, *headers: str, status: str = "200 OK") -> bytes:
@@ -17,33 +22,190 @@ def answer(body: bytes, *headers: str, status: str = "200 OK") -> bytes:
     return "\r\n".join(head).encode() + body
 
 
+def part(number: int) -> bytes:
+    picture = numbered_picture(number)
+    return f"--b\r\nContent-Length: {len(picture)}\r\n\r\n".encode() + picture + b"\r\n"
+
+
 @asynccontextmanager
-async def camera(*answers: bytes, pause_s: float = 0) -> AsyncIterator[tuple[str, list[bytes]]]:
-    """Gives one answer after the other, the bytes of a body `pause_s` apart; its address, and what it was asked."""
+async def camera(*answers: bytes, pause_s: float = 0, hangs: bool = False) -> AsyncIterator[tuple[str, list[bytes]]]:
+    """Gives one answer after the other, the last again and again; its address, and what it was asked.
+
+    Args:
+        pause_s: between the bytes of a body.
+        hangs: keeps the connection open afterwards.
+    """
     asked: list[bytes] = []
+    ended = asyncio.Event()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         asked.append(await reader.readuntil(b"\r\n\r\n"))
-        given = answers[len(asked) - 1]
+        given = answers[min(len(asked), len(answers)) - 1]
         head, end, body = given.partition(b"\r\n\r\n")
         writer.write(head + end)
-        for byte in body:
-            writer.write(bytes([byte]))
-            if pause_s and not writer.is_closing():
-                await asyncio.sleep(pause_s)
+        if pause_s:
+            for byte in body:
+                writer.write(bytes([byte]))
+                if not writer.is_closing():
+                    await asyncio.sleep(pause_s)
+        else:
+            writer.write(body)
+        if hangs:
+            await ended.wait()
         writer.close()
 
     server = await asyncio.start_server(serve, "127.0.0.1", 0)
-    async with server:
+    try:
         yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", asked
+    finally:
+        ended.set()
+        server.close()
+
+
+def config_of(stream: str | None, snapshot: str | None = None) -> CameraConfig:
+    return CameraConfig(
+        key="default",
+        name="Camera",
+        stream=Address.of(stream, base="http://octoprint") if stream else None,
+        snapshot=Address.of(snapshot, base="http://octoprint") if snapshot else None,
+    )
+
+
+@asynccontextmanager
+async def opened(stream: str | None, snapshot: str | None = None) -> AsyncIterator[CameraSource]:
+    camera = CameraSource(config_of(stream, snapshot))
+    try:
+        yield camera
+    finally:
+        await camera.close()
 
 
 async def picture(url: str) -> bytes:
-    camera = CameraSource(url)
-    try:
+    async with opened(url) as camera:
         return (await camera.picture()).jpeg
-    finally:
-        await camera.close()
+
+
+async def numbers(camera: CameraSource, count: int) -> list[int | None]:
+    """The numbers of the next pictures."""
+    async with aclosing(camera.pictures()) as pictures:
+        return [frame_number((await anext(pictures)).jpeg) for _ in range(count)]
+
+
+@pytest.fixture
+def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Patience for half a second."""
+    monkeypatch.setattr(source, "FROZEN_AFTER_S", 0.5)
+
+
+FAULTS: dict[str, tuple[bytes, bool, Reason]] = {
+    "sends nothing": (b"", True, Reason.FROZEN),
+    "sends a head and nothing": (MULTIPART, True, Reason.FROZEN),
+    "stops in a picture": (MULTIPART + part(1)[:300], True, Reason.FROZEN),
+    "closes before a picture": (MULTIPART, False, Reason.CLOSED),
+    "closes in a picture": (MULTIPART + part(1)[:300], False, Reason.TRUNCATED),
+    "has pictures without an end": (
+        MULTIPART + b"--b\r\nContent-Length: 100\r\n\r\n" + JPEG[:100],
+        True,
+        Reason.TRUNCATED,
+    ),
+    "gives half a picture": (answer(JPEG)[:-20], False, Reason.TRUNCATED),
+    "gives a page": (answer(b"<html>", "Content-Type: text/html"), False, Reason.NOT_A_CAMERA),
+    "streams something else": (MULTIPART + b"--b\r\nContent-Length: 4\r\n\r\nGIF8\r\n", True, Reason.NOT_A_CAMERA),
+    "is no HTTP": (b"220 mail.example.org ESMTP\r\n\r\n", False, Reason.CLOSED),
+    "wants a password": (answer(b"", status="401 Unauthorized"), False, Reason.REFUSED),
+    "has too many viewers": (answer(b"", status="503 Busy"), False, Reason.REFUSED),
+    "announces a giant": (MULTIPART + b"--b\r\nContent-Length: 99999999\r\n\r\n", True, Reason.TOO_LARGE),
+}
+
+
+class TestFaults:
+    @pytest.mark.parametrize("what", FAULTS)
+    async def test_have_a_name(self, hasty: None, what: str) -> None:
+        given, hangs, reason = FAULTS[what]
+        async with camera(given, hangs=hangs) as (url, _), opened(url) as broken:
+            async with asyncio.timeout(30):
+                with pytest.raises(SourceFailed) as failed:
+                    await numbers(broken, 3)
+        assert failed.value.reason is reason
+        assert url.partition("//")[2] not in str(failed.value)
+
+    async def test_nobody_answers(self) -> None:
+        async with opened(f"http://127.0.0.1:{free_port()}") as broken:
+            with pytest.raises(SourceFailed) as failed:
+                await broken.picture()
+        assert failed.value.reason is Reason.UNREACHABLE
+
+    async def test_a_picture_that_drips_is_given_up(self, hasty: None) -> None:
+        async with camera(answer(JPEG), pause_s=0.01) as (url, _):
+            with pytest.raises(SourceFailed, match="no whole picture"):
+                await picture(url)
+
+    async def test_one_broken_picture_among_others_is_skipped(self, hasty: None) -> None:
+        broken = b"--b\r\nContent-Length: 5\r\n\r\nnoise\r\n"
+        async with camera(MULTIPART + part(1), MULTIPART + broken + part(2)) as (url, _), opened(url) as camera_:
+            assert await numbers(camera_, 1) == [1]
+            assert await numbers(camera_, 1) == [2]
+
+
+class TestFallBack:
+    async def test_single_pictures_stand_in_for_a_stream(self, hasty: None, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(source, "SNAPSHOT_EVERY_S", 0.01)
+        async with (
+            camera(MULTIPART, MULTIPART + part(7), hangs=True) as (stream, asked),
+            camera(answer(JPEG)) as (snapshot, _),
+            opened(stream, snapshot) as both,
+        ):
+            async with aclosing(both.pictures()) as pictures, asyncio.timeout(30):
+                assert frame_number((await anext(pictures)).jpeg) == 1
+                assert len(asked) == 1
+                assert "frozen" in str(both.remark)
+                while frame_number((await anext(pictures)).jpeg) == 1:
+                    pass  # until the stream is tried again, and works
+            assert both.remark is None
+
+    async def test_the_usual_place_is_tried(self, hasty: None) -> None:
+        async with (
+            camera(answer(b"", status="404 No"), answer(JPEG)) as (url, asked),
+            opened(url + "/webcam/?action=stream") as camera_,
+        ):
+            assert await numbers(camera_, 1) == [1]
+        assert [line.split()[1] for line in asked] == [b"/webcam/?action=stream", b"/webcam/?action=snapshot"]
+
+    async def test_the_streams_fault_is_named_where_neither_works(self, hasty: None) -> None:
+        async with (
+            camera(MULTIPART) as (stream, _),
+            camera(answer(b"", status="500 No")) as (snapshot, _),
+            opened(stream, snapshot) as neither,
+        ):
+            with pytest.raises(SourceFailed) as failed:
+                await numbers(neither, 1)
+        assert failed.value.reason is Reason.CLOSED
+
+    async def test_a_snapshot_serves_who_wants_one(self) -> None:
+        async with (
+            camera(MULTIPART) as (stream, asked),
+            camera(answer(JPEG)) as (snapshot, _),
+            opened(stream, snapshot) as both,
+        ):
+            assert (await both.picture()).jpeg == JPEG
+        assert asked == []
+
+
+class TestPassword:
+    @pytest.mark.parametrize("where", ["in the address", "apart"])
+    async def test_is_sent_and_not_shown(self, where: str) -> None:
+        async with camera(answer(JPEG)) as (url, asked):
+            if where == "apart":
+                address = Address.of(url, base="http://octoprint", user="me", password="p@ss")
+            else:
+                address = Address.of(url.replace("//", "//me:p%40ss@"), base="http://octoprint")
+            camera_ = CameraSource(CameraConfig("default", "Camera", address))
+            try:
+                await camera_.picture()
+            finally:
+                await camera_.close()
+        assert b"authorization: basic bwu6cebzcw==" in asked[0].lower()
+        assert "p@ss" not in repr(address)
 
 
 class TestRedirects:
@@ -68,12 +230,6 @@ class TestRedirects:
 
 
 class TestBounds:
-    async def test_a_picture_that_drips_is_given_up(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(source, "SNAPSHOT_WITHIN_S", 0.3)
-        async with camera(answer(JPEG + b"." * 1000), pause_s=0.01) as (url, _):
-            with pytest.raises(SourceFailed, match="too slowly"):
-                await picture(url)
-
     async def test_nothing_is_unpacked_and_no_cookie_kept(self) -> None:
         cookie = answer(b"", "Set-Cookie: a=b; Path=/", "Location: /now.jpg", status="302 Found")
         async with camera(cookie, answer(JPEG, "Content-Encoding: gzip")) as (url, asked):

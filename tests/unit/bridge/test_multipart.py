@@ -2,7 +2,8 @@
 
 import pytest
 
-from fluxprint_bridge.camera.multipart import MAX_PICTURE_BYTES, BrokenStream, PictureCutter
+from fluxprint_bridge.camera.faults import Reason, SourceFailed
+from fluxprint_bridge.camera.multipart import MAX_PICTURE_BYTES, PictureCutter
 from fluxprint_local.jpeg import frame_number, numbered_picture
 
 PICTURES = [numbered_picture(number) for number in range(1, 4)]
@@ -37,15 +38,30 @@ class TestPictureCutter:
         head = f"--b\r\nContent-Length: {len(PICTURES[0])}\r\n\r\n".encode()
         assert PictureCutter().feed(head + PICTURES[0]) == [PICTURES[0]]
 
+    def test_a_boundary_without_its_dashes(self) -> None:
+        content = stream("mark", length=False).replace(b"--mark", b"mark")
+        assert PictureCutter('"mark"').feed(content) == PICTURES
+
+    def test_headers_that_are_sent_ahead(self) -> None:
+        """What ustreamer does with `advance_headers`: a picture is complete when its delimiter is there."""
+        cutter = PictureCutter("b")
+        head = b"--b\r\nContent-Type: image/jpeg\r\n\r\n"
+        assert cutter.feed(head) == []
+        assert not cutter.in_picture
+        assert cutter.feed(PICTURES[0] + b"\r\n" + head) == [PICTURES[0]]
+        assert cutter.feed(PICTURES[1][:50]) == []
+        assert cutter.in_picture
+
     @pytest.mark.parametrize(
-        "content",
+        ("content", "reason"),
         [
-            b"<html>" * 5000,
-            b"--b\r\n" + b"X-Header: endless\r\n" * 1000,
-            b"--b\r\nContent-Length: 99999999999\r\n\r\n",
-            b"--b\r\n\r\n" + b"\0" * (MAX_PICTURE_BYTES + 10_000),
+            (b"<html>" * 5000, Reason.NOT_A_CAMERA),
+            (b"--b\r\n" + b"X-Header: endless\r\n" * 1000, Reason.NOT_A_CAMERA),
+            (b"--b\r\nContent-Length: 99999999999\r\n\r\n", Reason.TOO_LARGE),
+            (b"--b\r\n\r\n" + b"\0" * (MAX_PICTURE_BYTES + 10_000), Reason.TOO_LARGE),
         ],
     )
-    def test_what_is_no_stream_of_pictures_has_an_end(self, content: bytes) -> None:
-        with pytest.raises(BrokenStream):
+    def test_what_is_no_stream_of_pictures_has_an_end(self, content: bytes, reason: Reason) -> None:
+        with pytest.raises(SourceFailed) as failed:
             PictureCutter().feed(content)
+        assert failed.value.reason is reason

@@ -2,11 +2,13 @@
 
 import asyncio
 import contextlib
+import functools
 import random
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-from fluxprint_bridge.camera.source import CameraSource
+from fluxprint_bridge.camera.discovery import keep_discovering
+from fluxprint_bridge.camera.roster import Roster
 from fluxprint_bridge.camera.uplink import CameraUplink
 from fluxprint_bridge.cloud.api import CloudApi
 from fluxprint_bridge.cloud.errors import CloudError
@@ -54,6 +56,7 @@ class Bridge:
         self._slots = TelemetrySlots()
         self._desks: dict[str, Desk] = {}
         self._rung = asyncio.Event()
+        self._roster = Roster()
 
     async def run(self) -> None:
         """Work for ever. Raises `SettingsError` and `journal.JournalInUse`."""
@@ -69,6 +72,7 @@ class Bridge:
             matched = await self._matched(api)
             for printer_id, printer in matched:
                 await self._start_printer(printer_id, printer, stack=stack, journal=journal, api=api)
+            self._loops.start("cameras", CameraUplink(api.url, api.token, self._roster).run)
             stack.push_async_callback(self._finish)
             log.info("bridge_ready", printers=[printer_id for printer_id, _ in matched])
             await asyncio.Event().wait()
@@ -146,10 +150,12 @@ class Bridge:
         }
         if settings.autoconnect:
             loops["connect"] = lambda: keep_connected(desk)
-        if printer.camera_url is not None:
-            source = CameraSource(printer.camera_url.get_secret_value())
-            stack.push_async_callback(source.close)
-            loops["camera"] = CameraUplink(api.url, api.token, printer_id=printer_id, source=source).run
+        cameras = printer.camera_configs(octoprint.url)
+        if cameras is None:
+            found = functools.partial(self._roster.set, printer_id)
+            loops["cameras"] = lambda: keep_discovering(octoprint, printer_id, found)
+        else:
+            self._roster.set(printer_id, cameras)
         for name, loop in loops.items():
             self._loops.start(f"{name}:{printer_id}", loop)
 

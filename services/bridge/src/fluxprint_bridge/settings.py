@@ -10,12 +10,13 @@ from pydantic import AliasChoices, BaseModel, ConfigDict, Field, SecretStr, Vali
 from pydantic_settings import SettingsConfigDict
 
 from fluxprint_bridge import identity
+from fluxprint_bridge.camera.settings import CameraVariables, PrinterCameras
 from fluxprint_common.settings import Settings, SettingsError
 
 API_PATH = "/api/v1"
 
 
-class PrinterSettings(BaseModel):
+class PrinterSettings(PrinterCameras):
     """One printer: an entry `[[printers]]` of BRIDGE_CONFIG, or the variables OCTOPRINT_URL and so on."""
 
     model_config = ConfigDict(extra="forbid", hide_input_in_errors=True, frozen=True)
@@ -23,7 +24,6 @@ class PrinterSettings(BaseModel):
     id: str | None = None  #: the printer's id in FluxPrint; needed when the bridge has several
     octoprint_url: str = Field(pattern=r"^https?://[^/]+")
     octoprint_api_key: SecretStr
-    camera_url: SecretStr | None = None  #: may carry a password
 
 
 class CloudSettings(Settings):
@@ -51,18 +51,17 @@ class CloudSettings(Settings):
         return self.api_url.rstrip("/").removesuffix(API_PATH) + API_PATH
 
 
-class BridgeSettings(CloudSettings):
+class BridgeSettings(CloudSettings, CameraVariables):
     """What the bridge reads from the environment."""
 
     #: OctoPrint made its key, and the auth service the token.
     foreign_secrets: ClassVar[frozenset[str]] = frozenset(
-        {"octoprint_api_key", "camera_url", "auth_token", "redis_url"}
+        {"octoprint_api_key", "camera_url", "camera_snapshot_url", "camera_password", "auth_token", "redis_url"}
     )
 
     auth_token: SecretStr | None = Field(None, min_length=20, description="Not needed by a bridge that was paired")
     octoprint_url: str | None = Field(None, validation_alias=AliasChoices("OCTOPRINT_URL"))
     octoprint_api_key: SecretStr | None = Field(None, validation_alias=AliasChoices("OCTOPRINT_API_KEY"))
-    camera_url: SecretStr | None = Field(None, validation_alias=AliasChoices("CAMERA_URL"))
     printer_id: str | None = Field(None, validation_alias=AliasChoices("PRINTER_ID"))
     config: Path | None = None
     poll_s: float = Field(10.0, gt=0, le=300)
@@ -112,12 +111,17 @@ class BridgeSettings(CloudSettings):
         assert self.octoprint_url is not None  # noqa: S101  (validated)
         assert self.octoprint_api_key is not None  # noqa: S101
         try:
+            camera = self.camera_entry()
+        except ValidationError as error:
+            raise SettingsError(f"CAMERA_URL: {error.errors()[0]['msg']}") from None
+        try:
             return [
                 PrinterSettings(
                     id=self.printer_id,
                     octoprint_url=self.octoprint_url,
                     octoprint_api_key=self.octoprint_api_key,
-                    camera_url=self.camera_url,
+                    camera_url=self.camera_url if camera is None else None,
+                    cameras=[camera] if camera is not None else [],
                 )
             ]
         except ValidationError as error:

@@ -1,1 +1,1 @@
-"""The local camera: its pictures, and the uplink that carries them to the camera service."""
+"""The local cameras: their pictures, and the uplink that carries them to the camera service."""

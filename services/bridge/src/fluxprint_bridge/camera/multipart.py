@@ -7,12 +7,10 @@ waiting for the next delimiter, or else where the next delimiter stands.
 
 from enum import Enum, auto
 
+from fluxprint_bridge.camera.faults import Reason, SourceFailed
+
 MAX_PICTURE_BYTES = 8 * 1024 * 1024
 MAX_HEADER_BYTES = 8 * 1024
-
-
-class BrokenStream(Exception):
-    """This is no stream of pictures."""
 
 
 class _Expecting(Enum):
@@ -22,22 +20,33 @@ class _Expecting(Enum):
 
 
 class PictureCutter:
-    """Feed it what arrives; it gives back the pictures that are complete."""
+    """Feed it what arrives; it gives back the pictures that are complete.
 
-    def __init__(self) -> None:
+    Args:
+        boundary: as the camera announces it. Some write it between the pictures without the two dashes.
+    """
+
+    def __init__(self, boundary: str = "") -> None:
+        self._bare = boundary.strip().strip('"').strip("-").encode()
         self._buffer = bytearray()
         self._expecting = _Expecting.DELIMITER
         self._delimiter = b""
         self._length: int | None = None
+        self._searched = 0  # of the buffer, in vain
+
+    @property
+    def in_picture(self) -> bool:
+        """Whether a picture has begun that is not complete."""
+        return self._expecting is _Expecting.PICTURE and len(self._buffer) > 0
 
     def feed(self, chunk: bytes) -> list[bytes]:
-        """Raises `BrokenStream`."""
+        """Raises `SourceFailed`."""
         self._buffer += chunk
         pictures: list[bytes] = []
         while self._step(pictures):
             pass
         if len(self._buffer) > MAX_PICTURE_BYTES + MAX_HEADER_BYTES:
-            raise BrokenStream(f"a picture of more than {MAX_PICTURE_BYTES} bytes")
+            raise _too_large()
         return pictures
 
     def _step(self, pictures: list[bytes]) -> bool:
@@ -55,22 +64,27 @@ class PictureCutter:
 
     def _find_delimiter(self) -> bool:
         """Skip to behind the line of the delimiter; the first one seen shows what it looks like."""
-        start = self._buffer.find(self._delimiter or b"--")
+        start = self._buffer.find(self._delimiter) if self._delimiter else self._first_delimiter()
         end = self._buffer.find(b"\n", start) if start >= 0 else -1
         if end < 0:
             if len(self._buffer) > MAX_HEADER_BYTES and not self._delimiter:
-                raise BrokenStream("no boundary")
+                raise SourceFailed(Reason.NOT_A_CAMERA, "its stream has no boundary")
             return False
         self._delimiter = self._delimiter or bytes(self._buffer[start:end]).rstrip()
         del self._buffer[: end + 1]
         self._expecting = _Expecting.HEADERS
         return True
 
+    def _first_delimiter(self) -> int:
+        found = [at for mark in (b"--", self._bare) if mark and (at := self._buffer.find(mark)) >= 0]
+        return min(found, default=-1)
+
     def _read_headers(self) -> bool:
         ends = [(at, len(mark)) for mark in (b"\r\n\r\n", b"\n\n") if (at := self._buffer.find(mark)) >= 0]
+        ends += [(0, len(mark)) for mark in (b"\r\n", b"\n") if self._buffer.startswith(mark)]  # no headers at all
         if not ends:
             if len(self._buffer) > MAX_HEADER_BYTES:
-                raise BrokenStream("headers without an end")
+                raise SourceFailed(Reason.NOT_A_CAMERA, "its stream has headers without an end")
             return False
         end, length = min(ends)
         self._length = _content_length(bytes(self._buffer[:end]))
@@ -82,7 +96,9 @@ class PictureCutter:
         if self._length is not None:
             end = self._length if len(self._buffer) >= self._length else -1
         else:
-            end = self._buffer.find(b"\n" + self._delimiter)
+            mark = b"\n" + self._delimiter
+            end = self._buffer.find(mark, self._searched)
+            self._searched = max(0, len(self._buffer) - len(mark)) if end < 0 else 0
             if end > 0 and self._buffer[end - 1] == ord("\r"):
                 end -= 1
         if end < 0:
@@ -100,7 +116,11 @@ def _content_length(headers: bytes) -> int | None:
                 length = int(value)
             except ValueError:
                 return None
-            if not 0 < length <= MAX_PICTURE_BYTES:
-                raise BrokenStream(f"a picture of {length} bytes")
-            return length
+            if length > MAX_PICTURE_BYTES:
+                raise _too_large()
+            return length if length > 0 else None
     return None
+
+
+def _too_large() -> SourceFailed:
+    return SourceFailed(Reason.TOO_LARGE, f"a picture of more than {MAX_PICTURE_BYTES} bytes")

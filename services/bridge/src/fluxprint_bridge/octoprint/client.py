@@ -149,6 +149,10 @@ class OctoPrintClient:
             else frozenset(),
         )
 
+    async def settings(self) -> dict[str, object]:
+        """OctoPrint's settings, as far as the key may read them: it takes the permission Settings Read."""
+        return await self._json("GET", "/api/settings", within_s=LOOK_TIMEOUT_S)
+
     async def login(self) -> Session:
         """Open a session for the push socket. The answer repeats the key: it is never logged."""
         answer = await self._json("POST", "/api/login", json={"passive": True})

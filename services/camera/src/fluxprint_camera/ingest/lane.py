@@ -99,14 +99,18 @@ class Lane:
     def hear(self, message: SourceState) -> bool:
         """The bridge's word about the camera itself; whether it is news."""
         self._publication.report(message.reason)
-        before = self._source
-        if before is not None and (before.state, before.reason) == (message.state, message.reason):
+        before, detail = self._source, message.detail
+        same = before is not None and (before.state, before.reason) == (message.state, message.reason)
+        if same and before is not None and (message.state == "failed" or before.detail == detail):
             return False
-        self._set_source(message.state, message.reason, message.detail)
+        self._set_source(message.state, message.reason, detail)
         return True
 
     def _set_source(self, state: str, reason: str | None, detail: str | None) -> None:
-        self._source = Source(state, reason, detail, datetime.now(UTC))
+        before, since = self._source, datetime.now(UTC)
+        if before is not None and (before.state, before.reason) == (state, reason):
+            since = before.since
+        self._source = Source(state, reason, detail, since)
 
     @property
     def has_news(self) -> bool:
