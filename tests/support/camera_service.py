@@ -74,6 +74,7 @@ class Service:
     process: subprocess.Popen[bytes]
     printers: PrintersOfBridges
     database: servers.Database
+    again: Process  #: to start it once more, at the same address with the same database
 
 
 TROUBLE = ("Exception in ASGI application", "unhandled_error", "loop_failed", "never awaited")
@@ -113,7 +114,7 @@ async def replicas(
             process = _process(port, issuer, redis_url, printers.url, database.url_for("camera"), settings)
             log = folder / f"camera-{number}.log"
             started = await stack.enter_async_context(servers.started(process, log))
-            services.append(Service(f"http://127.0.0.1:{port}", log, started, printers, database))
+            services.append(Service(f"http://127.0.0.1:{port}", log, started, printers, database, process))
         yield services
     for service in services:
         for word in trouble:

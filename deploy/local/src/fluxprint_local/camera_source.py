@@ -39,6 +39,7 @@ class CameraSource:
         self._announced = announced_boundary
         self._with_length = with_length
         self.frame = 0  #: the number of the newest picture
+        self.picture = numbered_picture(0)
         self._fresh = asyncio.Event()
         self._writers: set[asyncio.StreamWriter] = set()
         self._viewers: set[asyncio.Task[None]] = set()
@@ -78,7 +79,7 @@ class CameraSource:
         while True:
             if not self.frozen:
                 self.frame += 1
-                self._picture = numbered_picture(self.frame)
+                self.picture = numbered_picture(self.frame)
                 fresh, self._fresh = self._fresh, asyncio.Event()
                 fresh.set()
             await asyncio.sleep(1 / self.fps)
@@ -86,7 +87,7 @@ class CameraSource:
     async def _frames(self) -> AsyncIterator[bytes]:
         while True:
             await self._fresh.wait()
-            yield self._picture
+            yield self.picture
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         viewer = asyncio.create_task(self._serve(reader, writer))
