@@ -1,9 +1,9 @@
 """A watcher without loops: a test turns its clock, shows it pictures and has it look."""
 
-from collections.abc import AsyncIterator, Collection, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from uuid import UUID
 
@@ -16,6 +16,7 @@ from fluxprint_camera.relay.hub import Hub
 from fluxprint_camera.settings import CameraSettings
 from fluxprint_camera.watching import repository
 from fluxprint_camera.watching.detection import Detection
+from fluxprint_camera.watching.models import WatchPolicy
 from fluxprint_camera.watching.process import DetectorFailed
 from fluxprint_camera.watching.records import Records
 from fluxprint_camera.watching.storage import DecisionPictures
@@ -182,16 +183,20 @@ class Workshop:
         """What was found, and why it ended."""
         return [(row["kind"], row["end_reason"]) for row in await self.decisions()]
 
-    async def policy(self, **changed: object) -> None:
-        """The organisation's policy, by somebody."""
+    async def policy(self, *, printer_id: UUID | None = None, **changed: object) -> None:
+        """The organisation's policy, or a printer's, by somebody and long ago."""
         values = {
             "frozen": "notify", "black": "notify", "no_picture": "notify", "failure": "notify",
-            "enter_score": 0.8, "leave_score": 0.5, "enter_after_s": 20, "leave_after_s": 20, **changed,
+            "enter_score": 0.8, "leave_score": 0.5, "enter_after_s": 20, "leave_after_s": 20,
+            "updated_by": new_id(), "updated_at": TAKEN_AT - timedelta(days=400), **changed,
         }  # fmt: skip
+        whose = {"id": new_id(), "organisation_id": self.organisation_id, "printer_id": printer_id}
         async with self.database.unit_of_work() as session:
-            whose = {"id": new_id(), "organisation_id": self.organisation_id, "printer_id": None}
-            by = {"updated_by": new_id(), "updated_at": datetime.now(UTC)}
-            await repository.put_policy(session, whose, changed={**values, **by})
+            await repository.put_policy(session, whose, changed=values)
+
+    async def policies(self) -> Sequence[WatchPolicy]:
+        async with self.database.reading() as session:
+            return await repository.policies(session, [self.organisation_id])
 
     async def change(self, sql: str, **values: object) -> None:
         """What only time would do otherwise."""

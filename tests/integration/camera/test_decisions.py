@@ -1,5 +1,6 @@
 """Decisions from the camera to the people: told to a real queue service, shown, judged, and steered by policies."""
 
+import json
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -190,6 +191,24 @@ class TestTelling:
         assert [found["outcome"] for found in await house.decisions()] == ["too_late"]
         assert (await house.world.call("GET", f"/printers/{printer}/commands")).json()["items"] == []
         assert len(await house.events("camera.failure_suspected")) == 1
+
+    async def test_of_one_that_is_not_taken_does_not_hold_up_the_others(self, house: House) -> None:
+        cameras = [await house.workshop.camera() for _ in range(2)]
+        replica = house.workshop.replica()
+        for camera in cameras:
+            uplink = replica.connect(camera)
+            await replica.step()
+            await house.workshop.show(replica, uplink, *[DARK] * 2, every_s=61)
+        first = show("decision", (await house.workshop.decisions())[0]["id"])  # type: ignore[arg-type]
+
+        def answer(request: httpx.Request) -> httpx.Response:
+            told = json.loads(request.content)["id"]
+            return httpx.Response(500) if told == first else httpx.Response(200, json={"outcome": "notified"})
+
+        async with httpx.AsyncClient(transport=httpx.MockTransport(answer)) as http:
+            with pytest.raises(httpx.HTTPStatusError):
+                await Teller(house.workshop.database, http, "http://queue", pause_within_s=120).tell()
+        assert [found["outcome"] for found in await house.decisions()] == ["notified", None]
 
     async def test_tells_of_the_end_too_and_of_printers_that_are_gone(self, house: House) -> None:
         printer, attempt, camera = await house.printing("Watched")

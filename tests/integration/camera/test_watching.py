@@ -1,6 +1,7 @@
 """Watching for trouble: what is found, kept with its picture, ended, and forgotten."""
 
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -305,6 +306,14 @@ class TestBounds:
         assert [row["id"] for row in await workshop.decisions()] == [new["id"]]
         assert not (day / "2026-01-02").exists()
         assert (tmp_path / str(new["picture"])).is_file()
+
+    async def test_of_policies_of_printers_that_are_gone(self, at: At, workshop: Workshop) -> None:
+        await workshop.policy()
+        await workshop.policy(printer_id=at.camera.printer_id)
+        await workshop.policy(printer_id=new_id())
+        await workshop.policy(printer_id=new_id(), updated_at=datetime.now(UTC))
+        await at.replica.records.tidy()
+        assert len(await workshop.policies()) == 3
 
     async def test_of_the_disk_leave_the_decision(self, at: At, workshop: Workshop) -> None:
         at.replica.pictures._reserve_bytes = 2**60

@@ -14,6 +14,7 @@ class Begin(BaseModel):
 
     detector: str
     options: dict[str, JsonValue]
+    start_s: float
     timeout_s: float
 
 

@@ -53,7 +53,7 @@ class DetectorProcess:
     ) -> None:
         self.model = ""
         self.model_version = ""
-        self._begin = Begin(detector=name, options=dict(options), timeout_s=timeout_s)
+        self._begin = Begin(detector=name, options=dict(options), start_s=start_s, timeout_s=timeout_s)
         self._start_s = start_s
         self._timeout_s = timeout_s
         self._memory_bytes = memory_bytes
@@ -82,6 +82,7 @@ class DetectorProcess:
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             env=environment,
+            start_new_session=True,  # a Ctrl-C in the service's terminal is not meant for it
         )
         try:
             ready = await self._ask(self._begin.model_dump_json().encode(), Ready, timeout_s=self._start_s)

@@ -19,7 +19,7 @@ from fluxprint_common.logs import get_logger
 
 log = get_logger(__name__)
 
-#: The database is away, or does not take it now.
+BATCH = 1000  #: The database is away, or does not take it now.
 DATABASE_ERRORS = (DBAPIError, PoolTimeout, ConnectionError, TimeoutError)
 
 
@@ -84,7 +84,6 @@ class Records:
         while deleted == BATCH:
             async with self._database.unit_of_work() as session:
                 deleted = await repository.forget(session, keep_days=days, limit=BATCH)
+        async with self._database.unit_of_work() as session:
+            await repository.forget_policies(session, keep_days=days)
         await asyncio.to_thread(self._pictures.forget, keep_days=days)
-
-
-BATCH = 1000

@@ -114,6 +114,16 @@ async def forget(session: AsyncSession, *, keep_days: int, limit: int) -> int:
     return rows_affected(await session.execute(delete(Decision).where(Decision.id.in_(old.limit(limit)))))
 
 
+async def forget_policies(session: AsyncSession, *, keep_days: int) -> None:
+    """Delete the old policies of printers that have no camera any more."""
+    has_camera = exists().where(
+        CameraRow.organisation_id == WatchPolicy.organisation_id, CameraRow.printer_id == WatchPolicy.printer_id
+    )
+    long_ago = func.now() - func.make_interval(0, 0, 0, keep_days)
+    old = delete(WatchPolicy).where(WatchPolicy.printer_id.is_not(None), WatchPolicy.updated_at < long_ago, ~has_camera)
+    await session.execute(old)
+
+
 async def cameras(
     session: ReadSession, *, printer_ids: Collection[UUID], camera_ids: Collection[UUID]
 ) -> Sequence[CameraRow]:

@@ -74,7 +74,7 @@ async def decide(
     if pauses and found.attempt_id is not None and await repository.was_paused(session, found.attempt_id):
         pauses = False
     values = {
-        **{name: getattr(found, name) for name in Found.__dataclass_fields__},
+        **vars(found),
         "id": decision_id,
         "action": Action.PAUSE if pauses else Action.NOTIFY,
         "ordered_by": policy.set_by if pauses else None,

@@ -64,19 +64,28 @@ class Teller:
         """Tell all that waits.
 
         Raises:
-            httpx.HTTPError: the queue service does not answer; it is told later.
+            httpx.HTTPError: the queue service does not answer, or not to one of them; what was not told is told later.
         """
+        failed: httpx.HTTPStatusError | None = None
         async with self._database.reading() as session:
             waiting = await repository.untold(session, limit=BATCH)
         for decision in waiting:
-            if decision.told_at is None:
-                outcome = await self._say(decision, has_ended=False)
-                async with self._database.unit_of_work() as session:
-                    await repository.told(session, decision.id, outcome=outcome)
-            if decision.ended_at is not None:
-                await self._say(decision, has_ended=True)
-                async with self._database.unit_of_work() as session:
-                    await repository.end_told(session, decision.id)
+            try:
+                await self._tell_one(decision)
+            except httpx.HTTPStatusError as error:  # the others need not wait for this one
+                failed = error
+        if failed is not None:
+            raise failed
+
+    async def _tell_one(self, decision: Decision) -> None:
+        if decision.told_at is None:
+            outcome = await self._say(decision, has_ended=False)
+            async with self._database.unit_of_work() as session:
+                await repository.told(session, decision.id, outcome=outcome)
+        if decision.ended_at is not None:
+            await self._say(decision, has_ended=True)
+            async with self._database.unit_of_work() as session:
+                await repository.end_told(session, decision.id)
 
     async def _say(self, decision: Decision, *, has_ended: bool) -> Outcome:
         body = self._observation(decision, has_ended=has_ended).model_dump_json()

@@ -25,19 +25,26 @@ def main() -> None:
     requests, answers = sys.stdin.buffer, _answers()
     os.nice(NICENESS)
     begin = Begin.model_validate_json(_read(requests))
+    _end_within(begin.start_s)
     try:
         detector = load(begin.detector, begin.options)
         ready = Ready(name=str(detector.name)[:200], version=str(detector.version)[:200])
     except DetectorRefused as error:
         _write(answers, Ready(refused=str(error)[:2000]).model_dump_json())
         return
+    signal.alarm(0)
     _write(answers, ready.model_dump_json())
     while jpeg := _read(requests):
-        signal.alarm(math.ceil(2 * begin.timeout_s) + 1)
+        _end_within(begin.timeout_s)
         with Image.open(io.BytesIO(jpeg), formats=["JPEG"]) as image:
             scores = {str(label): float(score) for label, score in detector.score(image.convert("RGB")).items()}
         signal.alarm(0)
         _write(answers, Scores.model_construct(scores=scores).model_dump_json())
+
+
+def _end_within(seconds: float) -> None:
+    """Have the system end this process when it is at something for so long and longer: whoever waited has given up."""
+    signal.alarm(math.ceil(2 * seconds) + 1)
 
 
 def _answers() -> BinaryIO:
