@@ -49,6 +49,15 @@ class QueueOfPrints:
         self.app = FastAPI()
         self.app.post(PATH)(self._answer)
 
+    async def asked_twice(self) -> None:
+        """Wait until what is told now has been heard, and whoever listens to it has been told."""
+        before = self.asked
+
+        async def twice() -> bool:
+            return self.asked > before + 2
+
+        await eventually(twice, within_s=WITHIN_S)
+
     async def _answer(self, query: PrintsQuery) -> Prints:
         self.asked += 1
         if self.silent:
@@ -137,9 +146,15 @@ class Studio:
             ended_at=None,
             progress=0.0,
             height_mm=None,
+            told_at=None,
         )
         self.queue.prints[print_.attempt_id] = print_
         return print_
+
+    def rises(self, print_: Print, height_mm: float) -> None:
+        """The printer tells its height once more."""
+        told = {"height_mm": height_mm, "told_at": datetime.now(UTC)}
+        self.queue.prints[print_.attempt_id] = print_.model_copy(update=told)
 
     def ends(self, print_: Print, state: PrintState = PrintState.COMPLETED) -> None:
         self.queue.prints[print_.attempt_id] = print_.model_copy(update={"state": state, "ended_at": datetime.now(UTC)})

@@ -149,6 +149,23 @@ class TestTimelapse:
                 ready = await studio.timelapse(print_, "ready")
                 assert ready["frames"] <= 11
 
+    async def test_has_a_frame_of_each_layer(self, studio: Studio) -> None:
+        async with studio.running(timelapse_frame_by="layer", timelapse_interval_s=3600), studio.filming():
+            await studio.add_camera()
+            print_ = studio.starts()
+            recording = await studio.timelapse(print_, "recording")
+            await studio.frames_on_disk(recording, 1)
+            for layer in range(1, 4):
+                for _told in range(2):
+                    studio.rises(print_, layer / 5)
+                    await studio.queue.asked_twice()
+                await studio.frames_on_disk(recording, 1 + layer)
+            studio.rises(print_, 0.9)  # a hop, however often it is asked about
+            await studio.queue.asked_twice()
+            await studio.queue.asked_twice()
+            studio.ends(print_)
+            assert (await studio.timelapse(print_, "ready"))["frames"] == 5  # and one of the end
+
 
 class TestRestart:
     async def test_goes_on_with_what_is_there(self, studio: Studio) -> None:

@@ -38,7 +38,7 @@ class Print(BaseModel):
 
     Attributes:
         ended_at: also since when its outcome is unknown.
-        progress: 0 to 1, and `height_mm` of the nozzle: as the printer last said, None where it does not.
+        progress: 0 to 1, and `height_mm` of the nozzle: as the printer said at `told_at`, None where it does not.
     """
 
     attempt_id: UUID
@@ -51,6 +51,7 @@ class Print(BaseModel):
     ended_at: datetime | None
     progress: float | None
     height_mm: float | None
+    told_at: datetime | None = None
 
 
 class PrintsQuery(BaseModel):

@@ -86,8 +86,8 @@ class Recording:
 
     def tell(self, print_: Print | None) -> None:
         """What has become of the print; None where the queue knows of none."""
-        self._print = print_
-        if print_ is not None:
+        before, self._print = self._print, print_
+        if print_ is not None and (before is None or print_.told_at != before.told_at):
             self._rhythm.tell(print_.height_mm)
 
     @property

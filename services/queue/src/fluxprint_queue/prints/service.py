@@ -52,4 +52,5 @@ def _print(attempt: Attempt, told: Telemetry | None) -> Print:
         ended_at=attempt.unknown_at if attempt.state == AttemptState.UNKNOWN else attempt.ended_at,
         progress=ours.progress if ours else None,
         height_mm=ours.height_mm if ours else None,
+        told_at=ours.at if ours else None,
     )
