@@ -8,13 +8,13 @@ import time
 from pathlib import Path
 
 from fluxprint_local.supervisor import Supervisor
-from tools.bench import accounts, answering, claims, farm, hung, memory, printing, staging, ways
+from tools.bench import accounts, answering, camera, claims, farm, hung, memory, printing, staging, ways
 from tools.bench.answering import Answering
 from tools.bench.system import System, Workshop, bridge, running_octoprint
 from tools.bench.ways import Ways
 
 IDLE_S = 3
-PARTS = ("system", "staging", "claims", "farm", "hung", "accounts")
+PARTS = ("system", "staging", "claims", "farm", "hung", "accounts", "camera")
 
 
 def main() -> None:
@@ -49,6 +49,8 @@ async def _measure(part: str, folder: Path, wanted: argparse.Namespace) -> None:
             await _hung(folder)
         case "accounts":
             await _accounts(folder)
+        case "camera":
+            camera.show(await camera.measure(folder))
 
 
 async def _staging(folder: Path) -> None:

@@ -12,7 +12,7 @@ CLOUD = ("auth", "queue", "camera", "postgres", "redis", "traefik")
 def measure(system: System) -> dict[str, float]:
     """Megabytes (10^6 bytes) of each part with its children, and of the supervisor alone."""
     parts = {name: _tree_mb(system.process(name)) for name in CLOUD}
-    return {**parts, "supervisor": _pss_mb(system.supervisor)}
+    return {**parts, "supervisor": pss_mb(system.supervisor)}
 
 
 def cloud_mb(parts: dict[str, float]) -> float:
@@ -21,10 +21,10 @@ def cloud_mb(parts: dict[str, float]) -> float:
 
 
 def _tree_mb(process: psutil.Process) -> float:
-    return sum(_pss_mb(one) for one in [process, *process.children(recursive=True)])
+    return sum(pss_mb(one) for one in [process, *process.children(recursive=True)])
 
 
-def _pss_mb(process: psutil.Process) -> float:
+def pss_mb(process: psutil.Process) -> float:
     """Proportional set size: a page that n processes share counts 1/n for each (proc(5), smaps_rollup)."""
     for line in Path(f"/proc/{process.pid}/smaps_rollup").read_text().splitlines():
         name, _, value = line.partition(":")

@@ -162,6 +162,26 @@ class TestStream:
                 await until_viewers(viewer, bridge.camera_id, 1)
             await until_viewers(viewer, bridge.camera_id, 0)
 
+    async def test_forgets_who_vanishes_with_pictures_under_way(
+        self, organisation: Organisation, viewer: httpx.AsyncClient
+    ) -> None:
+        async with organisation.camera() as bridge:
+            path = f"/api/v1/cameras/{bridge.camera_id}/stream"
+            sent = 0
+            for _ in range(5):
+                async with (
+                    sleeper(organisation.service.url, path, organisation.user_token()),
+                    sleeper(organisation.service.url, path, organisation.user_token()),
+                ):
+                    await until_viewers(viewer, bridge.camera_id, 2)
+                    for _ in range(3):
+                        sent += 1
+                        await bridge.send(sent, size=100_000)
+                for _ in range(3):
+                    sent += 1
+                    await bridge.send(sent, size=100_000)
+                await until_viewers(viewer, bridge.camera_id, 0)
+
     async def test_has_room_for_so_many(self, organisation: Organisation, viewer: httpx.AsyncClient) -> None:
         async with organisation.camera() as bridge, organisation.camera() as second:
             path = f"/api/v1/cameras/{bridge.camera_id}/stream"

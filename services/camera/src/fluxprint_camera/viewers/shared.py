@@ -67,8 +67,10 @@ class SharedWriter:
         return True
 
     def write_chunk(self, frame: Frame) -> None:
-        """Leave a frame to the server's transport, without a copy of its own."""
-        self._transport.write(frame.chunk)
+        """Leave a frame to the server's transport, without a copy of its own. Who is gone needs none: the server says
+        so to the response in its own time."""
+        if not self._transport.is_closing():
+            self._transport.write(frame.chunk)
 
     def push(self, pieces: Sequence[bytes | memoryview]) -> bool:
         """Send pieces as one, unless something waits or the socket takes nothing now."""
