@@ -1,0 +1,85 @@
+"""Cameras as rows: their names are people's, the rest is their bridge's."""
+
+import asyncio
+
+import httpx
+import pytest
+
+from fluxprint_common.ids import new_id, show
+from fluxprint_common.permissions import Role
+from support.camera_service import Organisation
+from support.uplink import connected, described, stream
+
+MERGE = {"Content-Type": "application/merge-patch+json"}
+
+
+@pytest.fixture
+async def manager(organisation: Organisation) -> httpx.AsyncClient:
+    return organisation.client(Role.MANAGER)
+
+
+async def until_gone(client: httpx.AsyncClient, path: str) -> None:
+    """Forget a camera as soon as its bridge has gone."""
+    async with asyncio.timeout(30):
+        while (answer := await client.delete(path)).status_code == 409:
+            assert answer.json()["code"] == "camera_online"
+            await asyncio.sleep(0.05)
+    assert answer.status_code == 204
+
+
+class TestRename:
+    async def test_stays_whatever_the_bridge_calls_it(
+        self, organisation: Organisation, manager: httpx.AsyncClient
+    ) -> None:
+        printer = show("printer", new_id())
+        organisation.service.printers.add(organisation.bridge_token, printer)
+        async with manager, connected(organisation.service.url, organisation.bridge_token) as bridge:
+            await bridge.announce(described(printer, name="Classic Webcam"))
+            path = f"/api/v1/cameras/{bridge.camera_id}"
+            assert (await manager.get(path)).json()["name"] == "Classic Webcam"
+            renamed = await manager.patch(path, json={"name": "Nozzle"}, headers=MERGE)
+            assert (renamed.status_code, renamed.json()["name"]) == (200, "Nozzle")
+            await bridge.announce(described(printer, name="Another", flip_h=True))
+            camera = (await manager.get(path)).json()
+        assert (camera["name"], camera["flip_h"]) == ("Nozzle", True)
+
+    @pytest.mark.parametrize(
+        "body", [{}, {"name": ""}, {"name": "a\nb"}, {"name": "n" * 101}, {"name": "a", "key": "b"}]
+    )
+    async def test_refuses_what_is_no_name(
+        self, organisation: Organisation, manager: httpx.AsyncClient, body: dict[str, str]
+    ) -> None:
+        async with manager:
+            path = f"/api/v1/cameras/{show('camera', new_id())}"
+            assert (await manager.patch(path, json=body, headers=MERGE)).status_code == 422
+
+    async def test_is_for_who_may_change_the_printer(self, organisation: Organisation, other: Organisation) -> None:
+        async with organisation.camera() as bridge:
+            path = f"/api/v1/cameras/{bridge.camera_id}"
+            for client, status in (
+                (organisation.client(Role.VIEWER), 403),
+                (organisation.client(Role.EDITOR), 403),
+                (other.client(Role.OWNER), 404),
+            ):
+                async with client:
+                    assert (await client.patch(path, json={"name": "Mine"}, headers=MERGE)).status_code == status
+                    assert (await client.delete(path)).status_code == status
+
+
+class TestForget:
+    async def test_only_what_is_offline_and_it_comes_back_as_a_new_one(
+        self, organisation: Organisation, manager: httpx.AsyncClient
+    ) -> None:
+        printer = new_id()
+        async with manager:
+            async with organisation.camera(printer) as bridge:
+                await bridge.send(1)
+                path = f"/api/v1/cameras/{bridge.camera_id}"
+                answer = await manager.delete(path)
+                assert (answer.status_code, answer.json()["code"]) == (409, "camera_online")
+                async with stream(manager, f"{path}/stream") as pictures:
+                    await pictures.next()
+            await until_gone(manager, path)
+            assert (await manager.get(path)).status_code == 404
+            async with organisation.camera(printer) as bridge:
+                assert not path.endswith(bridge.camera_id)
