@@ -160,12 +160,15 @@ class Workshop:
         return row
 
     async def show(self, replica: Replica, uplink: Publication, *pictures: bytes, every_s: float = 5) -> None:
-        """A picture every few seconds, with all the loops of the replica between them."""
-        for picture in pictures:
+        """A picture every few seconds, and the replica looks at each; it surveys at the first and the last."""
+        for number, picture in enumerate(pictures, start=1):
             self.clock.now += every_s
             self._sequence += 1
             uplink.publish(Frame.of(picture, sequence=self._sequence, captured_at=TAKEN_AT))
-            await replica.step()
+            if number in {1, len(pictures)}:
+                await replica.watcher.survey()
+            await replica.watcher.look()
+            await replica.detection.step()
 
     async def wait(self, replica: Replica, seconds: float) -> None:
         """Time without a picture."""
