@@ -8,13 +8,13 @@ import time
 from pathlib import Path
 
 from fluxprint_local.supervisor import Supervisor
-from tools.bench import accounts, answering, camera, claims, farm, hung, memory, printing, staging, ways
+from tools.bench import accounts, answering, camera, claims, farm, hung, memory, printing, staging, uplink, ways
 from tools.bench.answering import Answering
 from tools.bench.system import System, Workshop, bridge, running_octoprint
 from tools.bench.ways import Ways
 
 IDLE_S = 3
-PARTS = ("system", "staging", "claims", "farm", "hung", "accounts", "camera")
+PARTS = ("system", "staging", "claims", "farm", "hung", "accounts", "camera", "uplink")
 
 
 def main() -> None:
@@ -51,6 +51,8 @@ async def _measure(part: str, folder: Path, wanted: argparse.Namespace) -> None:
             await _accounts(folder)
         case "camera":
             camera.show(await camera.measure(folder))
+        case "uplink":
+            await _uplink(folder)
 
 
 async def _staging(folder: Path) -> None:
@@ -95,6 +97,14 @@ async def _accounts(folder: Path) -> None:
         await supervisor.start(system.up())
         async with Workshop(system) as workshop:
             accounts.show(await accounts.measure(system, workshop))
+
+
+async def _uplink(folder: Path) -> None:
+    system = System(folder / "data")
+    async with Supervisor(folder) as supervisor:
+        await supervisor.start(system.up())
+        async with Workshop(system) as workshop:
+            uplink.show(await uplink.measure(system, workshop))
 
 
 async def _system(folder: Path) -> None:

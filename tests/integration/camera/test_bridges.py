@@ -14,9 +14,9 @@ from fluxprint_local.postgres import Cluster
 from support import servers
 from support.bridge_camera import sending, sending_process
 from support.camera_service import Organisation, running
-from support.line import slow_line
 from support.tokens import Issuer
 from support.uplink import Pictures, stream
+from tools.bench.line import slow_line
 
 FPS = 20
 

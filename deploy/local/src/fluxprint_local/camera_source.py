@@ -75,11 +75,15 @@ class CameraSource:
         for writer in self._writers:
             writer.transport.abort()
 
+    def make_picture(self, number: int) -> bytes:
+        """The picture that is taken now."""
+        return numbered_picture(number)
+
     async def _tick(self) -> None:
         while True:
             if not self.frozen:
                 self.frame += 1
-                self.picture = numbered_picture(self.frame)
+                self.picture = self.make_picture(self.frame)
                 fresh, self._fresh = self._fresh, asyncio.Event()
                 fresh.set()
             await asyncio.sleep(1 / self.fps)
