@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -206,6 +207,19 @@ class TestSeveral:
             assert numbers_of(own_cloud, 0) == []
             own_cloud.refused_cameras = set()
             await own_cloud.until(lambda: len(numbers_of(own_cloud, 0)) >= 2)
+
+    async def test_one_that_another_bridge_takes_over_is_named_again(
+        self, own_cloud: FakeCloud, camera: camera_source.CameraSource
+    ) -> None:
+        own_cloud.wanted_fps = 20
+        async with uplink_of(own_cloud, camera.url):
+            await until_more(own_cloud)
+            refused = [{"channel": 0, "code": "taken_over", "detail": "."}]
+            answer = {"type": "accepted", "cameras": [], "refused": refused}
+            await own_cloud.uplinks[0].send_text(json.dumps(answer))
+            await until(lambda: camera.watching == 0)
+            await own_cloud.until(lambda: own_cloud.calls.count("cameras") == 2)
+            await until_more(own_cloud)
 
     async def test_none_needs_no_connection(self, own_cloud: FakeCloud, camera: camera_source.CameraSource) -> None:
         async with uplink_of(own_cloud) as roster:

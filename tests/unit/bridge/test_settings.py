@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from fluxprint_bridge import identity
+from fluxprint_bridge.camera.config import Address, CameraConfig
 from fluxprint_bridge.settings import BridgeSettings
 from fluxprint_common.settings import SettingsError, load
 
@@ -54,6 +55,48 @@ class TestSettings:
         with pytest.raises(SettingsError) as refused:
             settings(monkeypatch, BRIDGE_AUTH_TOKEN="short-secret")
         assert "short-secret" not in str(refused.value)
+
+
+class TestCamera:
+    def test_what_is_set(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        loaded = settings(
+            monkeypatch,
+            CAMERA_URL="/webcam/?action=stream",
+            CAMERA_SNAPSHOT_URL="http://10.0.0.7/snapshot",
+            CAMERA_USER="me",
+            CAMERA_PASSWORD="secret",
+            CAMERA_ROTATE="180",
+            CAMERA_FLIP_V="true",
+        )
+        [printer] = loaded.printers()
+        assert printer.camera_configs(printer.octoprint_url) == [
+            CameraConfig(
+                key="default",
+                name="Camera",
+                stream=Address("http://octopi.local/webcam/?action=stream", "me", "secret"),
+                snapshot=Address("http://10.0.0.7/snapshot", "me", "secret"),
+                rotate=180,
+                flip_v=True,
+            )
+        ]
+
+    @pytest.mark.parametrize(("url", "cameras"), [(None, None), ("", None), ("none", [])])
+    def test_none_or_octoprints(self, monkeypatch: pytest.MonkeyPatch, url: str | None, cameras: object) -> None:
+        [printer] = settings(monkeypatch, CAMERA_URL=url).printers()
+        assert printer.camera_configs(printer.octoprint_url) == cameras
+
+    @pytest.mark.parametrize(
+        ("name", "value"),
+        [
+            ("CAMERA_URL", "rtsp://me:secret@10.0.0.7/"),
+            ("CAMERA_SNAPSHOT_URL", "http://me:secret@/"),
+            ("CAMERA_ROTATE", "45"),
+        ],
+    )
+    def test_nonsense_is_named_and_not_shown(self, monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+        with pytest.raises(SettingsError, match=name) as refused:
+            settings(monkeypatch, **{"CAMERA_URL": "http://10.0.0.7/", name: value}).printers()
+        assert "secret" not in str(refused.value)
 
 
 class TestTheTokenOfAPairedBridge:

@@ -113,7 +113,8 @@ class BridgeSettings(CloudSettings, CameraVariables):
         try:
             camera = self.camera_entry()
         except ValidationError as error:
-            raise SettingsError(f"CAMERA_URL: {error.errors()[0]['msg']}") from None
+            first = error.errors()[0]
+            raise SettingsError(f"CAMERA_{str(first['loc'][0]).upper()}: {first['msg']}") from None
         try:
             return [
                 PrinterSettings(

@@ -27,6 +27,9 @@ ACK_TIMEOUT_S = 30.0
 ANSWER_TIMEOUT_S = 20.0
 #: What is refused is announced again, for it may be allowed by then.
 ANNOUNCE_AGAIN_S = 60.0
+REFUSAL_NOTICED_S = 2.0
+#: Without a refusal for so long, the pauses begin with the shortest again.
+CALM_S = 120.0
 MAX_CHANNEL = 2**16 - 1
 MAX_CAMERAS = 256
 
@@ -84,11 +87,21 @@ class Session:
             await self._tell("cameras", cameras=[_described(*one) for one in numbered])
             async with asyncio.timeout(ANSWER_TIMEOUT_S):
                 await self._answered.wait()
-            self._refusals = self._refusals + 1 if self._refused else 0
-            if self._refused:
-                await wait_for(changed, backoff_s(self._refusals + 3, cap_s=ANNOUNCE_AGAIN_S))
-            else:
-                await changed.wait()
+            await self._until_due(changed)
+
+    async def _until_due(self, changed: asyncio.Event) -> None:
+        """Wait until there is another list, or what is refused is worth another try.
+
+        A camera may be refused at any time: another connection takes it over. Two must not chase each other.
+        """
+        since = asyncio.get_running_loop().time()
+        while not self._refused and not changed.is_set():
+            await wait_for(changed, REFUSAL_NOTICED_S)
+            if asyncio.get_running_loop().time() - since >= CALM_S:
+                self._refusals = 0
+        if self._refused:
+            self._refusals += 1
+            await wait_for(changed, backoff_s(self._refusals + 3, cap_s=ANNOUNCE_AGAIN_S))
 
     def _number(self, place: Place, config: CameraConfig) -> int:
         """A channel for each camera as it is now: one that changed is another one."""
