@@ -81,7 +81,8 @@ class Seen:
     @property
     def us(self) -> float:
         """Microseconds of CPU time for each frame that was delivered."""
-        return self.cpu_s / max(1, self.result["fast"]["frames"]) * 1e6
+        frames: int = self.result["fast"]["frames"]
+        return self.cpu_s / max(1, frames) * 1e6
 
 
 @dataclass

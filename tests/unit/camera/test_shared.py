@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from fluxprint_camera.relay.frame import Frame
-from fluxprint_camera.viewers.messages import framed, header_of
+from fluxprint_camera.viewers.messages import Framer, header_of
 from fluxprint_camera.viewers.shared import SharedWriter
 from support.camera import frame
 
@@ -110,7 +110,7 @@ class TestChunks:
         transports[0].closing = True  # its socket's number may be another's
         writer = SharedWriter(transports[0])
         assert not writer.push_chunk(frame(1))
-        assert not writer.push([b"pieces"])
+        assert not writer.push_message((b"pieces",))
         writer.write_chunk(frame(1))
         assert (transports[0].received(), transports[0].kept) == (b"", b"")
 
@@ -119,13 +119,16 @@ class TestChunks:
         assert not SharedWriter(transports[0]).push_chunk(frame(1))
 
 
-class TestPieces:
+class TestMessages:
     @pytest.mark.parametrize("size", [100, 60_000, 70_000, 4_000_000])
-    def test_arrive_as_one_message(self, transports: list[Transport], size: int) -> None:
-        newest = frame(1, size=size)
-        header = header_of(newest, 3)
-        pieces = framed(header, newest)
-        assert SharedWriter(transports[0]).push(pieces)
-        got = transports[0].received() + transports[0].kept
-        assert got == b"".join(pieces)
-        assert got.endswith(header + bytes(newest.jpeg))
+    def test_are_the_same_for_all_under_one_index_and_each_under_its_own(
+        self, transports: list[Transport], size: int
+    ) -> None:
+        newest, framer = frame(1, size=size), Framer()
+        expected = []
+        for transport, index in zip(transports, (3, 3, 4), strict=True):
+            pieces = framer.framed(newest, index)
+            assert SharedWriter(transport).push_message(pieces)
+            expected.append(b"".join(pieces))
+            assert expected[-1].endswith(header_of(newest, index) + bytes(newest.jpeg))
+        assert [transport.received() + transport.kept for transport in transports] == expected

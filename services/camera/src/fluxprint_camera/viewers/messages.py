@@ -83,11 +83,28 @@ def header_of(frame: Frame, index: int) -> bytes:
     return HEADER.pack(VERSION, KIND_JPEG, index, 0, frame.sequence, captured_ms)
 
 
-def framed(header: bytes, frame: Frame) -> tuple[bytes, memoryview]:
-    """A binary message as it stands on the wire."""
-    picture = frame.jpeg
-    size = len(header) + len(picture)
-    if size < 126:
-        return bytes((_BINARY, size)) + header, picture
-    start = _MEDIUM.pack(_BINARY, 126, size) if size < 2**16 else _LARGE.pack(_BINARY, 127, size)
-    return start + header, picture
+Pieces = tuple[bytes, memoryview]
+
+
+class Framer:
+    """Makes binary messages as they stand on the wire, each once: most viewers of a camera have it under one index."""
+
+    def __init__(self) -> None:
+        self._last: tuple[Frame, int, Pieces] | None = None
+
+    def framed(self, frame: Frame, index: int) -> Pieces:
+        """The message's beginning, and the picture that all share; the same object for the same frame and index."""
+        if self._last is not None and self._last[0] is frame and self._last[1] == index:
+            return self._last[2]
+        header, picture = header_of(frame, index), frame.jpeg
+        size = len(header) + len(picture)
+        if size < 126:
+            start = bytes((_BINARY, size))
+        else:
+            start = _MEDIUM.pack(_BINARY, 126, size) if size < 2**16 else _LARGE.pack(_BINARY, 127, size)
+        pieces = start + header, picture
+        self._last = frame, index, pieces
+        return pieces
+
+
+framer = Framer()

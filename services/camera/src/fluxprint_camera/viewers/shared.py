@@ -8,37 +8,42 @@ path's again (docs/adr/0015-camera-fast-path.md).
 import asyncio
 import os
 import sys
-from collections.abc import Sequence
 
 from fluxprint_camera.relay.frame import Frame
 
+Pieces = tuple[bytes | memoryview, ...]
+
 
 class _MemoryFile:
-    """The frame that is being sent, in a file without a name: the kernel hands its pages to each socket instead of
-    copying them. There is one in the process, of the frame that was published last."""
+    """What is being sent to many, in a file without a name: the kernel hands its pages to each socket instead of
+    copying them. There is one for each kind of stream in the process, of the frame that was published last."""
 
     def __init__(self) -> None:
-        self._frame: Frame | None = None
+        self._of: object = None
         self._file = -1
+        self._size = 0
 
-    def send(self, sock: int, frame: Frame) -> int:
-        """Send to a socket; how much it took. A frame's first viewer is served from this process's memory: many cameras
-        have only one, and the file costs more than a copy."""
-        if frame is not self._frame:
-            self._forget(frame)
-            return os.write(sock, frame.chunk)
+    def send(self, sock: int, what: object, pieces: Pieces) -> int:
+        """Send pieces to a socket; how much it took. `what` tells whether they are the same as before.
+
+        The first viewer is served from this process's memory: many cameras have only one, and the file costs more than
+        a copy.
+        """
+        if what is not self._of:
+            self._forget(what)
+            return os.writev(sock, pieces)
         if self._file < 0:
             self._file = os.memfd_create("frame", os.MFD_CLOEXEC)
-            os.write(self._file, frame.chunk)
-        return os.sendfile(sock, self._file, 0, len(frame.chunk))
+            self._size = os.writev(self._file, pieces)
+        return os.sendfile(sock, self._file, 0, self._size)
 
-    def _forget(self, frame: Frame) -> None:
+    def _forget(self, what: object) -> None:
         if self._file >= 0:
             os.close(self._file)
-        self._frame, self._file = frame, -1
+        self._of, self._file = what, -1
 
 
-_current = _MemoryFile()
+_chunks, _messages = _MemoryFile(), _MemoryFile()
 
 
 class SharedWriter:
@@ -56,15 +61,11 @@ class SharedWriter:
 
     def push_chunk(self, frame: Frame) -> bool:
         """Send a frame as a chunk of a body, unless something waits or the socket takes nothing now."""
-        if not self._is_free():
-            return False
-        try:
-            sent = _current.send(self._socket, frame)
-        except OSError:  # full, or gone: the plain path finds out which
-            return False
-        if sent < len(frame.chunk):
-            self._transport.write(memoryview(frame.chunk)[sent:])
-        return True
+        return self._push(_chunks, frame, (frame.chunk,))
+
+    def push_message(self, pieces: Pieces) -> bool:
+        """Send a message of a WebSocket likewise; for viewers that get the same, the same object."""
+        return self._push(_messages, pieces, pieces)
 
     def write_chunk(self, frame: Frame) -> None:
         """Leave a frame to the server's transport, without a copy of its own. Who is gone needs none: the server says
@@ -72,20 +73,16 @@ class SharedWriter:
         if not self._transport.is_closing():
             self._transport.write(frame.chunk)
 
-    def push(self, pieces: Sequence[bytes | memoryview]) -> bool:
-        """Send pieces as one, unless something waits or the socket takes nothing now."""
-        if not self._is_free():
+    def _push(self, file: _MemoryFile, what: object, pieces: Pieces) -> bool:
+        # A transport that closes may have given its socket's number to another connection.
+        if self._transport.is_closing() or self._transport.get_write_buffer_size():
             return False
         try:
-            sent = os.writev(self._socket, pieces)
-        except OSError:
+            sent = file.send(self._socket, what, pieces)
+        except OSError:  # full, or gone: the plain path finds out which
             return False
         for piece in pieces:
             if sent < len(piece):
                 self._transport.write(memoryview(piece)[sent:])
             sent = max(0, sent - len(piece))
         return True
-
-    def _is_free(self) -> bool:
-        # A transport that closes may have given its socket's number to another connection.
-        return not self._transport.is_closing() and self._transport.get_write_buffer_size() == 0

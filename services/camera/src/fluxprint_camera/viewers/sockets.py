@@ -1,6 +1,7 @@
 """A viewer's WebSocket: several cameras over one connection, each frame acknowledged."""
 
 import asyncio
+import json
 from collections import deque
 from collections.abc import Awaitable, Callable
 from contextlib import ExitStack, suppress
@@ -23,11 +24,12 @@ from fluxprint_camera.viewers.messages import (
     Stop,
     Watch,
     Watching,
-    framed,
+    framer,
     header_of,
 )
 from fluxprint_camera.viewers.transport import Connection
 from fluxprint_camera.viewers.watcher import Watcher
+from fluxprint_common.ids import show
 from fluxprint_common.problems import Conflict, ServiceError
 
 NOT_THE_PROTOCOL = (4400, "expected a message of fluxprint.view.v1 as text")
@@ -88,9 +90,10 @@ class _Watched:
     def push(self, frame: Frame) -> bool:
         if not self.has_room():
             return False
-        if not self._socket.connection.push_pieces(framed(header_of(frame, self.index), frame)):
+        if not self._socket.connection.push_message(framer.framed(frame, self.index)):
             return False
         self.note(frame)
+        self._socket.turn(self)
         return True
 
     def backlog(self) -> int:
@@ -123,11 +126,13 @@ class ViewerSocket:
         self._admit = admit
         self._max_cameras = max_cameras
         self._cameras: dict[UUID, _Watched] = {}
+        self._by_name: dict[str, _Watched] = {}
         self._wake = asyncio.Event()
 
     async def run(self) -> None:
         """Work until the connection is over."""
         close: tuple[int, str] | None = None
+        self.connection.shortcut(self.take_ack)
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._read(), name="viewer:read")
@@ -155,7 +160,7 @@ class ViewerSocket:
                 raise WebSocketDisconnect(received.get("code", 1006))
             match _parsed(received.get("text")):
                 case Ack() as ack:
-                    self._acknowledge(ack)
+                    self._acknowledge(show("camera", ack.camera_id), ack.sequence)
                 case Watch() as watch:
                     await self._watch(watch)
                     await asyncio.sleep(PAUSE_S)
@@ -164,11 +169,34 @@ class ViewerSocket:
                         watched.viewer.leave(Left.STOPPED)
                     await asyncio.sleep(PAUSE_S)
 
-    def _acknowledge(self, ack: Ack) -> None:
-        if (watched := self._cameras.get(ack.camera_id)) is not None:
-            watched.acknowledge(ack.sequence)
-            if any(other.viewer.is_filled for other in self._cameras.values()):
-                self._wake.set()
+    def turn(self, watched: _Watched) -> None:
+        """A frame of this camera was sent: the next turn is another's."""
+        if len(self._cameras) > 1 and self._cameras.get(watched.camera_id) is watched:
+            self._cameras[watched.camera_id] = self._cameras.pop(watched.camera_id)
+
+    def take_ack(self, text: bytes) -> bool:
+        """Take a message if it is an acknowledgement, without the cost of looking at it closely."""
+        try:
+            message = json.loads(text)
+        except ValueError:
+            return False
+        if type(message) is not dict or message.get("type") != "ack":
+            return False
+        camera, sequence = message.get("camera_id"), message.get("sequence")
+        if type(camera) is not str or type(sequence) is not int:
+            return False
+        self._acknowledge(camera, sequence)
+        return True
+
+    def _acknowledge(self, camera: str, sequence: int) -> None:
+        if (watched := self._by_name.get(camera)) is None:
+            return
+        watched.acknowledge(sequence)
+        for waiting in list(self._cameras.values()):
+            if waiting.viewer.is_filled:
+                waiting.viewer.flush()
+                if waiting.viewer.is_filled:
+                    self._wake.set()
 
     async def _watch(self, watch: Watch) -> None:
         try:
@@ -203,11 +231,11 @@ class ViewerSocket:
             )
         )
         watched.open.enter_context(self._grants.watching(watcher, watch.camera_id, watched.viewer.revoke))
-        self._cameras[watch.camera_id] = watched
+        self._cameras[watch.camera_id] = self._by_name[show("camera", watch.camera_id)] = watched
         return watched
 
     def _forget(self, watched: _Watched) -> None:
-        del self._cameras[watched.camera_id]
+        del self._cameras[watched.camera_id], self._by_name[show("camera", watched.camera_id)]
         watched.open.close()
 
     async def _write(self) -> None:
@@ -245,12 +273,9 @@ class ViewerSocket:
         if frame is None:
             return
         watched.note(frame)
-        header = header_of(frame, watched.index)
-        if not self.connection.push_pieces(framed(header, frame)):
-            await self._websocket.send_bytes(b"".join((header, frame.jpeg)))
-        # The next turn is another camera's.
-        if self._cameras.get(watched.camera_id) is watched:
-            self._cameras[watched.camera_id] = self._cameras.pop(watched.camera_id)
+        if not self.connection.push_message(framer.framed(frame, watched.index)):
+            await self._websocket.send_bytes(b"".join((header_of(frame, watched.index), frame.jpeg)))
+        self.turn(watched)
 
     async def _say(self, message: BaseModel) -> None:
         await self._websocket.send_text(message.model_dump_json())

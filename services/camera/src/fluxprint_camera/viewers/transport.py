@@ -4,12 +4,12 @@ tell a slow viewer from a stuck one and to let go of the latter: a close would w
 import asyncio
 import socket
 import sys
-from collections.abc import Sequence
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from fluxprint_camera.relay.frame import Frame
-from fluxprint_camera.viewers.shared import SharedWriter
+from fluxprint_camera.viewers.acks import AckShortcut, Take
+from fluxprint_camera.viewers.shared import Pieces, SharedWriter
 
 EXTENSION = "fluxprint.transport"
 
@@ -47,6 +47,7 @@ class Connection:
         if transport is None:
             raise RuntimeError("streams need uvicorn's transport, and this server shows none")
         self._transport = transport
+        self._server = server
         #: Of WebSockets, which ASGI gives no way to wait without sending something.
         self._writable: asyncio.Event | None = getattr(server, "writable", None)
         transport.set_write_buffer_limits(high=0)  # what waits is to be known to the byte
@@ -66,9 +67,14 @@ class Connection:
             self._shared.write_chunk(frame)
         return self._shared is not None
 
-    def push_pieces(self, pieces: Sequence[bytes | memoryview]) -> bool:
-        """Send pieces as one at once, if the connection takes any of them now."""
-        return self._shared is not None and self._shared.push(pieces)
+    def push_message(self, pieces: Pieces) -> bool:
+        """Send a message of a WebSocket at once, if the connection takes any of it now."""
+        return self._shared is not None and self._shared.push_message(pieces)
+
+    def shortcut(self, take: Take) -> None:
+        """Hand acknowledgements of a WebSocket to `take` as they come, where the fast path is taken."""
+        if self._shared is not None and isinstance(self._server, asyncio.Protocol):
+            self._transport.set_protocol(AckShortcut(self._server, take))
 
     async def drained(self) -> None:
         """Wait until the connection of a WebSocket has taken what it was given."""
