@@ -73,6 +73,10 @@ class TestViewToken:
         assert watcher.ground == Ground(who.subject, who.organisation_id, api_key_id=who.session_id)
         assert watcher.person_id == who.credential_id
 
+    async def test_of_an_outside_person_is_the_last_of_its_line(self) -> None:
+        issued = view_tokens().issue(replace(principal(), via=Via.OUTSIDE), {new_id()})
+        assert issued.renewable_until == issued.expires_at
+
     async def test_that_is_renewed_opens_the_same_for_longer_and_never_beyond_the_end_of_its_line(self) -> None:
         tokens = view_tokens()
         first = forged(age_s=200)

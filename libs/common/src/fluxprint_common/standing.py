@@ -16,6 +16,7 @@ from fluxprint_common.permissions import Permission
 PATH = "/internal/standing"
 MAX_GROUNDS = 100
 TIMEOUT_S = 3.0
+_KNOWN = frozenset(Permission)  # a younger auth may know more
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +78,6 @@ def _read(item: Mapping[str, list[str] | None] | None) -> Standing | None:
         return None
     printers = item["printers"]
     return Standing(
-        frozenset(Permission(name) for name in item["permissions"] or ()),
+        frozenset(Permission(name) for name in item["permissions"] or () if name in _KNOWN),
         None if printers is None else frozenset(UUID(hex=printer) for printer in printers),
     )

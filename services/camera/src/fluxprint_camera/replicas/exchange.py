@@ -256,6 +256,8 @@ class Replicas:
 
     async def _take_in(self, camera_id: UUID, organisation_id: UUID) -> None:
         """Feed a camera that another replica has, for as long as somebody wants it here."""
+        if self._hub.has_uplink(camera_id):
+            return  # meanwhile
         who = {"camera_id": camera_id, "organisation_id": organisation_id}
         with self._hub.publishing(**who, expires_in_s=math.inf, fed=True) as publication:
             self._feeds[camera_id] = publication

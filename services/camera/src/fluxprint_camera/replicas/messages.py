@@ -14,7 +14,7 @@ from fluxprint_camera.relay.frame import JPEG, Frame
 CONTROL = "fluxprint:camera:replicas"
 FRAMES = "fluxprint:camera:frames:"
 #: So many cameras in one message: far below what `fluxprint_common.doorbell` takes.
-IN_ONE_MESSAGE = 150
+IN_ONE_MESSAGE = 100
 _HEAD = struct.Struct("!H")
 
 
@@ -79,7 +79,7 @@ def unpack(data: bytes) -> Frame:
         head = json.loads(data[_HEAD.size : _HEAD.size + size])
         captured_at = datetime.fromtimestamp(float(head["captured_at"]), UTC)
         if head["media_type"] != JPEG:
-            raise ValueError("a picture of a kind that is not known yet")
+            raise KeyError("media_type")  # a kind that this version does not know
         return Frame.of(data[_HEAD.size + size :], sequence=int(head["sequence"]), captured_at=captured_at)
-    except (struct.error, KeyError, TypeError) as error:
+    except (struct.error, LookupError, TypeError, ValueError, OverflowError) as error:
         raise ValueError("not a frame") from error

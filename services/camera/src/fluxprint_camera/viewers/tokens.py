@@ -65,6 +65,8 @@ class ViewTokens:
     def issue(self, principal: Principal, cameras: Collection[UUID]) -> Issued:
         """A token for some cameras, bound to the principal's session or API key."""
         now = int(time.time())
+        # Whether an outside person is still signed in where they come from, nobody here knows.
+        lasts_s = self._lifetime_s if principal.via is Via.OUTSIDE else self._renewable_s
         return self._sign(
             {
                 "sub": show("user", principal.subject),
@@ -73,7 +75,7 @@ class ViewTokens:
                 "via": principal.via.value,
                 "org": show("org", principal.organisation_id),
                 "cameras": sorted(show("camera", camera) for camera in cameras),
-                "until": now + self._renewable_s,
+                "until": now + lasts_s,
             },
             now=now,
         )
