@@ -293,6 +293,7 @@ class TestBounds:
         for _ in range(4):
             await at.show(*[DARK] * 6, *MOVING * 2)
         assert len(await workshop.decisions()) == 2
+        assert len(list((workshop.folder / "pictures").rglob("*.*"))) == 2
 
     async def test_of_days(self, at: At, workshop: Workshop, tmp_path: Path) -> None:
         await at.show(*[DARK] * 8, *MOVING * 2, *[DARK] * 8)

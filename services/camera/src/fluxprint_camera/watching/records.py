@@ -40,6 +40,7 @@ class Records:
         """Keep a decision; False where that was not possible now, and it should be tried again."""
         decision_id = new_id()
         picture = await asyncio.to_thread(self._pictures.save, decision_id, jpeg) if jpeg is not None else None
+        kept = False
         try:
             async with self._database.unit_of_work() as session:
                 kept = await service.decide(
@@ -53,6 +54,9 @@ class Records:
         except DATABASE_ERRORS as error:
             log.warning("decision_not_kept", camera=show("camera", found.camera_id), error=repr(error))
             return False
+        finally:
+            if picture is not None and not kept:
+                await asyncio.to_thread(self._pictures.remove, picture)
         if kept:
             log.info("decision", camera=show("camera", found.camera_id), kind=found.kind, value=found.value)
             self.changed.set()

@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from fluxprint_camera.cameras.models import CameraRow
 from fluxprint_camera.cameras.sight import Sight
-from fluxprint_camera.watching.kinds import Action, Kind
+from fluxprint_camera.watching.kinds import Kind
 from fluxprint_camera.watching.models import Decision, Sighting, WatchPolicy
 from fluxprint_common.database import ReadSession, rows_affected
 
@@ -62,12 +62,6 @@ async def add(session: AsyncSession, values: Mapping[str, object]) -> UUID | Non
     """Keep a decision; its id, or None where the trouble is open already or the print was paused before."""
     statement = insert(Decision).values(**values).on_conflict_do_nothing().returning(Decision.id)
     return (await session.scalars(statement)).one_or_none()
-
-
-async def was_paused(session: AsyncSession, attempt_id: UUID) -> bool:
-    """Whether a decision paused this print before."""
-    query = select(exists().where(Decision.attempt_id == attempt_id, Decision.action == Action.PAUSE))
-    return bool(await session.scalar(query))
 
 
 async def count_of_last_hour(session: AsyncSession, camera_id: UUID) -> int:

@@ -71,8 +71,6 @@ async def decide(
         return False
     action = policy.actions[found.kind]
     pauses = action is Action.PAUSE and found.attempt_id is not None and policy.set_by is not None
-    if pauses and found.attempt_id is not None and await repository.was_paused(session, found.attempt_id):
-        pauses = False
     values = {
         **vars(found),
         "id": decision_id,
@@ -81,7 +79,7 @@ async def decide(
         "picture": picture,
     }
     kept = await repository.add(session, values)
-    if kept is None and pauses:  # another camera of this printer paused it at this moment
+    if kept is None and pauses:  # maybe because this print was paused before
         kept = await repository.add(session, {**values, "action": Action.NOTIFY, "ordered_by": None})
     return kept is not None
 

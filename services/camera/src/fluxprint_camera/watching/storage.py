@@ -1,6 +1,7 @@
 """The pictures of decisions: files in a folder a day, so that forgetting a day is deleting its folder."""
 
 import shutil
+from contextlib import suppress
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from uuid import UUID
@@ -49,6 +50,12 @@ class DecisionPictures:
             return (self._root / name).read_bytes() if self._root is not None else None
         except OSError:
             return None
+
+    def remove(self, name: str) -> None:
+        """Delete a picture, where it is there."""
+        if self._root is not None:
+            with suppress(OSError):
+                (self._root / name).unlink()
 
     def forget(self, *, keep_days: int) -> None:
         """Delete the days that are over for so long."""
