@@ -258,6 +258,15 @@ class TestEnds:
         await at.replica.step()
         assert await workshop.kinds() == [("failure", "print_ended")]
 
+    async def test_with_a_print_that_ended_while_nobody_looked(self, at: At, workshop: Workshop) -> None:
+        at.replica.scorer.said = SPAGHETTI
+        await at.show(*MOVING * 4)
+        del workshop.prints.prints[at.running.attempt_id]
+        newcomer = workshop.replica()
+        await newcomer.step()  # asks what became of it
+        await newcomer.step()
+        assert await workshop.kinds() == [("failure", "print_ended")]
+
     async def test_not_while_the_print_is_paused(self, at: At, workshop: Workshop) -> None:
         at.replica.scorer.said = SPAGHETTI
         await at.show(*MOVING * 8)
