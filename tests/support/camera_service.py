@@ -18,7 +18,7 @@ from fluxprint_common.permissions import Role
 from fluxprint_local.ports import free_port
 from fluxprint_local.postgres import Cluster
 from fluxprint_local.process import Process, is_healthy
-from support import servers
+from support import databases, servers
 from support.camera import VIEW_TOKEN_SECRET
 from support.serving import serving
 from support.tokens import Issuer, bearer
@@ -76,7 +76,7 @@ async def running(
     cluster: Cluster, folder: Path, issuer: Issuer, redis_url: str, settings: Mapping[str, str]
 ) -> AsyncIterator[Service]:
     printers = PrintersOfBridges()
-    async with servers.new_database(cluster) as database, serving(printers.app) as printers.url:
+    async with databases.new_database(cluster) as database, serving(printers.app) as printers.url:
         port = free_port()
         process = Process(
             name="camera",
