@@ -6,7 +6,7 @@ import pytest
 import structlog
 
 from fluxprint_local.postgres import Cluster
-from support import servers
+from support import databases, servers
 
 # Plain lines: structlog's own default draws the locals of every frame, which takes seconds per error.
 structlog.configure(
@@ -34,15 +34,15 @@ def postgres(postgres_cluster: Cluster) -> str:
 
 @pytest.fixture(scope="session")
 async def migrated_cluster(postgres_cluster: Cluster) -> Cluster:
-    """The same server, ready for `servers.new_database(cluster)`."""
-    await servers.make_template(postgres_cluster)
+    """The same server, ready for `databases.new_database(cluster)`."""
+    await databases.make_template(postgres_cluster)
     return postgres_cluster
 
 
 @pytest.fixture
 async def database(migrated_cluster: Cluster) -> AsyncIterator[servers.Database]:
-    """A fresh migrated database for one test."""
-    async with servers.new_database(migrated_cluster) as database:
+    """A migrated database for one test, in which nothing is."""
+    async with databases.new_database(migrated_cluster) as database:
         yield database
 
 

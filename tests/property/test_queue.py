@@ -34,6 +34,9 @@ from support.serving import serving
 from support.tokens import Issuer
 
 EXAMPLES = int(os.environ.get("PROPERTY_EXAMPLES", "0"))
+#: A search is long on a machine with other work.
+pytestmark = pytest.mark.timeout(600)
+
 CHECK = settings(
     max_examples=EXAMPLES or 15,
     stateful_step_count=40,

@@ -18,7 +18,7 @@ from fluxprint_common.permissions import Role
 from fluxprint_local.ports import free_port
 from fluxprint_local.postgres import Cluster
 from fluxprint_local.process import Process, is_healthy
-from support import servers
+from support import databases, servers
 from support.camera import VIEW_TOKEN_SECRET
 from support.serving import serving
 from support.tokens import Issuer, bearer
@@ -106,7 +106,7 @@ async def replicas(
     """
     printers = PrintersOfBridges()
     async with AsyncExitStack() as stack:
-        database = await stack.enter_async_context(servers.new_database(cluster))
+        database = await stack.enter_async_context(databases.new_database(cluster))
         printers.url = await stack.enter_async_context(serving(printers.app))
         services = []
         for number in range(count):

@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from email import message_from_bytes
 from email.message import EmailMessage
 from email.policy import default
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -140,13 +141,19 @@ class MailFolder:
     def to(self, address: str) -> list[EmailMessage]:
         """Those to one address, oldest first."""
         files = sorted(self.path.glob("*.eml"), key=lambda file: file.name)
-        mails = [parsed(file.read_bytes()) for file in files]
+        mails = [_mail_in(file) for file in files]
         mine = [mail for mail in mails if mail["To"].addresses[0].addr_spec.lower() == address]
         return [mail for mail in mine if mail["Subject"] != self.ignoring]
 
     async def next_to(self, address: str, count: int = 1) -> EmailMessage:
         """The mail to that address that makes it so many."""
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(30):
             while len(found := self.to(address)) < count:
                 await asyncio.sleep(0.02)
         return found[count - 1]
+
+
+@lru_cache(maxsize=4096)
+def _mail_in(file: Path) -> EmailMessage:
+    """Read once: reading a mail takes a millisecond, and there are many looks at all of them."""
+    return parsed(file.read_bytes())

@@ -19,7 +19,7 @@ import asyncpg
 
 from fluxprint_local.bootstrap import ROOT
 from fluxprint_local.ports import free_port
-from fluxprint_local.postgres import OWNER, Cluster
+from fluxprint_local.postgres import Cluster
 from fluxprint_local.process import Process
 from fluxprint_local.redis import Redis
 
@@ -30,7 +30,6 @@ ROLE_PASSWORDS: dict[Service, str] = {
     "queue": "queue-role-of-the-test-databases-9c2e",
     "camera": "camera-role-of-the-test-databases-7d3a",
 }
-_TEMPLATE = "migrated"
 # A test database is worth nothing after a power cut.
 _FAST = (("fsync", "off"), ("full_page_writes", "off"), ("synchronous_commit", "off"))
 
@@ -119,20 +118,3 @@ async def migrate(url: str, target: str = "head", *, direction: Literal["upgrade
     async with asyncio.timeout(60):
         output, _ = await process.communicate()
     assert process.returncode == 0, output.decode()[-4000:]
-
-
-async def make_template(cluster: Cluster) -> None:
-    """Migrate the database that `new_database` copies."""
-    await execute(cluster.url(), f"CREATE DATABASE {_TEMPLATE}")
-    await migrate(cluster.url(_TEMPLATE))
-
-
-@asynccontextmanager
-async def new_database(cluster: Cluster) -> AsyncIterator[Database]:
-    """A fresh migrated database, dropped when the block ends, connections or not."""
-    name = f"test_{secrets.token_hex(6)}"
-    await execute(cluster.url(), f"CREATE DATABASE {name} TEMPLATE {_TEMPLATE} OWNER {OWNER}")
-    try:
-        yield Database(cluster, name)
-    finally:
-        await execute(cluster.url(), f"DROP DATABASE {name} WITH (FORCE)")

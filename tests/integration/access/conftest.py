@@ -6,7 +6,7 @@ import pytest
 
 from fluxprint_local.postgres import Cluster
 from support.access import House, running_house
-from support.servers import new_database
+from support.databases import new_database
 
 
 @pytest.fixture(scope="session")

@@ -6,7 +6,8 @@ import pytest
 
 from fluxprint_local.postgres import Cluster
 from support.auth import Auth, running_auth
-from support.servers import Database, new_database
+from support.databases import new_database
+from support.servers import Database
 
 
 @pytest.fixture(scope="session")

@@ -14,8 +14,9 @@ import pytest
 from fluxprint_auth.mail.rendering import moment
 from fluxprint_local.postgres import Cluster
 from support.auth import PASSWORD, Auth, Person, at_once, running_auth
+from support.databases import new_database
 from support.mail import MailFolder, text_of, token_in
-from support.servers import Database, new_database
+from support.servers import Database
 
 CURRENT = "/organisations/current"
 INVITATIONS = f"{CURRENT}/invitations"

@@ -19,6 +19,7 @@ from fluxprint_auth.providers.github import GithubApp, GithubProvider
 from fluxprint_auth.providers.oidc import apple_secret
 from fluxprint_local.postgres import Cluster
 from support.auth import Auth, running_auth
+from support.databases import new_database
 from support.meddling import (
     CLIENT_ID,
     CLIENT_SECRET,
@@ -33,7 +34,6 @@ from support.meddling import (
     with_secret,
 )
 from support.providers import PUBLIC_URL, Journey, OidcServer, running_provider, settings_for
-from support.servers import new_database
 
 
 @pytest.fixture(scope="module")

@@ -11,11 +11,12 @@ from pydantic import SecretStr
 
 from fluxprint_local.postgres import Cluster
 from support.auth import PASSWORD, Auth, Person, running_auth
+from support.databases import new_database
 from support.factors import finish, set_up
 from support.mail import MailFolder, token_in
 from support.meddling import DISCOVERY, JWKS, meddled, streamed
 from support.providers import APP, PUBLIC_URL, Journey, OidcServer, running_provider, settings_for
-from support.servers import Database, new_database
+from support.servers import Database
 
 
 @pytest.fixture(scope="module")

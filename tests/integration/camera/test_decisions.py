@@ -16,7 +16,7 @@ from fluxprint_camera.watching.telling import Teller
 from fluxprint_common.ids import PrinterId, new_id, show
 from fluxprint_common.permissions import Permission, Role
 from fluxprint_local.postgres import Cluster
-from support import servers
+from support import databases, servers
 from support.camera import settings_of
 from support.pictures import black, scene
 from support.queue import QueueWorld, auth_url, start_queue
@@ -93,7 +93,7 @@ async def urls(
 ) -> AsyncIterator[tuple[servers.Database, str, str, Path]]:
     folder = tmp_path_factory.mktemp("decisions")
     async with (
-        servers.new_database(migrated_cluster) as database,
+        databases.new_database(migrated_cluster) as database,
         start_queue(database, issuer, auth_url, folder, redis_url=redis_url) as queue_url,
         serving(
             create_app(

@@ -13,8 +13,9 @@ from fluxprint_common.permissions import Role
 from fluxprint_common.prints import PrintState
 from fluxprint_local.jpeg import frame_number
 from fluxprint_local.postgres import Cluster
+from support.databases import new_database
 from support.queue import eventually
-from support.servers import Database, new_database
+from support.servers import Database
 from support.studio import WITHIN_S, Json, QueueOfPrints, Studio
 from support.tokens import Issuer
 

@@ -12,7 +12,7 @@ from fluxprint_camera.watching import service
 from fluxprint_common.ids import new_id
 from fluxprint_common.prints import PrintState
 from fluxprint_local.postgres import Cluster
-from support import servers
+from support import databases, servers
 from support.pictures import black, scene
 from support.watching import Replica, Workshop, workshop_at
 
@@ -24,7 +24,7 @@ SPAGHETTI = {"spaghetti": 0.93, "stringing": 0.2}
 
 @pytest.fixture(scope="module")
 async def shared_database(migrated_cluster: Cluster) -> AsyncIterator[servers.Database]:
-    async with servers.new_database(migrated_cluster) as database:
+    async with databases.new_database(migrated_cluster) as database:
         yield database
 
 

@@ -7,7 +7,7 @@ import httpx
 import pytest
 
 from fluxprint_local.postgres import Cluster
-from support import servers
+from support import databases
 from support.queue import QueueWorld, auth_url, start_queue
 from support.servers import Database
 from support.tokens import Issuer, issuer
@@ -22,7 +22,7 @@ async def queue_url(
     """One service for all tests that do not look behind it."""
     folder = tmp_path_factory.mktemp("queue")
     async with (
-        servers.new_database(migrated_cluster) as database,
+        databases.new_database(migrated_cluster) as database,
         start_queue(database, issuer, auth_url, folder, redis_url=redis_url) as url,
     ):
         yield url

@@ -173,3 +173,18 @@ class TestEvery:
         with pytest.raises(RuntimeError):
             await every(0.001, action)
         assert calls == 4
+
+    async def test_may_begin_later(self) -> None:
+        called = asyncio.Event()
+
+        async def action() -> None:
+            called.set()
+
+        task = asyncio.create_task(every(1000, action, first_after_s=1000))
+        at_once = asyncio.create_task(every(1000, action))
+        await called.wait()
+        called.clear()
+        at_once.cancel()
+        await asyncio.sleep(0)
+        assert not called.is_set()
+        task.cancel()

@@ -108,8 +108,9 @@ def backoff_s(failures: int, *, cap_s: float = MAX_BACKOFF_S) -> float:
     return random.uniform(ceiling / 2, ceiling)  # noqa: S311  (spreads load, guards nothing)
 
 
-async def every(interval_s: float, action: Callable[[], Awaitable[object]]) -> None:
+async def every(interval_s: float, action: Callable[[], Awaitable[object]], *, first_after_s: float = 0.0) -> None:
     """Call `action` for ever, with a jittered pause between; an error ends it, for the supervisor to see."""
+    await asyncio.sleep(first_after_s)
     while True:
         await action()
         await asyncio.sleep(random.uniform(0.9, 1.1) * interval_s)  # noqa: S311

@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
+from functools import partial
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -23,6 +24,7 @@ from fluxprint_common.background import every
 from fluxprint_common.database import Database
 
 INTERVAL_S = 3600
+FIRST_AFTER_S = 60  #: who starts has other things to do
 BATCH = 1000
 ENDED_SESSIONS_KEPT = timedelta(days=30)
 ENDED_KEYS_KEPT = timedelta(days=90)
@@ -37,7 +39,8 @@ Deletion = Callable[[AsyncSession], Awaitable[int]]
 
 async def keep_house(database: Database, *, throttles_kept: timedelta, events_kept: timedelta) -> None:
     """Tidy up every hour, for ever."""
-    await every(INTERVAL_S, lambda: tidy_up(database, throttles_kept=throttles_kept, events_kept=events_kept))
+    tidying = partial(tidy_up, database, throttles_kept=throttles_kept, events_kept=events_kept)
+    await every(INTERVAL_S, tidying, first_after_s=FIRST_AFTER_S)
 
 
 async def tidy_up(

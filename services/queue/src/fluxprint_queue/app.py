@@ -82,11 +82,11 @@ async def _start(app: FastAPI) -> AsyncIterator[None]:
         state.loops.start("redis-events", partial(state.feed.run_wake, state.redis), critical=False)
         state.loops.start("redis-telemetry", partial(state.telemetry.run_redis, state.redis), critical=False)
     chores = Chores(state.database, state.storage, settings)
-    for name, interval_s, chore in (
-        ("leases", 2.0, chores.release_expired_leases),
-        ("commands", 5.0, chores.expire_commands),
-        ("silent-printers", 5.0, chores.mark_silent_printers),
-        ("tidy", 3600.0, chores.tidy),
+    for name, interval_s, chore, first_after_s in (
+        ("leases", 2.0, chores.release_expired_leases, 0.0),
+        ("commands", 5.0, chores.expire_commands, 0.0),
+        ("silent-printers", 5.0, chores.mark_silent_printers, 0.0),
+        ("tidy", 3600.0, chores.tidy, 60.0),  # who starts has other things to do
     ):
-        state.loops.start(name, partial(every, interval_s, chore))
+        state.loops.start(name, partial(every, interval_s, chore, first_after_s=first_after_s))
     yield
