@@ -156,6 +156,9 @@ class Studio:
         told = {"height_mm": height_mm, "told_at": datetime.now(UTC)}
         self.queue.prints[print_.attempt_id] = print_.model_copy(update=told)
 
+    def pauses(self, print_: Print) -> None:
+        self.queue.prints[print_.attempt_id] = print_.model_copy(update={"state": PrintState.PAUSED})
+
     def ends(self, print_: Print, state: PrintState = PrintState.COMPLETED) -> None:
         self.queue.prints[print_.attempt_id] = print_.model_copy(update={"state": state, "ended_at": datetime.now(UTC)})
 
@@ -192,7 +195,7 @@ class Studio:
             items = (await self.get("/timelapses", attempt_id=show("attempt", print_.attempt_id)))["items"]
             return items[0] if items and items[0]["state"] in states else None
 
-        return await eventually(there, within_s=WITHIN_S)
+        return await eventually(there, within_s=WITHIN_S, every_s=0.1)
 
     async def pictures(self, print_: Print) -> list[Json]:
         """The pictures of a print, oldest first."""
@@ -209,4 +212,4 @@ class Studio:
         async def there() -> bool:
             return len(list(self.frames_folder(timelapse).glob("*.jpg"))) >= count
 
-        await eventually(there, within_s=WITHIN_S)
+        await eventually(there, within_s=WITHIN_S, every_s=0.05)
