@@ -7,6 +7,7 @@ import httpx
 import pytest
 
 from support.auth import PASSWORD, Auth, Person, at_once, running_auth
+from support.factors import set_up
 from support.mail import MailFolder, text_of, token_in
 from support.servers import Database
 
@@ -72,6 +73,18 @@ class TestReset:
             answer = await auth.http.get("/organisations/current", headers={"X-API-Key": key})
             assert answer.status_code == status
             squatter.tokens = await auth.log_in(squatter.email, f"{NEW} {verified}")
+
+    async def test_takes_away_the_second_factor_of_who_never_showed_that_the_address_is_theirs(
+        self, auth: Auth, mails: MailFolder
+    ) -> None:
+        squatter = await auth.register()
+        await set_up(auth, squatter)
+        await self.confirm(auth, await self.asked(auth, mails, squatter))
+        assert await code_of(auth, squatter.email, NEW) == "200"
+        squatter.tokens = await auth.log_in(squatter.email, NEW)
+        await set_up(auth, squatter)
+        await self.confirm(auth, await self.asked(auth, mails, squatter), f"{NEW} again")
+        assert await code_of(auth, squatter.email, f"{NEW} again") == "second_factor_required"
 
     async def test_a_link_works_once_and_a_newer_one_replaces_it(self, auth: Auth, mails: MailFolder) -> None:
         ada = await auth.register()

@@ -23,7 +23,7 @@ from fluxprint_auth.keys.access_tokens import AccessToken, AccessTokens
 from fluxprint_auth.machine_settings import MachineSettings
 from fluxprint_auth.revocations import service as revocations
 from fluxprint_auth.security.events import Outcome, SecurityEvent
-from fluxprint_auth.security.service import record
+from fluxprint_auth.security.service import record, record_by
 from fluxprint_common.ids import show
 from fluxprint_common.permissions import PERSONAL, ROLE_PERMISSIONS, Permission
 from fluxprint_common.principal import Principal
@@ -241,14 +241,5 @@ def _check_bounds(principal: Principal, new: NewKey) -> None:
 
 
 def _record(session: AsyncSession, event: SecurityEvent, principal: Principal, key: ApiKeyRow, client: Client) -> None:
-    record(
-        session,
-        event,
-        client=client,
-        organisation_id=principal.organisation_id,
-        actor_id=principal.subject,
-        user_id=key.user_id,
-        session_id=principal.session_id,
-        api_key_id=show("apikey", key.id),
-        scopes=" ".join(key.scopes),
-    )
+    named = {"api_key_id": show("apikey", key.id), "scopes": " ".join(key.scopes)}
+    record_by(session, event, principal, client=client, user_id=key.user_id, **named)

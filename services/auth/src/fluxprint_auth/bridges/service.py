@@ -14,7 +14,7 @@ from fluxprint_auth.database import transaction_time
 from fluxprint_auth.keys.access_tokens import AccessToken, AccessTokens
 from fluxprint_auth.revocations import service as revocations
 from fluxprint_auth.security.events import Outcome, SecurityEvent
-from fluxprint_auth.security.service import record
+from fluxprint_auth.security.service import record, record_by
 from fluxprint_common.principal import Principal
 from fluxprint_common.problems import NotFound
 
@@ -125,12 +125,4 @@ async def _note_instance(
 
 
 def _record(session: AsyncSession, event: SecurityEvent, principal: Principal, bridge_id: UUID, client: Client) -> None:
-    record(
-        session,
-        event,
-        client=client,
-        organisation_id=principal.organisation_id,
-        user_id=principal.subject,
-        session_id=principal.session_id,
-        bridge_id=bridge_id,
-    )
+    record_by(session, event, principal, client=client, user_id=principal.subject, bridge_id=bridge_id)

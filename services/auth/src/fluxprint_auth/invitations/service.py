@@ -37,7 +37,7 @@ from fluxprint_auth.organisations.models import MembershipRow, OrganisationRow
 from fluxprint_auth.organisations.roles import MemberRole, may_give
 from fluxprint_auth.organisations.settings import OrganisationSettings
 from fluxprint_auth.security.events import SecurityEvent
-from fluxprint_auth.security.service import record
+from fluxprint_auth.security.service import record, record_by
 from fluxprint_common.ids import show
 from fluxprint_common.permissions import ROLE_PERMISSIONS, Permission, Role
 from fluxprint_common.principal import Principal
@@ -296,14 +296,5 @@ def _record(
     *,
     reason: str | None = None,
 ) -> None:
-    record(
-        session,
-        event,
-        client=client,
-        organisation_id=principal.organisation_id,
-        actor_id=principal.subject,
-        session_id=principal.session_id,
-        reason=reason,
-        invitation_id=show("invitation", invitation.id),
-        role=invitation.role,
-    )
+    named = {"invitation_id": show("invitation", invitation.id), "role": invitation.role}
+    record_by(session, event, principal, client=client, reason=reason, **named)

@@ -7,7 +7,6 @@ delete a membership.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -21,7 +20,7 @@ from fluxprint_auth.organisations import repository as organisations
 from fluxprint_auth.organisations.models import MembershipRow
 from fluxprint_auth.organisations.roles import MemberRole, may_decide_on, may_give
 from fluxprint_auth.security.events import SecurityEvent
-from fluxprint_auth.security.service import record
+from fluxprint_auth.security.service import record_by
 from fluxprint_common.permissions import ROLE_PERMISSIONS, Permission, Role
 from fluxprint_common.principal import Principal
 from fluxprint_common.problems import Forbidden, NotFound
@@ -90,7 +89,7 @@ async def add_member(
     membership = await organisations.insert_membership(
         session, organisation_id=giver.organisation_id, user_id=user.id, role=role
     )
-    _record(session, SecurityEvent.MEMBER_ADDED, giver, user.id, client, role=role.value)
+    record_by(session, SecurityEvent.MEMBER_ADDED, giver, client=client, user_id=user.id, role=role.value)
     return membership, user
 
 
@@ -115,15 +114,8 @@ async def change_role(
     if before is MemberRole.OWNER:
         await _keep_an_owner(session, who.organisation_id, user_id)
     await _change(session, membership, role)
-    _record(
-        session,
-        SecurityEvent.MEMBER_ROLE_CHANGED,
-        who,
-        user_id,
-        decision.client,
-        before=before.value,
-        role=role.value,
-    )
+    changed = {"before": before.value, "role": role.value}
+    record_by(session, SecurityEvent.MEMBER_ROLE_CHANGED, who, client=decision.client, user_id=user_id, **changed)
     return await _member(session, who.organisation_id, user_id)
 
 
@@ -144,7 +136,7 @@ async def remove(session: AsyncSession, decision: Decision, user_id: UUID) -> No
         await _keep_an_owner(session, who.organisation_id, user_id)
     await repository.remove(session, membership.id)
     await access.end(session, membership, client=decision.client, actor_id=who.subject)
-    _record(session, SecurityEvent.MEMBER_REMOVED, who, user_id, decision.client, role=role.value)
+    record_by(session, SecurityEvent.MEMBER_REMOVED, who, client=decision.client, user_id=user_id, role=role.value)
 
 
 async def leave(session: AsyncSession, principal: Principal, *, client: Client) -> None:
@@ -159,7 +151,9 @@ async def leave(session: AsyncSession, principal: Principal, *, client: Client) 
         await _keep_an_owner(session, principal.organisation_id, principal.subject)
     await repository.remove(session, membership.id)
     await access.end(session, membership, client=client, actor_id=principal.subject)
-    _record(session, SecurityEvent.MEMBER_LEFT, principal, principal.subject, client, role=membership.role)
+    record_by(
+        session, SecurityEvent.MEMBER_LEFT, principal, client=client, user_id=principal.subject, role=membership.role
+    )
 
 
 async def transfer(
@@ -181,7 +175,7 @@ async def transfer(
         if membership.role != MemberRole.OWNER:
             await _change(session, membership, MemberRole.OWNER)
         await _change(session, own, MemberRole.MANAGER)
-        _record(session, SecurityEvent.OWNERSHIP_TRANSFERRED, principal, user_id, client)
+        record_by(session, SecurityEvent.OWNERSHIP_TRANSFERRED, principal, client=client, user_id=user_id)
     return await _member(session, principal.organisation_id, user_id)
 
 
@@ -201,23 +195,3 @@ async def _keep_an_owner(session: AsyncSession, organisation_id: UUID, leaving: 
 async def _change(session: AsyncSession, membership: MembershipRow, role: MemberRole) -> None:
     await repository.set_role(session, membership.id, role)
     await access.renew(session, membership)
-
-
-def _record(
-    session: AsyncSession,
-    event: SecurityEvent,
-    actor: Principal,
-    user_id: UUID,
-    client: Client,
-    **data: Any,
-) -> None:
-    record(
-        session,
-        event,
-        client=client,
-        organisation_id=actor.organisation_id,
-        actor_id=actor.subject,
-        user_id=user_id,
-        session_id=actor.session_id,
-        **data,
-    )

@@ -26,7 +26,7 @@ from fluxprint_auth.pairings.problems import (
     TooManyPairings,
 )
 from fluxprint_auth.security.events import SecurityEvent
-from fluxprint_auth.security.service import record
+from fluxprint_auth.security.service import record, record_by
 from fluxprint_common.principal import Principal
 from fluxprint_common.problems import NotFound
 
@@ -183,14 +183,5 @@ async def _token(session: AsyncSession, row: PairingRow, device_code: str, now: 
 
 
 def _record(session: AsyncSession, event: SecurityEvent, principal: Principal, row: PairingRow, client: Client) -> None:
-    record(
-        session,
-        event,
-        client=client,
-        organisation_id=principal.organisation_id,
-        user_id=principal.subject,
-        session_id=principal.session_id,
-        bridge_id=row.bridge_id,
-        asked_from=row.address,
-        asked_by=row.agent,
-    )
+    asked = {"asked_from": row.address, "asked_by": row.agent}
+    record_by(session, event, principal, client=client, user_id=principal.subject, bridge_id=row.bridge_id, **asked)

@@ -99,8 +99,9 @@ async def reset(
     if user is None or user.email != link.data["email"] or user.disabled_at is not None:
         raise LinkInvalid
     if user.email_verified_at is None:
-        # Until now anybody could have made this account, and left themselves another way in.
+        # Until now anybody could have made this account, and left themselves another way in, or a lock.
         await identities.delete_of_user(session, user.id)
+        await factors.reset(session, user.id, client=client)
         await api_keys.revoke_of_unproved(session, user.id, client=client)
     await repository.verify_email(session, user.id, email=user.email)
     await login.unlock(session, user.email)

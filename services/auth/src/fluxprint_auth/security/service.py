@@ -1,5 +1,6 @@
 """Recording security events: each one a row that stays and a line in the log."""
 
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -10,6 +11,7 @@ from fluxprint_auth.security.models import SecurityEventRow
 from fluxprint_common.database import after_commit
 from fluxprint_common.ids import new_id
 from fluxprint_common.logs import get_logger
+from fluxprint_common.principal import Principal
 from fluxprint_common.ratelimit import Refusal
 
 log = get_logger(__name__)
@@ -58,6 +60,21 @@ def record(
     session.add(SecurityEventRow(id=new_id(), type=event, data=data, **ids, **facts))
     known = {name: str(value) for name, value in {**ids, **facts}.items() if value}
     after_commit(session, lambda: log.info(event.value, **known, **data))
+
+
+def record_by(
+    session: AsyncSession, event: SecurityEvent, principal: Principal, *, client: Client, **facts: Any
+) -> None:
+    """`record` what somebody did in the session that they are in, with `facts` as there."""
+    record(
+        session,
+        event,
+        client=client,
+        organisation_id=principal.organisation_id,
+        actor_id=principal.subject,
+        session_id=principal.session_id,
+        **facts,
+    )
 
 
 def record_refusal(session: AsyncSession, refusal: Refusal) -> None:
