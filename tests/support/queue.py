@@ -70,14 +70,14 @@ async def start_queue(
         yield url
 
 
-async def eventually(look: Callable[[], Awaitable[T | None]], *, within_s: float = 10.0) -> T:
+async def eventually(look: Callable[[], Awaitable[T | None]], *, within_s: float = 10.0, every_s: float = 0.02) -> T:
     """What `look` finds, as soon as it finds something."""
     async with asyncio.timeout(within_s):
         while True:
             found = await look()
             if found:
                 return found
-            await asyncio.sleep(0.02)
+            await asyncio.sleep(every_s)
 
 
 class QueueWorld:

@@ -4,10 +4,12 @@ import re
 import subprocess
 from collections.abc import AsyncIterator
 from pathlib import Path
+from unittest.mock import AsyncMock
 
 import imageio_ffmpeg
 import pytest
 
+from fluxprint_camera.recording import recorder
 from fluxprint_common.ids import new_id
 from fluxprint_common.permissions import Role
 from fluxprint_common.prints import PrintState
@@ -150,6 +152,19 @@ class TestTimelapse:
                 ready = await studio.timelapse(print_, "ready")
                 assert ready["frames"] <= 11
 
+    async def test_leaves_out_pauses(self, filmed: Studio) -> None:
+        print_ = filmed.starts()
+        recording = await filmed.timelapse(print_, "recording")
+        await filmed.frames_on_disk(recording, 2)
+        filmed.pauses(print_)
+        await filmed.queue.asked_twice()
+        before = len(list(filmed.frames_folder(recording).glob("*.jpg")))
+        await filmed.queue.asked_twice()
+        await filmed.queue.asked_twice()
+        filmed.ends(print_)
+        # One may have been under way, and one is of the end.
+        assert (await filmed.timelapse(print_, "ready"))["frames"] <= before + 2
+
     async def test_has_a_frame_of_each_layer(self, studio: Studio) -> None:
         async with studio.running(timelapse_frame_by="layer", timelapse_interval_s=3600), studio.filming():
             await studio.add_camera()
@@ -169,13 +184,20 @@ class TestTimelapse:
 
 
 class TestRestart:
-    async def test_goes_on_with_what_is_there(self, studio: Studio) -> None:
+    @pytest.mark.parametrize("killed", [False, True])
+    async def test_goes_on_with_what_is_there(
+        self, studio: Studio, killed: bool, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(recorder, "DUTY_S", 1.0)
         async with studio.running():
             await studio.add_camera()
             async with studio.filming():
                 print_ = studio.starts()
                 before = await studio.timelapse(print_, "recording")
                 await studio.frames_on_disk(before, 3)
+                if killed:  # in the middle of a frame, and without giving up its duty
+                    monkeypatch.setattr(recorder, "_give_up_duty", AsyncMock())
+                    (studio.frames_folder(before) / "000000004.part").write_bytes(b"\xff\xd8")
         async with studio.running(), studio.filming():
             await studio.frames_on_disk(before, 6)
             studio.ends(print_)

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import NoReturn
 from uuid import UUID
 
 import httpx
@@ -20,6 +21,7 @@ from fluxprint_camera.recording.retention import Retention
 from fluxprint_camera.recording.store import Store
 from fluxprint_common.ids import new_id, show
 from fluxprint_common.permissions import Role
+from fluxprint_common.prints import PrintState
 from fluxprint_local.jpeg import frame_number, numbered_picture
 from support.queue import eventually
 from support.servers import Database
@@ -118,6 +120,24 @@ class TestViewersAndRecordings:
         filmed.ends(print_)
         assert (await filmed.timelapse(print_, "ready"))["problem"] == "disk_full"
         assert store.trouble is None
+
+    async def test_a_database_that_is_away_keeps_nothing_from_being_recorded(
+        self, filmed: Studio, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def away() -> NoReturn:
+            raise ConnectionRefusedError
+
+        print_ = filmed.starts()
+        timelapse = await filmed.timelapse(print_, "recording")
+        with monkeypatch.context() as patch:
+            patch.setattr(filmed.app.state.database, "unit_of_work", away)
+            patch.setattr(recording, "TRY_AGAIN_S", 0.1)
+            before = len(list(filmed.frames_folder(timelapse).glob("*.jpg")))
+            await filmed.frames_on_disk(timelapse, before + 3)
+            filmed.ends(print_, PrintState.FAILED)
+            await filmed.queue.asked_twice()
+        assert (await filmed.timelapse(print_, "ready"))["outcome"] == "failed"
+        assert {picture["moment"] for picture in await filmed.pictures(print_)} >= {"start", "failure"}
 
     async def test_a_renderer_that_hangs_keeps_nothing_from_being_recorded(self, studio: Studio) -> None:
         pid = studio.folder.with_name("pid")

@@ -2,8 +2,8 @@
 
 import asyncio
 import json
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import httpx
@@ -153,6 +153,28 @@ class TestList:
             token = issuer.bridge_token(organisation=new_id(), bridge=new_id())
             async with connected(url, token) as bridge:
                 assert codes(await bridge.announce(described(PRINTER))) == {0: "unavailable"}
+
+    async def test_goes_on_while_the_database_is_away(
+        self, organisation: Organisation, database: Database, issuer: Issuer, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        @asynccontextmanager
+        async def away() -> AsyncIterator[None]:
+            raise ConnectionError
+            yield
+
+        printer = printer_of(organisation)
+        app = create_app(
+            settings_of(
+                jwks_url=issuer.jwks_url,
+                database_url=SecretStr(database.url_for("camera")),
+                queue_url=organisation.service.printers.url,
+            )
+        )
+        async with serving(app) as url, uplink(url, organisation.bridge_token, printer) as bridge:
+            monkeypatch.setattr(app.state.database, "unit_of_work", away)
+            answer = await bridge.announce(described(printer), described(PRINTER, channel=1))
+            assert codes(answer) == {1: "database_unavailable"}
+            await bridge.send(1)
 
     async def test_a_printer_keeps_its_camera(self, organisation: Organisation, other: Organisation) -> None:
         printer = new_id()

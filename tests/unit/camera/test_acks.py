@@ -5,7 +5,7 @@ import random
 
 import pytest
 
-from fluxprint_camera.viewers.acks import AckShortcut
+from fluxprint_camera.viewers.acks import AckShortcut, Take
 
 
 def message(payload: bytes, *, opcode: int = 1) -> bytes:
@@ -52,13 +52,18 @@ def taken() -> list[bytes]:
 
 
 @pytest.fixture
-def shortcut(server: Server, taken: list[bytes]) -> AckShortcut:
+def take(taken: list[bytes]) -> Take:
     def take(text: bytes) -> bool:
         if not text.startswith(b"ack"):
             return False
         taken.append(text)
         return True
 
+    return take
+
+
+@pytest.fixture
+def shortcut(server: Server, take: Take) -> AckShortcut:
     return AckShortcut(server, take)
 
 
@@ -78,13 +83,13 @@ class TestShortcut:
         shortcut.data_received(ACK)
         assert (server.read, taken) == (other, [b"ack 1"])
 
-    def test_the_server_never_misses_a_part_of_a_frame(self, server: Server, taken: list[bytes]) -> None:
+    def test_the_server_never_misses_a_part_of_a_frame(self, server: Server, take: Take, taken: list[bytes]) -> None:
         """However it is cut: what the server reads is a sequence of whole frames, and no acknowledgement is lost."""
         random_ = random.Random(5)
         for _ in range(200):
             server.read = b""
             taken.clear()
-            shortcut = AckShortcut(server, lambda text: text.startswith(b"ack") and (taken.append(text) or True))
+            shortcut = AckShortcut(server, take)
             frames = [random_.choice([ACK, *OTHERS]) for _ in range(12)]
             wire, at = b"".join(frames), 0
             while at < len(wire):

@@ -86,12 +86,12 @@ class Lane:
         now = asyncio.get_running_loop().time()
         early_s = max(0.0, self._next_at - now)
         self._next_at = now + early_s + 1 / (2 * self._settings.max_fps)
+        self.owes_ack = early_s > 0  # at once: the next message may be there already
         return early_s
 
     async def acknowledge(self, sequence: int, *, after_s: float) -> None:
         """Ask for the next frame."""
         if after_s:
-            self.owes_ack = True
             await asyncio.sleep(after_s)
             self.owes_ack = False
         await self._send(Ack(channel=self.channel, sequence=sequence))

@@ -22,7 +22,7 @@ from fluxprint_camera.settings import CameraSettings
 from fluxprint_common.database import Database
 from fluxprint_common.ids import new_id, show
 from fluxprint_common.logs import get_logger
-from fluxprint_common.prints import Print
+from fluxprint_common.prints import Print, PrintState
 
 log = get_logger(__name__)
 
@@ -145,8 +145,12 @@ class Recording:
             return
         if Moment.START not in self._moments and self._frames.count == 0:
             await self._keep(Moment.START, [frame])
-        if self._rhythm.is_due(now):
+        if self._moves() and self._rhythm.is_due(now):
             await self._add(frame, now)
+
+    def _moves(self) -> bool:
+        """Whether there is something to film: a pause of a night would be most of the video."""
+        return self._print is not None and self._print.state is PrintState.PRINTING
 
     async def _add(self, frame: Frame, now: float) -> None:
         before, settings = self._frames, self._settings
