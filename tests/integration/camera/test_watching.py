@@ -288,7 +288,7 @@ class TestEnds:
         newcomer = workshop.replica()
         uplink = newcomer.connect(at.camera)
         await newcomer.step()
-        await workshop.show(newcomer, uplink, *[DARK] * 8)
+        await workshop.show(newcomer, uplink, *[DARK] * 2)
         assert await workshop.kinds() == [("black", None)]
         await workshop.show(newcomer, uplink, *MOVING * 3)
         assert await workshop.kinds() == [("black", "cleared")]
