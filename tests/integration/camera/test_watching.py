@@ -281,6 +281,9 @@ class TestEnds:
         await workshop.policy(black="off")
         await at.show(DARK)
         assert await workshop.kinds() == [("black", "switched_off")]
+        await workshop.policy(black="notify")
+        await at.show(*[DARK] * 6)
+        assert await workshop.kinds() == [("black", "switched_off"), ("black", None)]
 
     async def test_at_the_process_that_comes_after(self, at: At, workshop: Workshop) -> None:
         await at.show(*[DARK] * 8)

@@ -128,3 +128,17 @@ class TestLook:
     def test_takes_pictures_of_any_size(self) -> None:
         small, large = Look.of(scene(size=(32, 24))), Look.of(scene(size=(1280, 960)))
         assert small.light == pytest.approx(large.light, abs=10)
+
+
+class TestSettings:
+    @pytest.mark.parametrize(
+        ("changed", "why"),
+        [
+            ({"watch_frozen_clear_above": 0.001}, "CAMERA_WATCH_FROZEN_CLEAR_ABOVE"),
+            ({"watch_black_clear_above": 10}, "CAMERA_WATCH_BLACK_CLEAR_ABOVE"),
+            ({"watch_missing_after_s": 20}, "CAMERA_WATCH_MISSING_AFTER_S: at least 30"),
+        ],
+    )
+    def test_that_contradict_each_other_are_refused(self, changed: dict[str, float], why: str) -> None:
+        with pytest.raises(ValueError, match=why):
+            WatchSettings.model_validate(changed)

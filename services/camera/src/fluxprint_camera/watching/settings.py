@@ -39,6 +39,9 @@ class WatchSettings(BaseModel):
             raise ValueError("CAMERA_WATCH_FROZEN_CLEAR_ABOVE: must not be below CAMERA_WATCH_FROZEN_BELOW")
         if self.watch_black_clear_above < self.watch_black_below:
             raise ValueError("CAMERA_WATCH_BLACK_CLEAR_ABOVE: must not be below CAMERA_WATCH_BLACK_BELOW")
+        heard_s = self.watch_interval_s + self.watch_poll_s
+        if self.watch_missing_after_s < 3 * heard_s:  # as long as pictures come they are noted once in that time
+            raise ValueError(f"CAMERA_WATCH_MISSING_AFTER_S: at least {3 * heard_s:g}, for they are noted that slowly")
         return self
 
     @property

@@ -59,6 +59,11 @@ class PictureSigns:
         for followed in self._followed.values():
             followed.forget()
 
+    def know(self, open_kinds: frozenset[Kind]) -> None:
+        """Take exactly this trouble as known."""
+        for kind, followed in self._followed.items():
+            followed.entered = kind in open_kinds
+
     def revert(self, kind: Kind, *, entered: bool) -> None:
         """What was found could not be kept, or is off: take it as it is."""
         self._followed[kind].entered = entered

@@ -110,11 +110,12 @@ class Watched:
     def close(self) -> None:
         self._resources.close()
 
-    def change(self, policy: Policy) -> None:
-        """Another policy, in the middle of it."""
+    def change(self, policy: Policy, open_kinds: frozenset[Kind]) -> None:
+        """Another policy, in the middle of it: what was off is found again if it is there."""
         if policy != self.policy:
             self.policy = policy
-            self.failure = Hysteresis(policy.scores, entered=self.failure.entered)
+            self.failure = Hysteresis(policy.scores, entered=Kind.FAILURE in open_kinds)
+            self.signs.know(open_kinds)
 
     async def take(self, hub: Hub, now: float) -> Shot | None:
         """A picture that was not had before, where one is due and there."""

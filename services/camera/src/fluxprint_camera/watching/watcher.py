@@ -7,6 +7,7 @@ of a camera last came.
 import asyncio
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Set as AbstractSet
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Protocol
@@ -171,7 +172,7 @@ class Watcher:
         self,
         survey: _Survey,
         running: Mapping[UUID, Print],
-        still_open: Collection[tuple[UUID, Kind]],
+        still_open: AbstractSet[tuple[UUID, Kind]],
         now: float,
     ) -> None:
         """Begin with cameras that are new, change those that something else prints at, and let go of the others."""
@@ -182,14 +183,14 @@ class Watcher:
                 self.watched.pop(camera_id).close()
         for camera_id, place in places.items():
             policy = survey.policies.of(place.organisation_id, place.printer_id)
-            open_kinds = frozenset(kind for other_id, kind in still_open if other_id == camera_id)
+            open_kinds = frozenset(kind for kind in Kind if (camera_id, kind) in still_open)
             known = self.watched.get(camera_id)
             if known is None:
                 self.watched[camera_id] = Watched.begin(
                     self._hub, self._settings, place=place, policy=policy, open_kinds=open_kinds, now=now
                 )
             else:
-                known.change(policy)
+                known.change(policy, open_kinds)
 
     def _places(self, rows: Iterable[CameraRow], running: Mapping[UUID, Print]) -> Iterable[Place]:
         here = frozenset(self._hub.connected())
@@ -201,7 +202,7 @@ class Watcher:
         self,
         survey: _Survey,
         running: Mapping[UUID, Print],
-        still_open: Collection[tuple[UUID, Kind]],
+        still_open: AbstractSet[tuple[UUID, Kind]],
         now: float,
     ) -> None:
         """Notice cameras, wherever their bridge is, that should show a print and give no pictures."""
