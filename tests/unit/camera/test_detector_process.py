@@ -1,6 +1,8 @@
 """A detector in its process: one that is well, and those that hang, die, lie, print, hoard or can't be made."""
 
+import asyncio
 import os
+import signal
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -9,6 +11,7 @@ import pytest
 from pydantic import JsonValue
 
 from fluxprint_camera.watching.detectors import DetectorRefused
+from fluxprint_camera.watching.messages import LENGTH
 from fluxprint_camera.watching.process import DetectorFailed, DetectorProcess
 from support.camera import Clock
 from support.onnx_model import brightness
@@ -131,6 +134,19 @@ class TestTrouble:
             await process.score(scene())
         with pytest.raises(ProcessLookupError):
             os.kill(pid, 0)
+
+    async def test_a_hang_ends_where_nobody_is_there_to_end_it(self, detector: Started) -> None:
+        process = detector("odd", does="hang", timeout_s=0.1)
+        await process.start()
+        running = process._process
+        assert running is not None
+        assert running.stdin is not None
+        picture = scene()
+        running.stdin.write(LENGTH.pack(len(picture)) + picture)
+        await running.stdin.drain()
+        running.stdin.close()
+        async with asyncio.timeout(30):
+            assert await running.wait() == -signal.SIGALRM
 
     async def test_pauses_grow(self, detector: Started, clock: Clock) -> None:
         process = detector("odd", does="refuse")
