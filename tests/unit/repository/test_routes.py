@@ -182,3 +182,10 @@ class TestTraefik:
     )
     def test_reaches_nothing_that_is_for_the_inside(self, path: str) -> None:
         assert RULES.service_of(path) is None
+
+    def test_logs_no_query(self) -> None:
+        """View tokens and shares stand in addresses. tests/integration/local shows that it works."""
+        compose = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
+        settings = compose["services"]["traefik"]["environment"]
+        assert settings["TRAEFIK_ACCESSLOG_FIELDS_QUERYPARAMETERS_DEFAULTMODE"] == "drop"
+        assert "ACCESSLOG" not in (ROOT / "docker-compose.prod.yml").read_text()  # which only adds to the first

@@ -34,6 +34,8 @@ class Redis:
             f'dir "{self.folder}"\nsave ""\nappendonly no\n'
             # Every key has an end; the one that ends soonest is missed least.
             "maxmemory 64mb\nmaxmemory-policy volatile-ttl\n"
+            # Pictures that a replica reads too slowly must not pile up: it is cut off, and begins with the newest.
+            "client-output-buffer-limit pubsub 8mb 4mb 10\n"
         )
         return Process(
             name="redis",
