@@ -30,7 +30,7 @@ class Timelapse(Output):
     )
     outcome: str | None = Field(
         max_length=20,
-        description="What became of the print; null while it goes on.",
+        description="What became of the print, as far as that was known at its end; null while it goes on.",
         examples=["completed"],
         json_schema_extra={"x-extensible-enum": [str(state) for state in PrintState]},
     )
