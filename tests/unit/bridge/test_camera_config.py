@@ -1,12 +1,18 @@
 """Which cameras there are: what settings say, what OctoPrint says, and what their addresses mean."""
 
-import pytest
-from pydantic import ValidationError
+import asyncio
 
+import pytest
+from pydantic import SecretStr, ValidationError
+
+from fluxprint_bridge.camera import discovery
 from fluxprint_bridge.camera.config import Address, CameraConfig, key_of, name_of
 from fluxprint_bridge.camera.discovery import cameras_of
 from fluxprint_bridge.camera.jpeg import is_whole, size_of
+from fluxprint_bridge.camera.roster import Roster
 from fluxprint_bridge.camera.settings import CameraEntry, PrinterCameras
+from fluxprint_bridge.octoprint.client import OctoPrintClient
+from fluxprint_bridge.octoprint.errors import KeyRefused, OctoPrintError, Unavailable
 from fluxprint_local.jpeg import numbered_picture
 
 OCTOPRINT = "http://octopi.local"
@@ -69,6 +75,48 @@ class TestDiscovery:
     def test_names_and_keys_are_ones(self) -> None:
         assert (key_of("Über Cam #2"), key_of("***"), key_of("x" * 90)) == ("ber-cam-2", "camera", "x" * 50)
         assert (name_of("a\nb\x00"), name_of(" "), name_of("n" * 200)) == ("ab", "Camera", "n" * 100)
+
+
+class Answering(OctoPrintClient):
+    """An OctoPrint that answers one thing after the other, and then hangs."""
+
+    def __init__(self, *answers: dict[str, object] | OctoPrintError) -> None:
+        super().__init__(OCTOPRINT, SecretStr("key"))
+        self._answers = list(answers)
+        self.asked_enough = asyncio.Event()
+
+    async def settings(self) -> dict[str, object]:
+        if not self._answers:
+            self.asked_enough.set()
+            await asyncio.Event().wait()
+        answer = self._answers.pop(0)
+        if isinstance(answer, OctoPrintError):
+            raise answer
+        return answer
+
+
+class TestLooking:
+    async def test_goes_on_whatever_is_answered(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        for pause in ("LOOK_EVERY_S", "REFUSED_PAUSE_S", "MAX_BACKOFF_S"):
+            monkeypatch.setattr(discovery, pause, 0.001)
+        stream = {"webcam": {"streamUrl": "/webcam/?action=stream"}}
+        octoprint = Answering(
+            KeyRefused(403, "no"), Unavailable("booting"), stream, KeyRefused(403, "no"), {"webcam": {"streamUrl": ""}}
+        )
+        roster = Roster()
+        found: list[int] = []
+
+        def take(cameras: list[CameraConfig]) -> None:
+            roster.set("printer", cameras)
+            found.append(len(roster.cameras()))
+
+        async with octoprint:
+            looking = asyncio.create_task(discovery.keep_discovering(octoprint, "printer", take))
+            async with asyncio.timeout(30):
+                await octoprint.asked_enough.wait()
+            looking.cancel()
+            await asyncio.gather(looking, return_exceptions=True)
+        assert found == [1, 0]  # what could not be asked changes nothing
 
 
 class TestSettings:
