@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+import signal
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -270,6 +271,33 @@ class TestRedis:
                 await bridge.send(3)
                 assert await near.next() == jpeg(3)
                 assert await until_shown(far, 3) == [3]
+
+
+class TestReplica:
+    async def test_that_stands_still_holds_up_nobody_and_then_shows_the_newest(self, pair: Pair) -> None:
+        async with pair.here.camera() as bridge, pair.here.client() as local, pair.there.client() as client:
+            path = f"/api/v1/cameras/{bridge.camera_id}/stream"
+            await bridge.send(1)
+            await until_known(client, bridge.camera_id)
+            async with stream(local, path) as near, stream(client, path) as far:
+                await until_shown(near, 1)
+                await until_shown(far, 1)
+                pair.there.service.process.send_signal(signal.SIGSTOP)
+                try:
+                    number = 1
+                    async with asyncio.timeout(WITHIN_S):
+                        while True:  # until nobody publishes for a replica that says nothing any more
+                            published = await pair.published()
+                            for _ in range(10):
+                                number += 1
+                                await bridge.send(number, size=100_000)
+                                assert number_of(await near.next()) == number
+                            if await pair.published() == published:
+                                break
+                finally:
+                    pair.there.service.process.send_signal(signal.SIGCONT)
+                seen = await until_shown(far, number)
+                assert len(seen) <= number - 10
 
 
 class TestRevocation:
