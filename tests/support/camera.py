@@ -66,6 +66,9 @@ class Connection:
             self.taken.append(frame.sequence)
         return self.takes
 
+    def asks(self) -> bool:
+        return False
+
     def backlog(self) -> int:
         return self.waiting
 

@@ -15,6 +15,7 @@ from support.camera_service import Organisation
 from support.queue import eventually
 from support.tokens import Issuer, bearer
 from support.uplink import stream
+from support.view import view
 
 WITHIN_S = 5.0
 
@@ -88,6 +89,22 @@ class TestStream:
                     return answer.status_code == 401
 
                 await eventually(refused, within_s=WITHIN_S)
+
+
+class TestSocket:
+    async def test_of_a_session_that_was_ended_shows_no_more(
+        self, organisation: Organisation, session: Session, bell: Bell
+    ) -> None:
+        sid, client = session
+        token = client.headers["Authorization"].removeprefix("Bearer ")
+        async with organisation.camera() as bridge, view(organisation.service.url, token) as viewer:
+            await viewer.watch(bridge.camera_id)
+            await bell.revoke(sid)
+            assert (await viewer.word())["reason"] == "revoked"
+            await bridge.send(1)
+            assert await viewer.is_silent()
+            await viewer.send("watch", bridge.camera_id)
+            assert (await viewer.word())["reason"] == "unauthenticated"
 
 
 class TestUplink:

@@ -18,6 +18,10 @@ class Outlet(Protocol):
         """Send a frame at once, if that is possible without waiting; false where nothing of it was sent."""
         ...
 
+    def asks(self) -> bool:
+        """Whether it takes what is in the slot by itself, when it can: nobody has to be woken for it."""
+        ...
+
     def backlog(self) -> int:
         """Bytes that the connection has not taken yet."""
         ...
@@ -101,7 +105,8 @@ class Viewer:
             self._count_sent()
             return
         self._slot = frame
-        self._wake.set()
+        if not self._outlet.asks():
+            self._wake.set()
 
     def flush(self) -> None:
         """Send what waits in the slot at once, where the connection takes it again."""

@@ -37,7 +37,7 @@ NOTHING_WATCHED = (4408, "no camera was watched for a minute")
 #: A connection over which nothing is watched is closed after so long.
 NOTHING_WATCHED_S = 60.0
 #: So long each message but an acknowledgement keeps the next one waiting: each may cost a query.
-PAUSE_S = 0.02
+PAUSE_S = 0.005
 
 Admit = Callable[[str | None, UUID], Awaitable[Watcher]]
 """Who watches, by the token of a message or what the connection was opened with, and that they may see this camera.
@@ -95,6 +95,9 @@ class _Watched:
         self.note(frame)
         self._socket.turn(self)
         return True
+
+    def asks(self) -> bool:
+        return not self.has_room()  # the acknowledgement that makes room looks into the slot
 
     def backlog(self) -> int:
         return self._socket.connection.backlog()
@@ -266,7 +269,8 @@ class ViewerSocket:
             await self._say(StatusMessage(camera_id=watched.camera_id, status=word, reason=status.reason))
         if viewer.is_filled and watched.has_room():
             await self.connection.drained()  # the frame to send is the newest of that moment
-            await self._send_frame(watched)
+            if watched.has_room():  # an acknowledgement may have sent one meanwhile
+                await self._send_frame(watched)
 
     async def _send_frame(self, watched: _Watched) -> None:
         frame = watched.viewer.take()

@@ -61,6 +61,9 @@ class Connection:
         """Send a frame of a chunked body at once, if the connection takes any of it now."""
         return self._shared is not None and self._shared.push_chunk(frame)
 
+    def asks(self) -> bool:
+        return False
+
     def write(self, frame: Frame) -> bool:
         """Leave a frame of a chunked body to the transport; false where that is the server's to do."""
         if self._shared is not None:
