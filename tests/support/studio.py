@@ -111,7 +111,7 @@ class Studio:
         """Another organisation at the same running service."""
         return replace(self, organisation=new_id(), printer=new_id(), camera=new_id())
 
-    async def add_camera(self) -> None:
+    async def add_camera(self, key: str = "default") -> None:
         async with self.app.state.database.unit_of_work() as session:
             session.add(
                 CameraRow(
@@ -119,6 +119,7 @@ class Studio:
                     organisation_id=self.organisation,
                     printer_id=self.printer,
                     bridge_id=new_id(),
+                    key=key,
                     name="Camera",
                 )
             )
@@ -199,6 +200,15 @@ class Studio:
         async def there() -> Json | None:
             items = (await self.get("/timelapses", attempt_id=show("attempt", print_.attempt_id)))["items"]
             return items[0] if items and items[0]["state"] in states else None
+
+        return await eventually(there, within_s=WITHIN_S, every_s=0.1)
+
+    async def recording_of(self, print_: Print) -> Json:
+        """The timelapse that this camera records of a print."""
+
+        async def there() -> Json | None:
+            items = (await self.get("/timelapses", attempt_id=show("attempt", print_.attempt_id)))["items"]
+            return next((item for item in items if item["camera_id"] == show("camera", self.camera)), None)
 
         return await eventually(there, within_s=WITHIN_S, every_s=0.1)
 

@@ -3,6 +3,7 @@
 import re
 import subprocess
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from unittest.mock import AsyncMock
 
@@ -10,7 +11,7 @@ import imageio_ffmpeg
 import pytest
 
 from fluxprint_camera.recording import recorder
-from fluxprint_common.ids import new_id
+from fluxprint_common.ids import new_id, show
 from fluxprint_common.permissions import Role
 from fluxprint_common.prints import PrintState
 from fluxprint_local.jpeg import frame_number
@@ -151,6 +152,18 @@ class TestTimelapse:
                 studio.ends(print_)
                 ready = await studio.timelapse(print_, "ready")
                 assert ready["frames"] <= 11
+
+    async def test_is_made_by_each_camera_of_the_printer(self, filmed: Studio) -> None:
+        await replace(filmed, camera=new_id()).add_camera("top")
+        print_ = filmed.starts()
+
+        async def both() -> bool:
+            recorded = (await filmed.get("/timelapses", job_id=show("job", print_.job_id)))["items"]
+            return {item["state"] for item in recorded} == {"ready", "empty"}
+
+        await filmed.frames_on_disk(await filmed.recording_of(print_), 1)
+        filmed.ends(print_)
+        await eventually(both, within_s=WITHIN_S, every_s=0.1)
 
     async def test_leaves_out_pauses(self, filmed: Studio) -> None:
         print_ = filmed.starts()
