@@ -119,6 +119,8 @@ class TestLink:
             headers = headers_of(organisation)
             made = await shared(stranger, bridge.camera_id, headers)
             assert (await snapshot(stranger, bridge.camera_id, made["token"])).status_code == 200
+            async with watched("socket", organisation.service.url, bridge.camera_id, made["token"]):
+                pass
             listed = await stranger.get(f"/api/v1/cameras/{bridge.camera_id}/shares", headers=headers)
             assert [item["id"] for item in listed.json()["items"]] == [made["share"]["id"]]
             assert made["token"] not in listed.text
