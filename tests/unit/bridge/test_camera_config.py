@@ -99,7 +99,7 @@ class TestLooking:
     async def test_goes_on_whatever_is_answered(self, monkeypatch: pytest.MonkeyPatch) -> None:
         for pause in ("LOOK_EVERY_S", "REFUSED_PAUSE_S", "MAX_BACKOFF_S"):
             monkeypatch.setattr(discovery, pause, 0.001)
-        stream = {"webcam": {"streamUrl": "/webcam/?action=stream"}}
+        stream: dict[str, object] = {"webcam": {"streamUrl": "/webcam/?action=stream"}}
         octoprint = Answering(
             KeyRefused(403, "no"), Unavailable("booting"), stream, KeyRefused(403, "no"), {"webcam": {"streamUrl": ""}}
         )
