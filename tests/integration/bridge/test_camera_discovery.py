@@ -1,6 +1,7 @@
 """Cameras that a real OctoPrint knows."""
 
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 from pydantic import SecretStr
@@ -8,7 +9,11 @@ from pydantic import SecretStr
 from fluxprint_bridge.camera.discovery import cameras_of
 from fluxprint_bridge.octoprint.client import OctoPrintClient
 from fluxprint_bridge.octoprint.errors import KeyRefused
-from fluxprint_local.octoprint import OctoPrint
+from fluxprint_local.camera_source import CameraSource
+from fluxprint_local.jpeg import frame_number
+from fluxprint_local.octoprint import BRIDGE_PERMISSIONS, OctoPrint
+from support.bridge import running_bridge
+from support.fake_cloud import FakeCloud
 
 STREAM = "/webcam/?action=stream"
 SNAPSHOT = "http://127.0.0.1:8080/?action=snapshot"
@@ -27,9 +32,24 @@ async def webcam(octoprint: OctoPrint) -> AsyncIterator[None]:
     await set_webcam(octoprint, stream="", snapshot="", rotate90=False, flipH=False)
 
 
+async def set_permissions(octoprint: OctoPrint, *more: str) -> None:
+    """What the bridge's user may."""
+    wanted = {"active": True, "groups": [], "permissions": [*BRIDGE_PERMISSIONS, *more]}
+    answer = await octoprint.call("PUT", "/api/access/users/bridge", json_body=wanted)
+    answer.raise_for_status()
+
+
+@pytest.fixture
+async def permitted(octoprint: OctoPrint) -> AsyncIterator[None]:
+    """The bridge may look for cameras."""
+    await set_permissions(octoprint, "SETTINGS_READ", "WEBCAM")
+    yield
+    await set_permissions(octoprint)
+
+
 class TestOctoPrint:
-    async def test_tells_what_it_has(self, octoprint: OctoPrint, webcam: None) -> None:
-        async with OctoPrintClient(octoprint.url, SecretStr(octoprint.keys.admin)) as client:
+    async def test_tells_what_it_has(self, octoprint: OctoPrint, webcam: None, permitted: None) -> None:
+        async with OctoPrintClient(octoprint.url, SecretStr(octoprint.keys.bridge)) as client:
             [camera] = cameras_of(await client.settings(), octoprint.url)
         assert camera.key == "default"
         assert camera.stream is not None
@@ -45,3 +65,21 @@ class TestOctoPrint:
         async with OctoPrintClient(octoprint.url, SecretStr(octoprint.keys.bridge)) as client:
             with pytest.raises(KeyRefused):
                 await client.settings()
+
+
+class TestBridge:
+    async def test_finds_and_sends_what_octoprint_has(
+        self, octoprint: OctoPrint, permitted: None, webcam: None, own_cloud: FakeCloud, tmp_path: Path
+    ) -> None:
+        async with CameraSource(fps=10) as camera:
+            await set_webcam(octoprint, stream=camera.url)
+            async with running_bridge(tmp_path, cloud_url=own_cloud.url, octoprint=octoprint):
+                await own_cloud.until(lambda: own_cloud.frames)
+        [found] = own_cloud.cameras
+        assert (found["printer_id"], found["key"], found["rotate"], found["flip_h"]) == (
+            own_cloud.printer_id,
+            "default",
+            270,
+            True,
+        )
+        assert frame_number(own_cloud.frames[0][1]) is not None
