@@ -27,13 +27,12 @@ log = get_logger(__name__)
 
 
 @dataclass(frozen=True)
-class Source:
+class Uplink:
     """A camera whose uplink this process has."""
 
     camera_id: UUID
     organisation_id: UUID
     publication: Publication
-    live: Live
 
 
 class Hub:
@@ -203,13 +202,20 @@ class Hub:
         """The cameras whose bridge is connected to this process."""
         return [channel.camera_id for channel in self._channels.values() if channel.has_uplink]
 
-    def sources(self) -> list[Source]:
+    def uplinks(self) -> list[Uplink]:
         """The cameras whose uplinks this process has."""
-        return [
-            Source(channel.camera_id, channel.organisation_id, channel.publication, self._look(channel))
-            for channel in self._channels.values()
-            if channel.publication is not None and channel.has_uplink
-        ]
+        return [uplink for camera_id in self._channels if (uplink := self.uplink(camera_id)) is not None]
+
+    def uplink(self, camera_id: UUID) -> Uplink | None:
+        """A camera whose uplink this process has."""
+        channel = self._channels.get(camera_id)
+        if channel is None or channel.publication is None or not channel.has_uplink:
+            return None
+        return Uplink(camera_id, channel.organisation_id, channel.publication)
+
+    def live(self, uplink: Uplink) -> Live:
+        """How such a camera is now."""
+        return self._look(self._channel(uplink.organisation_id, uplink.camera_id))
 
     def has_uplink(self, camera_id: UUID) -> bool:
         """Whether this process has a camera's uplink."""

@@ -82,6 +82,10 @@ class Directory:
         demands = self._current(camera_id)
         return max((demand.fps for demand in demands), default=0.0), sum(demand.turn for demand in demands)
 
+    def demanded(self) -> list[UUID]:
+        """The cameras that others want frames of."""
+        return [camera_id for camera_id in self._demands if self._current(camera_id)]
+
     def viewers(self, camera_id: UUID) -> int:
         """How many watch a camera at other replicas."""
         return sum(demand.viewers for demand in self._current(camera_id))

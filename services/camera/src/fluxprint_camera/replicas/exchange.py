@@ -21,7 +21,8 @@ from redis.exceptions import RedisError
 
 from fluxprint_camera.relay.channel import Ended, Publication
 from fluxprint_camera.relay.frame import Frame
-from fluxprint_camera.relay.hub import Hub, Source
+from fluxprint_camera.relay.hub import Hub, Uplink
+from fluxprint_camera.relay.live import Live
 from fluxprint_camera.replicas.directory import Directory
 from fluxprint_camera.replicas.messages import (
     CONTROL,
@@ -84,9 +85,10 @@ class Replicas:
                         await self._hub.stirred.wait()
                 self._hub.stirred.clear()
                 self.directory.forget()
-                self._say(whole=clock() >= beat_at)
-                if clock() >= beat_at:
-                    beat_at = clock() + self._beat_s
+                now = clock()
+                self._say(whole=now >= beat_at)
+                if now >= beat_at:
+                    beat_at = now + self._beat_s
                 self._see_to()
                 await asyncio.sleep(APART_S)
         finally:
@@ -106,7 +108,7 @@ class Replicas:
             await pubsub.subscribe(f"{FRAMES}{self.id.hex}")  # nobody's: a connection without any is none
             self._pubsub = pubsub
             try:
-                for camera_id in self._feeds:
+                for camera_id in list(self._feeds):
                     await pubsub.subscribe(channel_of(camera_id))
                 self._asked.clear()  # the newest, once more
                 asked = False
@@ -169,19 +171,17 @@ class Replicas:
 
     def _give_way(self, replica: UUID, has: Has) -> None:
         """A bridge that connected to another replica has left this one, whether this one has noticed or not."""
-        for source in self._hub.sources():
-            if source.camera_id == has.camera_id:
-                mine = source.publication.began_at, self.id
-                if (has.began_at, replica) > mine and has.organisation_id == source.organisation_id:
-                    source.publication.end(Ended.TAKEN_OVER)
+        uplink = self._hub.uplink(has.camera_id)
+        if uplink is not None and (has.began_at, replica) > (uplink.publication.began_at, self.id):
+            uplink.publication.end(Ended.TAKEN_OVER)
 
     def _say(self, *, whole: bool) -> None:
         """Everything once a beat; between the beats what is new."""
-        sources = {source.camera_id: source for source in self._hub.sources()}
+        sources = {source.camera_id: source for source in self._hub.uplinks()}
         gone = self._had - sources.keys()
         told = [source for camera_id, source in sources.items() if whole or camera_id not in self._had]
         self._had = set(sources)
-        self._publish(has=[_has(source) for source in told], gone=sorted(gone))
+        self._publish(has=[_has(source, self._hub.live(source)) for source in told], gone=sorted(gone))
         self._publish(wants=[wants for wants in self._all_wants() if whole or self._is_news(wants)])
 
     def _all_wants(self) -> list[Wants]:
@@ -210,9 +210,10 @@ class Replicas:
 
     def _see_to(self) -> None:
         """Begin to send what others want of ours, and to take what is wanted here of theirs."""
-        for source in self._hub.sources():
-            if source.camera_id not in self._tasks and self.directory.wanted(source.camera_id)[0] > 0:
-                self._start(source.camera_id, self._send(source))
+        for camera_id in self.directory.demanded():
+            uplink = self._hub.uplink(camera_id)
+            if uplink is not None and camera_id not in self._tasks:
+                self._start(camera_id, self._send(camera_id, uplink.organisation_id))
         for camera_id, organisation_id in self._hub.missed():
             there = self.directory.look(camera_id=camera_id, organisation_id=organisation_id)
             if there is not None and camera_id not in self._tasks:
@@ -233,14 +234,13 @@ class Replicas:
             log.error("replica_task_failed", camera=show("camera", camera_id), error=repr(error))
         self._hub.stirred.set()
 
-    async def _send(self, source: Source) -> None:
+    async def _send(self, camera_id: UUID, organisation_id: UUID) -> None:
         """Publish a camera's frames for as long as others want them and its uplink is here."""
-        camera_id = source.camera_id
         log.info("frames_shared", camera=show("camera", camera_id))
         while self._hub.has_uplink(camera_id) and (demand := self.directory.wanted(camera_id))[0] > 0:
             # The bridge is asked for no more than that: whatever comes is wanted.
             fps = demand[0] if demand[0] < self._all_fps else math.inf
-            with self._hub.tapping(camera_id=camera_id, organisation_id=source.organisation_id, max_fps=fps) as tap:
+            with self._hub.tapping(camera_id=camera_id, organisation_id=organisation_id, max_fps=fps) as tap:
                 while self._hub.has_uplink(camera_id) and self.directory.wanted(camera_id) == demand:
                     frame = await tap.next(timeout_s=self._beat_s)
                     if frame is not None:
@@ -292,8 +292,7 @@ class Replicas:
                 await self._pubsub.unsubscribe(channel_of(camera_id))
 
 
-def _has(source: Source) -> Has:
-    live = source.live
+def _has(source: Uplink, live: Live) -> Has:
     return Has(
         camera_id=source.camera_id,
         organisation_id=source.organisation_id,
