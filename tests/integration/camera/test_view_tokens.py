@@ -177,3 +177,18 @@ class TestWhatWasOpened:
                 assert (await viewer.word())["reason"] == "revoked"
                 await viewer.send("watch", bridge.camera_id)
                 assert (await viewer.word())["reason"] == "unauthenticated"
+
+    async def test_over_a_socket_does_not_begin_anew_where_nothing_was_heard_of_the_end(
+        self, organisation: Organisation, browser: httpx.AsyncClient
+    ) -> None:
+        session = new_id()
+        async with organisation.camera() as bridge:
+            await bridge.send(1)
+            token = (await made(browser, organisation, bridge.camera_id, session=session))["token"]
+            async with view(organisation.service.url, None, query=f"?token={token}") as viewer:
+                await viewer.watch(bridge.camera_id)
+                await viewer.frame()
+                organisation.issuer.standings[session] = None
+                assert (await viewer.word())["reason"] == "revoked"
+                await viewer.send("watch", bridge.camera_id)
+                assert (await viewer.word())["reason"] == "unauthenticated"

@@ -2,7 +2,7 @@
 minute where it outlives an access token."""
 
 import time
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
@@ -39,7 +39,7 @@ class Grants:
         self.revocations = revocations
         self._publisher = publisher
         self._ask = ask
-        self._open: dict[_Needs, list[End]] = {}
+        self._open: Counter[_Needs] = Counter()
         #: Grounds that were found to stand: at what moment of the calendar, and until when that is believed.
         self._stood: OrderedDict[_Needs, tuple[datetime, float]] = OrderedDict()
 
@@ -54,7 +54,7 @@ class Grants:
             for sid in (watcher.session_id, camera_id, *watcher.heard_of):
                 stack.enter_context(self.revocations.watching(sid, watcher.issued_at, end))
             if watcher.ground is not None:
-                stack.enter_context(self._kept_open((watcher.ground, watcher.needs), end))
+                stack.enter_context(self._kept_open((watcher.ground, watcher.needs)))
             yield
 
     async def confirm(self, ground: Ground, needs: frozenset[Permission]) -> datetime:
@@ -105,19 +105,23 @@ class Grants:
             for (ground, needs), standing in zip(some, standings, strict=True):
                 if standing is None or not needs <= standing.permissions:
                     self._stood.pop((ground, needs), None)
-                    for end in list(self._open.get((ground, needs), ())):
-                        end()
+                    self._fall(ground)
+
+    def _fall(self, ground: Ground) -> None:
+        """End what is open on a ground, and let nobody begin anew with what was made on it until now."""
+        sid = ground.session_id or ground.api_key_id or ground.user_id
+        self.revocations.add(Revocation(sid, datetime.now(UTC)))
 
     def _touched(self, ground: Ground, since: datetime) -> bool:
         ids = (ground.session_id, ground.api_key_id, ground.user_id)
         return any(self.revocations.refuse(sid, since) for sid in ids if sid is not None)
 
     @contextmanager
-    def _kept_open(self, needs: _Needs, end: End) -> Iterator[None]:
-        self._open.setdefault(needs, []).append(end)
+    def _kept_open(self, needs: _Needs) -> Iterator[None]:
+        self._open[needs] += 1
         try:
             yield
         finally:
-            self._open[needs].remove(end)
+            self._open[needs] -= 1
             if not self._open[needs]:
                 del self._open[needs]
