@@ -19,7 +19,7 @@ _empty: dict[int, list[str]] = {}
 #: What `_SHAPE` gives for the template, by the port of the server.
 _shapes: dict[int, str] = {}
 
-# All that a test may have changed beside rows: relations, columns, triggers, functions, rights, settings.
+# All that a test may have changed beside rows: relations, columns, triggers, functions, rights, settings, the version.
 _SHAPE = """
 SELECT md5(string_agg(line, E'\n' ORDER BY line)) FROM (
     SELECT format('%s %s %s %s %s', relnamespace, relname, relkind, relacl, relpersistence) AS line FROM pg_class
@@ -30,6 +30,7 @@ SELECT md5(string_agg(line, E'\n' ORDER BY line)) FROM (
     UNION ALL SELECT format('%s %s', conrelid::regclass, conname) FROM pg_constraint WHERE oid >= 16384
     UNION ALL SELECT format('%s %s %s', proname, prosrc, proacl) FROM pg_proc WHERE oid >= 16384
     UNION ALL SELECT format('%s %s', nspname, nspacl) FROM pg_namespace WHERE oid >= 16384
+    UNION ALL SELECT version_num FROM public.alembic_version
     UNION ALL SELECT setconfig::text FROM pg_db_role_setting JOIN pg_database ON pg_database.oid = setdatabase
         WHERE datname = current_database()
 ) AS lines
