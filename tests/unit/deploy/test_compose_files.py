@@ -55,7 +55,8 @@ SIGNING_KEY = {"AUTH_SIGNING_KEY_FILE": "./secrets/signing-key.pem"}
 CERTIFICATE = {"TLS_CERTIFICATE_FILE": "./secrets/c.pem", "TLS_KEY_FILE": "./secrets/k.pem"}
 #: What an image says itself, or what is one of two ways to say the same.
 NOT_PASSED_ON = {
-    "HOST", "PORT", "SIGNING_KEY", "SIGNING_KEY_FILE", "PREVIOUS_SIGNING_KEY_FILE", "STORAGE_DIR", "OPENAPI_FILE",
+    "HOST", "PORT", "SIGNING_KEY", "SIGNING_KEY_FILE", "PREVIOUS_SIGNING_KEY_FILE", "STORAGE_DIR", "DATA_DIR",
+    "OPENAPI_FILE",
 }  # fmt: skip
 
 
