@@ -157,7 +157,7 @@ def show(found: Relayed | None) -> None:
         print(f"  {name:<32}     is not here")
     print(f"""
 At {SLOW_BYTES_PER_S // 1000} kB/s, beside others that are fast     age of the picture, p50      aim""")
-    aims = {relay.name: "<= 1500 ms", f"{socket.name} with a window of 1": "<= 400 ms"}
+    aims = {relay.name: "<= 1500 ms", socket.name: "<= 400 ms"}
     for name, ms in found.slow_ms.items():
         print(f"  {name:<40}{ms:16.0f} ms      {aims.get(name, '')}")
     alone, beside = statistics.median(found.alone_p99_ms), statistics.median(found.beside_stuck_p99_ms)

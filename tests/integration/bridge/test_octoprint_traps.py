@@ -6,6 +6,7 @@ On the real OctoPrint. Where it can't be made to do something at will, the test 
 import asyncio
 import os
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -294,6 +295,35 @@ class TestTruncatedUpload:
                 following = await own_cloud.add_job(slow_gcode(0.3))
                 await own_cloud.until_state(following, "completed", timeout_s=60)
             assert [octoprint.starts(each.path) for each in (attempt, following)] == [0, 1]
+
+
+class TestStaleList:
+    async def test_a_file_that_came_while_its_folder_was_listed_is_found(self, octoprint: OctoPrint) -> None:
+        """As after that race: OctoPrint has read the folder anew, but its API answers from a list that lacks the file.
+
+        It reads the list first and the folder's age after that, so it takes such a list for current.
+        """
+        await by_hand.upload(octoprint, "elsewhere/first.gcode", slow_gcode(0.1))
+        folder = octoprint.folder / "uploads" / "elsewhere"
+        young = time.time() + 3600
+        for place in (folder, folder / ".metadata.json"):
+            os.utime(place, (young, young))
+        answer = await octoprint.call("GET", "/api/files/local/elsewhere/second.gcode")
+        assert answer.status_code == 404
+        content = slow_gcode(0.1)
+        (folder / "second.gcode").write_bytes(content)
+        os.utime(folder, (young, young))
+        await octoprint.call("GET", "/api/files/local?recursive=true&force=true")
+        answer = await octoprint.call("GET", "/api/files/local/elsewhere/second.gcode")
+        assert answer.status_code == 404
+        async with client_of(octoprint) as client:
+            found = await client.file("elsewhere/second.gcode")
+            assert found is not None
+            assert found.size_bytes == len(content)
+            assert await client.file("elsewhere/third.gcode") is None
+        now = time.time()
+        for place in (folder, folder / ".metadata.json"):
+            os.utime(place, (now, now))
 
 
 class TestFileNameInUse:

@@ -73,6 +73,24 @@ class TestFrames:
             assert (await viewer.frame()).sequence == 10
             assert await viewer.is_silent()
 
+    async def test_go_one_by_one_while_acknowledgements_are_late(self, organisation: Organisation) -> None:
+        async with (
+            organisation.camera() as bridge,
+            view(organisation.service.url, organisation.user_token()) as viewer,
+        ):
+            await viewer.watch(bridge.camera_id, window=2)
+            await bridge.send(1)
+            await viewer.frame()
+            await asyncio.sleep(0.3)
+            await viewer.ack(bridge.camera_id, 1)
+            assert await viewer.is_silent()  # it has arrived
+            for number in range(2, 5):
+                await bridge.send(number)
+            assert (await viewer.frame()).sequence == 2
+            assert await viewer.is_silent()
+            await viewer.ack(bridge.camera_id, 2)
+            assert (await viewer.frame()).sequence == 4
+
     async def test_of_a_camera_that_is_not_acknowledged_hold_up_no_other(self, organisation: Organisation) -> None:
         async with (
             organisation.camera() as stuck,

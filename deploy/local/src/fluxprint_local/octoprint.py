@@ -194,8 +194,11 @@ class OctoPrint:
 
     async def file(self, path: str) -> dict[str, object] | None:
         """What it knows about a file, its history in `prints` included, or None."""
-        response = await self.call("GET", f"/api/files/local/{path}")
-        return None if response.status_code == 404 else dict(response.raise_for_status().json())
+        for query in ("", "?recursive=true"):  # its list of a folder may be stale; that of all below it is another one
+            response = await self.call("GET", f"/api/files/local/{path}{query}")
+            if response.status_code != 404:
+                return dict(response.raise_for_status().json())
+        return None
 
     async def successes_and_failures(self, path: str) -> tuple[int, int]:
         """How often a file was printed, by OctoPrint's own history."""

@@ -106,14 +106,19 @@ class OctoPrintClient:
             raise Unavailable(f"GET /api/job answered something else: {error.error_count()} fields differ") from None
 
     async def file(self, path: str) -> StoredFile | None:
-        """A stored file with its SHA-1 and its history, or None when OctoPrint itself says that there is none."""
-        try:
-            answer = await self._json("GET", _file_url(path))
-            return StoredFile.model_validate(answer)
-        except Missing:
-            return None
-        except ValidationError as error:
-            raise Unavailable(f"the description of {path} differs in {error.error_count()} fields") from None
+        """A stored file with its SHA-1 and its history, or None when OctoPrint itself says twice that there is none.
+
+        It answers from its list of the folder. One that was read while the file came stays without it until something
+        else there changes; the list with all that is below the folder is another one.
+        """
+        for query in ("", "?recursive=true"):
+            try:
+                return StoredFile.model_validate(await self._json("GET", f"{_file_url(path)}{query}"))
+            except Missing:
+                continue
+            except ValidationError as error:
+                raise Unavailable(f"the description of {path} differs in {error.error_count()} fields") from None
+        return None
 
     async def folder(self, path: str) -> list[Entry] | None:
         """What OctoPrint lists in a folder, or None when it says that there is none. It does not look below that."""

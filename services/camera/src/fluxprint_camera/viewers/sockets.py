@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections import deque
+import time
 from collections.abc import Awaitable, Callable
 from contextlib import ExitStack, suppress
 from itertools import count
@@ -38,6 +38,8 @@ NOTHING_WATCHED = (4408, "no camera was watched for a minute")
 NOTHING_WATCHED_S = 60.0
 #: So long each message but an acknowledgement keeps the next one waiting: each may cost a query.
 PAUSE_S = 0.005
+#: A line is slow on which a picture's acknowledgement takes longer: a second one behind it would only be older.
+SLOW_ACK_S = 0.2
 
 Admit = Callable[[str | None, UUID], Awaitable[Watcher]]
 """Who watches, by the token of a message or what the connection was opened with, and that they may see this camera.
@@ -65,14 +67,16 @@ class _Watched:
         self.viewer: Viewer
         self._socket = socket
         self._window = window
-        self._unacknowledged: deque[int] = deque()
+        self._is_slow = False
+        self._unacknowledged: dict[int, float] = {}  # sequence: when it was sent
 
     def has_room(self) -> bool:
         """Whether another frame may be under way: one of each camera, and one more over the whole connection."""
         under_way = len(self._unacknowledged)
         if under_way == 0:
             return True
-        return under_way < self._window and self._socket.surplus() < self._window - 1
+        window = 1 if self._is_slow else self._window
+        return under_way < window and self._socket.surplus() < window - 1
 
     @property
     def surplus(self) -> int:
@@ -80,12 +84,17 @@ class _Watched:
         return max(0, len(self._unacknowledged) - 1)
 
     def note(self, frame: Frame) -> None:
-        self._unacknowledged.append(frame.sequence)
+        self._unacknowledged[frame.sequence] = time.monotonic()
 
     def acknowledge(self, sequence: int) -> None:
-        if sequence in self._unacknowledged:
-            while self._unacknowledged.popleft() != sequence:
-                pass
+        """Take an acknowledgement, which is also one of every frame before it."""
+        if (sent_at := self._unacknowledged.get(sequence)) is None:
+            return
+        self._is_slow = time.monotonic() - sent_at > SLOW_ACK_S
+        for before in list(self._unacknowledged):
+            del self._unacknowledged[before]
+            if before == sequence:
+                return
 
     def push(self, frame: Frame) -> bool:
         if not self.has_room():
