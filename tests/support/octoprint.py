@@ -61,13 +61,20 @@ async def ready_again(octoprint: OctoPrint) -> None:
 async def copies_of(octoprint: OctoPrint, content: bytes) -> list[str]:
     """Where OctoPrint holds this content in a folder of ours."""
     wanted = hashlib.sha1(content, usedforsecurity=False).hexdigest()
+    held = (await contents(octoprint)).items()
+    return [path for path, file in held if path.startswith("fluxprint/") and file.get("hash") == wanted]
 
-    async def listed(path: str) -> list[dict[str, Any]]:
-        found: list[dict[str, Any]] = (await octoprint.file(path) or {}).get("children", [])  # type: ignore[assignment]
-        return found
 
-    months = [month["path"] for month in await listed("fluxprint")]
-    return [file["path"] for month in months for file in await listed(month) if file.get("hash") == wanted]
+async def contents(octoprint: OctoPrint) -> dict[str, dict[str, Any]]:
+    """All files and folders by their paths, read anew: a list that OctoPrint keeps may lack what came meanwhile."""
+    answer = await octoprint.call("GET", "/api/files/local?recursive=true&force=true")
+    found: dict[str, dict[str, Any]] = {}
+    waiting: list[dict[str, Any]] = answer.raise_for_status().json()["files"]
+    while waiting:
+        entry = waiting.pop()
+        found[entry["path"]] = entry
+        waiting += entry.get("children", [])
+    return found
 
 
 def slow_gcode(seconds: float, *, step_ms: int = 50) -> bytes:

@@ -4,7 +4,7 @@ import httpx
 
 from fluxprint_local.octoprint import OctoPrint
 from support.fake_cloud import Attempt, FakeCloud
-from support.octoprint import copies_of
+from support.octoprint import contents, copies_of
 from support.queue import eventually
 
 
@@ -35,7 +35,7 @@ async def prints_from(path: str, cloud: FakeCloud, octoprint: OctoPrint, attempt
 async def until_gone(octoprint: OctoPrint, path: str) -> None:
     async def gone() -> bool:
         try:
-            return await octoprint.file(path) is None
+            return path not in await contents(octoprint)
         except httpx.HTTPStatusError:
             return False  # it answers 500 while a folder goes
 

@@ -1,6 +1,7 @@
 """Authenticator apps: set up, asked for when signing in, and kept from guessing and from being used twice."""
 
 import asyncio
+import time
 
 import pytest
 from pydantic import SecretStr
@@ -120,6 +121,8 @@ class TestSigningIn:
 
     @pytest.mark.parametrize("periods", [-1, 0, 1])
     async def test_clocks_may_differ_by_half_a_minute(self, auth: Auth, ada: Person, app: App, periods: int) -> None:
+        if periods < 0 and (left_s := 30 - time.time() % 30) < 10:
+            await asyncio.sleep(left_s)  # else it is two periods old when it arrives
         assert await sign_in(auth, ada, app.code(periods=periods)) == 200
 
     @pytest.mark.parametrize("periods", [-3, 3])
