@@ -82,8 +82,12 @@ class TestScores:
         process = detector("odd", does="nothing")
         await process.start()
         assert (process.model, process.model_version, process.health()) == ("odd", "1.2", "ready")
+        before = process._process
         for _ in range(3):
             assert await process.score(scene()) == {"spaghetti": 0.75, "stringing": 0.64}
+        for broken in (scene()[:500], b"\xff\xd8\xff\xe0 nothing"):
+            assert await process.score(broken) == {}
+        assert (process.health(), process._process) == ("ready", before)
 
     async def test_come_from_a_model(self, detector: Started, tmp_path: Path) -> None:
         (tmp_path / "bright.onnx").write_bytes(brightness())

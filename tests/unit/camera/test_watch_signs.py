@@ -4,9 +4,10 @@ import hashlib
 
 import pytest
 
+from fluxprint_camera.relay.unpacking import Unreadable
 from fluxprint_camera.watching.hysteresis import Band, Crossing, Hysteresis
 from fluxprint_camera.watching.kinds import Kind
-from fluxprint_camera.watching.picture import Look, NotAPicture
+from fluxprint_camera.watching.picture import Look
 from fluxprint_camera.watching.settings import WatchSettings
 from fluxprint_camera.watching.signs import PictureSigns, Sign
 from support.pictures import black, scene
@@ -122,7 +123,7 @@ class TestBlack:
 class TestLook:
     @pytest.mark.parametrize("data", [b"", b"\xff\xd8\xff\xe0 and no more", scene()[:500], b"\x89PNG\r\n"])
     def test_refuses_what_is_no_picture(self, data: bytes) -> None:
-        with pytest.raises(NotAPicture):
+        with pytest.raises(Unreadable):
             Look.of(data)
 
     def test_takes_pictures_of_any_size(self) -> None:

@@ -9,15 +9,17 @@ from functools import partial
 from io import BytesIO
 from weakref import WeakKeyDictionary
 
+from PIL import ExifTags, Image, ImageDraw, ImageFont
+
 from fluxprint_camera.relay.frame import Frame
 from fluxprint_camera.relay.status import BRIDGE_OFFLINE, NO_PICTURES
+from fluxprint_camera.relay.unpacking import Unreadable, unpacked
 from fluxprint_common.problems import Unavailable
 
 MAX_WAITING = 32
 TIMEOUT_S = 10.0
-#: Pixels of a picture that is worth unpacking: a small file can claim to be a huge one.
-MAX_PIXELS = 50_000_000
 _QUALITY = 80
+_LAST_ORIENTATION = 8  # of Exif
 _SIZE = (640, 360)
 _BACKGROUND, _TITLE_COLOUR, _TEXT_COLOUR = (32, 34, 38), (235, 235, 235), (160, 164, 170)
 _SOMETHING_ELSE = "The camera gives no pictures"
@@ -58,10 +60,12 @@ class PictureUnreadable(Unavailable):
 
 
 class Pictures:
-    """Makes pictures one after the other in a thread, each once however many ask for it."""
+    """Makes pictures one after the other in a thread, each once however many ask for it. Those of its own wait for
+    nobody's: streams show them."""
 
     def __init__(self) -> None:
         self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="pictures")
+        self._writers = ThreadPoolExecutor(max_workers=1, thread_name_prefix="placards")
         self._narrowed: WeakKeyDictionary[Frame, dict[Width, asyncio.Future[bytes]]] = WeakKeyDictionary()
         self._placards: dict[str, Frame] = {}
         self._waiting = 0
@@ -81,13 +85,14 @@ class Pictures:
         """A picture that says why there is none."""
         text = _TEXTS.get(reason, _SOMETHING_ELSE)
         if text not in self._placards:
-            jpeg = await self._result(self._start(partial(_write, text)))
+            jpeg = await asyncio.get_running_loop().run_in_executor(self._writers, _write, text)
             self._placards[text] = Frame.of(jpeg, sequence=0, captured_at=datetime.now(UTC))
         return self._placards[text]
 
     def close(self) -> None:
         """Forget what is not begun."""
-        self._pool.shutdown(wait=False, cancel_futures=True)
+        for pool in (self._pool, self._writers):
+            pool.shutdown(wait=False, cancel_futures=True)
 
     def _start(self, make: Callable[[], bytes]) -> asyncio.Future[bytes]:
         if self._waiting >= MAX_WAITING:
@@ -108,33 +113,32 @@ class Pictures:
                 return await asyncio.shield(made)  # others may wait for the same
         except TimeoutError:
             raise PicturesBusy from None
-        except (OSError, ValueError, SyntaxError) as error:  # as Pillow refuses files
+        except Unreadable as error:
             raise PictureUnreadable from error
 
 
 def _narrow(jpeg: memoryview, width: int) -> bytes:
-    from PIL import Image  # noqa: PLC0415 - 4 MB that most of the time nobody needs
-
-    try:
-        image = Image.open(BytesIO(jpeg), formats=["JPEG"])
-    except Image.DecompressionBombError as error:
-        raise ValueError("too many pixels") from error
-    with image:
-        if image.width * image.height > MAX_PIXELS:
-            raise ValueError("too many pixels")
+    with unpacked(jpeg) as image:
         if image.width <= width:
             return bytes(jpeg)
         size = width, max(1, round(image.height * width / image.width))
-        exif = image.getexif()  # how it is to be turned
+        turned = image.getexif().get(ExifTags.Base.Orientation)
         image.draft(None, size)  # unpacks an eighth of it where that is enough
         out = BytesIO()
-        image.resize(size, Image.Resampling.BILINEAR, reducing_gap=2.0).save(out, "JPEG", quality=_QUALITY, exif=exif)
+        small = image.resize(size, Image.Resampling.BILINEAR, reducing_gap=2.0)
+        small.save(out, "JPEG", quality=_QUALITY, exif=_turned(turned))
         return out.getvalue()
 
 
-def _write(text: str) -> bytes:
-    from PIL import Image, ImageDraw, ImageFont  # noqa: PLC0415
+def _turned(orientation: object) -> Image.Exif:
+    """How a picture is to be turned, and nothing else of what a camera wrote: it may be anything."""
+    exif = Image.Exif()
+    if isinstance(orientation, int) and 1 < orientation <= _LAST_ORIENTATION:
+        exif[ExifTags.Base.Orientation] = orientation
+    return exif
 
+
+def _write(text: str) -> bytes:
     image = Image.new("RGB", _SIZE, _BACKGROUND)
     draw = ImageDraw.Draw(image)
     middle = _SIZE[0] / 2

@@ -15,11 +15,12 @@ from uuid import UUID
 
 from fluxprint_camera.cameras.models import CameraRow
 from fluxprint_camera.relay.hub import Hub
+from fluxprint_camera.relay.unpacking import Unreadable
 from fluxprint_camera.watching import repository
 from fluxprint_camera.watching.hysteresis import Crossing
 from fluxprint_camera.watching.kinds import Action, EndReason, Kind
 from fluxprint_camera.watching.models import Decision
-from fluxprint_camera.watching.picture import Look, NotAPicture
+from fluxprint_camera.watching.picture import Look
 from fluxprint_camera.watching.policy import Policies
 from fluxprint_camera.watching.records import Records
 from fluxprint_camera.watching.settings import WatchSettings
@@ -119,7 +120,7 @@ class Watcher:
                 self._seen.add(watched.place.camera_id)
             try:
                 look = await asyncio.get_running_loop().run_in_executor(self._decoder, Look.of, shot.jpeg)
-            except NotAPicture as error:
+            except Unreadable as error:
                 log.info("not_a_picture", camera=show("camera", watched.place.camera_id), error=str(error)[:200])
                 continue
             for sign in watched.signs.take(look, shot.etag, now):

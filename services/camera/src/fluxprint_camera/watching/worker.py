@@ -4,7 +4,6 @@ It ends with its standard input, and by an alarm of the system's when a picture 
 there any more to end it.
 """
 
-import io
 import math
 import os
 import resource
@@ -13,9 +12,8 @@ import sys
 from contextlib import suppress
 from typing import BinaryIO
 
-from PIL import Image
-
-from fluxprint_camera.watching.detectors import DetectorRefused, load
+from fluxprint_camera.relay.unpacking import Unreadable, unpacked
+from fluxprint_camera.watching.detectors import Detector, DetectorRefused, load
 from fluxprint_camera.watching.messages import LENGTH, Begin, Ready, Scores
 
 NICENESS = 10
@@ -36,10 +34,19 @@ def main() -> None:
     _write(answers, ready.model_dump_json())
     while jpeg := _read(requests):
         _end_within(begin.timeout_s)
-        with Image.open(io.BytesIO(jpeg), formats=["JPEG"]) as image:
-            scores = {str(label): float(score) for label, score in detector.score(image.convert("RGB")).items()}
+        scores = _scores(detector, jpeg)
         signal.alarm(0)
         _write(answers, Scores.model_construct(scores=scores).model_dump_json())
+
+
+def _scores(detector: Detector, jpeg: bytes) -> dict[str, float]:
+    """None of what is no picture: that is a camera's fault, and no reason to begin anew."""
+    try:
+        with unpacked(jpeg) as opened:
+            image = opened.convert("RGB")
+    except Unreadable:
+        return {}
+    return {str(label): float(score) for label, score in detector.score(image).items()}
 
 
 def _end_within(seconds: float) -> None:
