@@ -3,14 +3,16 @@
 import asyncio
 import json
 import signal
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
 import pytest
 
 from fluxprint_local.camera_source import CameraSource
+from support import browser
 from support.bridge import BridgeProcess
 from support.octoprint import copies_of, slow_gcode
 from support.queue import Json, eventually
@@ -22,15 +24,50 @@ BRACKET = (Path(__file__).parents[1] / "fixtures" / "bracket.gcode").read_bytes(
 
 
 @asynccontextmanager
-async def working_bridge(workshop: Workshop, **settings: str) -> AsyncIterator[BridgeProcess]:
+async def working_bridge(
+    workshop: Workshop, *, cameras: Mapping[str, str] | None = None, **settings: str
+) -> AsyncIterator[BridgeProcess]:
     """A bridge that has shown its printer online, and is ended in any case."""
-    bridge = workshop.bridge(**settings)
+    bridge = workshop.bridge(cameras=cameras, **settings)
     await bridge.start()
     try:
         await workshop.printer_is("online")
         yield bridge
     finally:
         await bridge.kill()
+
+
+@dataclass(frozen=True)
+class Watched:
+    """Cameras that play, what opens them, and where."""
+
+    url: str
+    token: str
+    cameras: list[str]
+
+
+@pytest.fixture
+async def watched(workshop: Workshop) -> AsyncIterator[Watched]:
+    """Four cameras of one printer."""
+    async with AsyncExitStack() as stack:
+        sources = [await stack.enter_async_context(browser.ReadableCamera(n)) for n in range(TestBrowser.COUNT)]
+        cameras = {f"camera-{n}": source.url for n, source in enumerate(sources)}
+        await stack.enter_async_context(working_bridge(workshop, cameras=cameras))
+
+        async def online() -> list[str] | None:
+            items = (await workshop.send("GET", "/cameras"))["items"]
+            found = {item["key"]: item["id"] for item in items if item["status"] == "online"}
+            return [found[key] for key in cameras] if len(found) == len(cameras) else None
+
+        ids = await eventually(online, within_s=60)
+        token = (await workshop.send("POST", "/cameras/view-tokens", json={"camera_ids": ids}))["token"]
+        yield Watched(f"{workshop.system.url}/api/v1", token, ids)
+
+
+async def _seen(folder: Path, plan: Json) -> list[list[tuple[int, int]]]:
+    """Camera and number of each picture that a page saw, by its place."""
+    async with browser.page(folder, plan) as seen:
+        return list((await browser.next_of(seen))["seen"])
 
 
 class TestGoodDay:
@@ -110,6 +147,35 @@ class TestGoodDay:
         async with asyncio.timeout(20), workshop.http.stream("GET", "/events/stream", headers=headers) as stream:
             kinds = [line async for line in _until(stream, "event: ")]
             assert kinds == ["event: job.cancelled"]
+
+
+@browser.needs_chromium
+class TestBrowser:
+    """In a real one, on a page of another origin: pictures come from real sources through bridge, relay and Traefik."""
+
+    COUNT = 4
+    PICTURES = 8  # of each camera, all different
+
+    async def test_an_img_plays_and_so_do_four_and_four_over_one_websocket(
+        self, watched: Watched, tmp_path: Path
+    ) -> None:
+        query = f"?token={watched.token}"
+        streams = [f"{watched.url}/cameras/{camera}/stream{query}" for camera in watched.cameras]
+        for shown in ([0], [3, 1, 0, 2]):
+            plan = {"streams": [streams[camera] for camera in shown], "pictures": self.PICTURES}
+            self._played(await _seen(tmp_path / f"img-{len(shown)}", plan), shown)
+        shown = [2, 0, 3, 1]
+        url = f"{watched.url.replace('http', 'ws', 1)}/cameras/watch{query}"
+        socket = {"url": url, "cameras": [watched.cameras[camera] for camera in shown]}
+        self._played(await _seen(tmp_path / "socket", {"socket": socket, "pictures": self.PICTURES}), shown)
+
+    def _played(self, seen: list[list[tuple[int, int]]], shown: list[int]) -> None:
+        """Each place shows its own camera, and newer pictures only."""
+        for pictures, camera in zip(seen, shown, strict=True):
+            assert {of for of, _number in pictures} == {camera}
+            numbers = [number for _of, number in pictures]
+            assert len(numbers) >= self.PICTURES
+            assert numbers == sorted(set(numbers))
 
 
 class TestBadInput:

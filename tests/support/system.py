@@ -1,11 +1,12 @@
 """The whole system as `up` starts it, and a workshop in it: people, a bridge, a real OctoPrint."""
 
-from collections.abc import AsyncIterator
+import json
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 from fluxprint_local.octoprint import OctoPrint
-from support import servers
+from support import browser, servers
 from support.bridge import BridgeProcess
 from support.queue import eventually
 from tools.bench import system as whole
@@ -17,7 +18,9 @@ __all__ = ["System", "Workshop", "running_system"]
 @asynccontextmanager
 async def running_system(folder: Path) -> AsyncIterator[System]:
     """`up` on a free port, from when every service answers through Traefik."""
-    system = System(folder, AUTH_LIMIT_REGISTER="1000/hour", QUEUE_OFFLINE_AFTER_S="5")
+    system = System(
+        folder, AUTH_LIMIT_REGISTER="1000/hour", QUEUE_OFFLINE_AFTER_S="5", FLUXPRINT_CORS_ORIGINS=browser.ORIGIN
+    )
     async with servers.started(system.up(), folder.with_name("up.log"), timeout_s=90):
         yield system
 
@@ -31,18 +34,21 @@ class Workshop(whole.Workshop):
         self.octoprint = octoprint
         self.folder = folder
 
-    def bridge(self, **settings: str) -> BridgeProcess:
-        """A bridge for the printer; not started yet."""
+    def bridge(self, *, cameras: Mapping[str, str] | None = None, **settings: str) -> BridgeProcess:
+        """A bridge for the printer; not started yet. Addresses of several cameras are given by their keys."""
         self.folder.mkdir(parents=True, exist_ok=True)
+        key = self.octoprint.keys.bridge
+        where = {"OCTOPRINT_URL": self.octoprint.url, "OCTOPRINT_API_KEY": key}
+        if cameras:
+            printer = {"id": self.printer, "octoprint_url": self.octoprint.url, "octoprint_api_key": key}
+            entries = [("printers", printer), *(("printers.cameras", {"key": k, "url": u}) for k, u in cameras.items())]
+            file = self.folder / "bridge.toml"
+            file.write_text("".join(f"[[{name}]]\n{_toml(fields)}" for name, fields in entries))
+            where = {"BRIDGE_CONFIG": str(file)}
         return BridgeProcess(
             self.folder,
             cloud_url=self.system.url,
-            settings={
-                "BRIDGE_AUTH_TOKEN": self.bridge_token,
-                "OCTOPRINT_URL": self.octoprint.url,
-                "OCTOPRINT_API_KEY": self.octoprint.keys.bridge,
-                **settings,
-            },
+            settings={"BRIDGE_AUTH_TOKEN": self.bridge_token, **where, **settings},
         )
 
     async def job(self, gcode: bytes, **more: object) -> str:
@@ -82,6 +88,10 @@ class Workshop(whole.Workshop):
     async def history(self, attempt: Json) -> tuple[int, int]:
         """Successes and failures by OctoPrint's own history."""
         return await self.octoprint.successes_and_failures(_path(attempt))
+
+
+def _toml(fields: Mapping[str, str]) -> str:
+    return "".join(f"{name} = {json.dumps(value)}\n" for name, value in fields.items())
 
 
 def _path(attempt: Json) -> str:
