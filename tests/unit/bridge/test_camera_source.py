@@ -135,6 +135,11 @@ class TestFaults:
                 await broken.picture()
         assert failed.value.reason is Reason.UNREACHABLE
 
+    @pytest.mark.parametrize("url", ["http://256.256.256.256/", "http://xn--/", "http://127.0.0.1:1/a\x7fb"])
+    async def test_an_address_is_none(self, url: str) -> None:
+        with pytest.raises(SourceFailed, match="is none"):
+            await picture(url)
+
     async def test_a_picture_that_drips_is_given_up(self, hasty: None) -> None:
         async with camera(answer(JPEG), pause_s=0.01) as (url, _):
             with pytest.raises(SourceFailed, match="no whole picture"):
@@ -221,6 +226,12 @@ class TestRedirects:
                 with pytest.raises(SourceFailed, match="CAMERA_URL"):
                     await picture(url)
         assert strays == []
+
+    async def test_to_nowhere_are_a_fault(self) -> None:
+        for nowhere in ("http://256.1.1.1/", "http://xn--a/"):
+            async with camera(answer(b"", f"Location: {nowhere}", status="302 Found")) as (url, _):
+                with pytest.raises(SourceFailed):
+                    await picture(url)
 
     async def test_in_circles_end(self) -> None:
         async with camera(*9 * [answer(b"", "Location: /again", status="307 Again")]) as (url, asked):

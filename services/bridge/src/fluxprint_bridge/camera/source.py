@@ -154,6 +154,8 @@ def _translated() -> Iterator[None]:
         yield
     except (httpx.ConnectError, httpx.ConnectTimeout, httpx.UnsupportedProtocol) as error:
         raise SourceFailed(Reason.UNREACHABLE, f"no connection ({type(error).__name__})") from None
+    except (httpx.InvalidURL, UnicodeError):  # of its own, or of where it sends us: neither is a bridge's fault
+        raise SourceFailed(Reason.UNREACHABLE, "its address, or the one that it sends us to, is none") from None
     except (TimeoutError, httpx.TimeoutException):
         raise SourceFailed(Reason.FROZEN, f"no whole picture within {FROZEN_AFTER_S:g} s") from None
     except httpx.HTTPError as error:
