@@ -19,6 +19,7 @@ from typing import Any
 import psutil
 
 from fluxprint_local.ports import free_port
+from tools.bench import first
 from tools.bench.answering import cpu_s
 from tools.bench.memory import pss_mb
 from tools.bench.stamped import FPS
@@ -96,6 +97,7 @@ class Relayed:
     alone_p99_ms: list[float] = field(default_factory=list)
     beside_stuck_p99_ms: list[float] = field(default_factory=list)
     kb_per_viewer: dict[str, float] = field(default_factory=dict)
+    late: dict[str, first.Seen] = field(default_factory=dict)
 
 
 async def measure(folder: Path) -> Relayed | None:
@@ -111,6 +113,7 @@ async def measure(folder: Path) -> Relayed | None:
         bare = await stack.enter_async_context(_bare())
         socket = _by_socket(fast)
         found = Relayed(peers=[fast, socket, plain, bare])
+        found.late = await first.measure(folder, port=fast.port, stream=fast.path)
         for name, peer in (("nginx", _nginx), ("mjpeg-proxy", _mjpeg_proxy), ("go2rtc", _go2rtc)):
             opened = await peer(stack, folder, bare.port)
             found.peers.extend([opened] if opened is not None else [])
@@ -169,6 +172,7 @@ At {SLOW_BYTES_PER_S // 1000} kB/s, beside others that are fast     age of the p
 Memory of the relay for each of {MANY} viewers         aim""")
     for name, kb in found.kb_per_viewer.items():
         print(f"  {name:<36}{kb:10.1f} kB    < 64")
+    first.show(found.late)
 
 
 def _by_socket(relay: Peer, *, name: str = "relay, WebSocket", window: int = 2) -> Peer:
