@@ -116,6 +116,7 @@ class Replica:
     def close(self) -> None:
         self.disconnect()
         self.watcher.close()
+        self.pictures.close()
 
 
 class Workshop:

@@ -258,7 +258,7 @@ class TestDecisions:
         assert (judged.json()["verdict"], judged.json()["verdict_by"] is not None) == ("wrong", True)
         taken_back = await house.send("PUT", f"{path}/verdict", role=Role.EDITOR, json={"verdict": None})
         assert taken_back.json() | {"verdict": None, "verdict_by": None, "verdict_at": None} == decision
-        house.workshop.replicas[0].pictures.forget(keep_days=-1)
+        await house.workshop.replicas[0].pictures.forget(keep_days=-1)
         assert (await house.get(f"{path}/picture")).json()["code"] == "picture_gone"
 
     async def test_are_nobody_elses(self, house: House, issuer: Issuer) -> None:

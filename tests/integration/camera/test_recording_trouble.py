@@ -13,7 +13,9 @@ from uuid import UUID
 import httpx
 import pytest
 
+from fluxprint_camera.disk import THREADS
 from fluxprint_camera.recording import recorder, recording
+from fluxprint_camera.recording import store as store_of_recordings
 from fluxprint_camera.recording.ffmpeg import Film, Mounting, RenderFailed, fitting, render
 from fluxprint_camera.recording.models import TimelapseRow
 from fluxprint_camera.recording.recording import Place
@@ -25,7 +27,7 @@ from fluxprint_common.prints import PrintState
 from fluxprint_local.jpeg import frame_number, numbered_picture
 from support.queue import eventually
 from support.servers import Database
-from support.studio import WITHIN_S, QueueOfPrints, Studio
+from support.studio import WITHIN_S, Json, QueueOfPrints, Studio
 from support.tokens import Issuer
 from support.uplink import sleeper, stream
 
@@ -73,23 +75,43 @@ class TestViewersAndRecordings:
             filmed.ends(print_)
             assert (await filmed.timelapse(print_, "ready"))["frames"] >= 5
 
-    async def test_a_disk_that_hangs_keeps_nothing_from_viewers(
+    async def test_a_disk_that_hangs_is_named_and_keeps_nothing_from_people(
         self, filmed: Studio, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        hangs, released, write = threading.Event(), threading.Event(), Store._write
+        monkeypatch.setattr(recording, "DISK_REST_S", 0.1)
+        monkeypatch.setattr(store_of_recordings, "FILE_S", 1)
+        monkeypatch.setattr(store_of_recordings, "LOOK_S", WITHIN_S)
+        print_ = filmed.starts()
+
+        async def pictures() -> list[Json]:
+            return await filmed.pictures(print_)
+
+        [start] = await eventually(pictures, within_s=WITHIN_S)
+        hanging, released, write = threading.Semaphore(0), threading.Event(), Store._write
 
         def hang(store: Store, path: Path, data: bytes, *, sync: bool = False) -> None:
-            hangs.set()
+            hanging.release()
             assert released.wait(WITHIN_S)
             write(store, path, data, sync=sync)
 
         monkeypatch.setattr(Store, "_write", hang)
         try:
-            print_ = filmed.starts()
-            await filmed.timelapse(print_, "recording")
-            assert await asyncio.to_thread(hangs.wait, WITHIN_S)
-            await sees(filmed, 10)
-            assert (await filmed.timelapse(print_, "recording"))["frames"] == 0
+            for _ in range(THREADS):
+                assert await asyncio.to_thread(hanging.acquire, timeout=WITHIN_S)
+            path = start["image_path"].removeprefix("/api/v1/cameras")
+            async with filmed.client() as client:
+                asked = [asyncio.create_task(client.get(path)) for _ in range(12)]  # more than there are connections
+
+                async def named() -> bool:
+                    return bool((await filmed.timelapse(print_, "recording"))["problem"] == "disk_failed")
+
+                await eventually(named, within_s=WITHIN_S)
+                await sees(filmed, 5)
+                assert not any(one.done() for one in asked)
+                monkeypatch.setattr(store_of_recordings, "LOOK_S", 0.1)
+                assert (await client.get(path)).json()["code"] == "files_away"
+                released.set()
+                assert {answer.status_code for answer in await asyncio.gather(*asked)} == {200}
         finally:
             released.set()
         filmed.ends(print_)

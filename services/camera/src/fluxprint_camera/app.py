@@ -71,6 +71,7 @@ async def _start(app: FastAPI) -> AsyncIterator[None]:
             yield
     finally:
         app.state.pictures.close()
+        app.state.decision_pictures.close()
 
 
 def _watch_over(app: FastAPI, settings: CameraSettings) -> None:

@@ -2,7 +2,7 @@
 
 from enum import StrEnum
 
-from fluxprint_common.problems import Conflict
+from fluxprint_common.problems import Conflict, Unavailable
 
 
 class Trouble(StrEnum):
@@ -32,3 +32,9 @@ class TimelapseWithoutVideo(Conflict):
     """There is no video: no picture came while it was recorded, or it could not be rendered"""
 
     code = "timelapse_without_video"
+
+
+class FilesAway(Unavailable):
+    """The disk with the recordings does not answer; try again"""
+
+    code = "files_away"

@@ -1,5 +1,6 @@
 """HTTP of recordings."""
 
+from pathlib import Path
 from typing import Annotated
 
 from fastapi import APIRouter, BackgroundTasks, Depends, Query, Request, Response
@@ -9,10 +10,11 @@ from fluxprint_camera.cameras.sight import Sight
 from fluxprint_camera.ids import AttemptId, JobId, PictureId, TimelapseId
 from fluxprint_camera.recording import repository, service
 from fluxprint_camera.recording.models import PictureRow, TimelapseRow
+from fluxprint_camera.recording.problems import FilesAway, StoreFailed
 from fluxprint_camera.recording.repository import Of
 from fluxprint_camera.recording.schemas import PrintPicture, Timelapse
 from fluxprint_camera.recording.store import Store
-from fluxprint_common.database import Reading, Session
+from fluxprint_common.database import Database, Reading, Session
 from fluxprint_common.ids import PrinterId, show
 from fluxprint_common.openapi import binary, problems
 from fluxprint_common.pagination import Page, Paging, page
@@ -79,11 +81,13 @@ async def get_timelapse(session: Reading, principal: Viewer, timelapse_id: Timel
         206: binary("video/mp4", "The bytes of a range."),
     },
 )
-async def download_timelapse(session: Reading, principal: Viewer, store: Files, timelapse_id: TimelapseId) -> Response:
+async def download_timelapse(request: Request, principal: Viewer, store: Files, timelapse_id: TimelapseId) -> Response:
     """The video, with ranges."""
-    row = await service.with_video(session, Sight.of(principal), timelapse_id)
+    database: Database = request.app.state.database
+    async with database.reading() as session:  # not while the disk is waited for
+        row = await service.with_video(session, Sight.of(principal), timelapse_id)
     path = store.video(row.id)
-    if not await store.has(path):
+    if not await _is_there(store, path):
         raise NotFound("The file of this timelapse is not here.")
     return VideoResponse(
         path,
@@ -127,14 +131,23 @@ async def list_pictures(session: Reading, principal: Viewer, of: Filter, paging:
     response_class=Response,
     responses=problems(401, 403, 404) | {200: binary("image/jpeg", "The picture.", ETag="Of the file.")},
 )
-async def get_picture(session: Reading, principal: Viewer, store: Files, picture_id: PictureId) -> Response:
+async def get_picture(request: Request, principal: Viewer, store: Files, picture_id: PictureId) -> Response:
     """The picture itself. It never changes."""
-    row = await service.picture(session, Sight.of(principal), picture_id)
+    database: Database = request.app.state.database
+    async with database.reading() as session:  # not while the disk is waited for
+        row = await service.picture(session, Sight.of(principal), picture_id)
     path = store.picture(row.id)
-    if not await store.has(path):
+    if not await _is_there(store, path):
         raise NotFound("The file of this picture is not here.")
     headers = {"Cache-Control": "private, max-age=86400, immutable"}
     return FileResponse(path, media_type="image/jpeg", headers=headers)
+
+
+async def _is_there(store: Store, path: Path) -> bool:
+    try:
+        return await store.has(path)
+    except StoreFailed as error:
+        raise FilesAway from error
 
 
 def _picture(row: PictureRow) -> PrintPicture:

@@ -4,24 +4,22 @@ Every access to the disk happens in a few threads of its own, so that a disk tha
 else. What is only half written has another name.
 """
 
-import asyncio
 import errno
 import os
 import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import ParamSpec, TypeVar
+from typing import TypeVar
 from uuid import UUID
 
+from fluxprint_camera.disk import FILE_S, LOOK_S, MANY_S, Disk
 from fluxprint_camera.recording.problems import StoreFailed, Trouble
 
-P = ParamSpec("P")
 T = TypeVar("T")
 
-THREADS = 2
 #: A file without a row is deleted after so long: its row may be just about to come.
 ORPHAN_S = 3600.0
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
@@ -51,13 +49,13 @@ class Store:
     def __init__(self, root: Path, *, reserve_bytes: int) -> None:
         self._root = root
         self._reserve_bytes = reserve_bytes
-        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="recordings")
+        self._disk = Disk("recordings")
         #: What the disk last said, for the service's health.
         self.trouble: Trouble | None = None
 
     def close(self) -> None:
         """Let go of the threads; one that hangs is not waited for."""
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        self._disk.close()
 
     # -- places ----------------------------------------------------------------------------------------------------
 
@@ -81,55 +79,55 @@ class Store:
 
     async def frames(self, timelapse_id: UUID) -> Frames:
         """What there is, in a service that was restarted too."""
-        return await self._in_thread(_count, self.frames_folder(timelapse_id))
+        return await self._do(lambda: _count(self.frames_folder(timelapse_id)), within_s=MANY_S)
 
     async def add_frame(self, timelapse_id: UUID, number: int, data: bytes) -> None:
-        await self._in_thread(self._write, _frame(self.frames_folder(timelapse_id), number), data)
+        await self._write_file(_frame(self.frames_folder(timelapse_id), number), data)
 
     async def thin(self, timelapse_id: UUID) -> Frames:
         """Drop every other frame; what is left."""
-        return await self._in_thread(_thin, self.frames_folder(timelapse_id))
+        return await self._do(lambda: _thin(self.frames_folder(timelapse_id)), within_s=MANY_S)
 
     async def first_frame(self, timelapse_id: UUID) -> bytes | None:
         """The oldest frame's bytes."""
-        return await self._in_thread(_read_first, self.frames_folder(timelapse_id))
+        return await self._do(lambda: _read_first(self.frames_folder(timelapse_id)), within_s=MANY_S)
 
     # -- whole files -----------------------------------------------------------------------------------------------
 
     async def add_picture(self, picture_id: UUID, data: bytes) -> None:
-        await self._in_thread(self._write, self.picture(picture_id), data, sync=True)
+        await self._write_file(self.picture(picture_id), data, sync=True)
 
     async def keep_video(self, timelapse_id: UUID) -> int:
         """Move a finished video to its place and drop its frames; its size in bytes."""
-        return await self._in_thread(self._keep_video, timelapse_id)
+        return await self._do(lambda: self._keep_video(timelapse_id), within_s=MANY_S)
 
     async def has(self, path: Path) -> bool:
-        return await self._in_thread(path.is_file)
+        return await self._do(path.is_file, within_s=LOOK_S)
 
     async def delete(self, timelapse_ids: Sequence[UUID], picture_ids: Sequence[UUID]) -> None:
         """Remove all files of these."""
-        await self._in_thread(self._delete, timelapse_ids, picture_ids)
+        await self._do(lambda: self._delete(timelapse_ids, picture_ids), within_s=MANY_S)
 
     async def size(self, path: Path) -> int:
         """In bytes."""
-        return await self._in_thread(lambda: path.stat().st_size)
+        return await self._do(lambda: path.stat().st_size, within_s=FILE_S)
 
     async def old(self) -> tuple[list[UUID], list[UUID]]:
         """The ids of timelapses and pictures that have files old enough that their rows must be there by now."""
-        return await self._in_thread(self._old)
+        return await self._do(self._old, within_s=MANY_S)
 
     # -- in the threads --------------------------------------------------------------------------------------------
 
-    async def _in_thread(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        loop = asyncio.get_running_loop()
+    async def _write_file(self, path: Path, data: bytes, *, sync: bool = False) -> None:
+        await self._do(partial(self._write, path, data, sync=sync), within_s=FILE_S)
+        self.trouble = None
+
+    async def _do(self, work: Callable[[], T], *, within_s: float) -> T:
         try:
-            done = await loop.run_in_executor(self._threads, lambda: work(*args, **kwargs))
+            return await self._disk.do(work, within_s=within_s)
         except OSError as error:
             self.trouble = Trouble.DISK_FULL if error.errno in _FULL else Trouble.DISK_FAILED
             raise StoreFailed(self.trouble, error.strerror or type(error).__name__) from error
-        if work == self._write:
-            self.trouble = None
-        return done
 
     def _write(self, path: Path, data: bytes, *, sync: bool = False) -> None:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)

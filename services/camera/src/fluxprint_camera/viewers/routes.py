@@ -19,7 +19,7 @@ from fluxprint_camera.viewers.mjpeg import MjpegStream
 from fluxprint_camera.viewers.pictures import Pictures, Width
 from fluxprint_camera.viewers.watcher import Watcher
 from fluxprint_common import openapi
-from fluxprint_common.database import Reading
+from fluxprint_common.database import Database
 from fluxprint_common.permissions import Permission
 from fluxprint_common.problems import NotFound
 
@@ -31,9 +31,9 @@ FETCHED_WITHIN_S = 3.0
 Watching = Annotated[Watcher, watches(Permission.CAMERAS_VIEW)]
 
 
-async def _look(session: Reading, hub: Relay, watcher: Watching, camera_id: CameraId) -> Live:
+async def _look(request: Request, hub: Relay, watcher: Watching, camera_id: CameraId) -> Live:
     """The camera as the relay has it. The database is only asked about cameras that the relay does not know, and for
-    whoever may see those of some printers only.
+    whoever may see those of some printers only; and let go before a picture is fetched or made.
 
     Raises:
         NotFound: there is none that this watcher may see.
@@ -42,7 +42,9 @@ async def _look(session: Reading, hub: Relay, watcher: Watching, camera_id: Came
         raise NotFound
     live = hub.look(camera_id=camera_id, organisation_id=watcher.organisation_id)
     if live is None or watcher.printers is not None:
-        await cameras.get(session, Sight(watcher.organisation_id, watcher.printers), camera_id)
+        database: Database = request.app.state.database
+        async with database.reading() as session:
+            await cameras.get(session, Sight(watcher.organisation_id, watcher.printers), camera_id)
     return live or Live()
 
 

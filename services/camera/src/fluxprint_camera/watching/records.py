@@ -39,7 +39,7 @@ class Records:
     async def keep(self, found: Found, policy: Policy, jpeg: bytes | None) -> bool:
         """Keep a decision; False where that was not possible now, and it should be tried again."""
         decision_id = new_id()
-        picture = await asyncio.to_thread(self._pictures.save, decision_id, jpeg) if jpeg is not None else None
+        picture = await self._pictures.save(decision_id, jpeg) if jpeg is not None else None
         kept = False
         try:
             async with self._database.unit_of_work() as session:
@@ -56,7 +56,7 @@ class Records:
             return False
         finally:
             if picture is not None and not kept:
-                await asyncio.to_thread(self._pictures.remove, picture)
+                await self._pictures.remove(picture)
         if kept:
             log.info("decision", camera=show("camera", found.camera_id), kind=found.kind, value=found.value)
             self.changed.set()
@@ -90,4 +90,4 @@ class Records:
                 deleted = await repository.forget(session, keep_days=days, limit=BATCH)
         async with self._database.unit_of_work() as session:
             await repository.forget_policies(session, keep_days=days)
-        await asyncio.to_thread(self._pictures.forget, keep_days=days)
+        await self._pictures.forget(keep_days=days)

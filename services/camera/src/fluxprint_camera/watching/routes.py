@@ -1,6 +1,5 @@
 """HTTP of watching: what was decided, and what is watched for."""
 
-import asyncio
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
@@ -14,7 +13,7 @@ from fluxprint_camera.watching.models import WatchPolicy as WatchPolicyRow
 from fluxprint_camera.watching.schemas import Decision, DecisionJudge, WatchPolicy, WatchPolicyPut
 from fluxprint_camera.watching.storage import DecisionPictures
 from fluxprint_common import openapi
-from fluxprint_common.database import Reading, Session
+from fluxprint_common.database import Database, Reading, Session
 from fluxprint_common.ids import PrinterId
 from fluxprint_common.pagination import Page, Paging, page
 from fluxprint_common.permissions import Permission
@@ -57,13 +56,13 @@ async def get_decision(principal: Viewing, session: Reading, decision_id: Decisi
     response_class=Response,
     responses={200: openapi.binary("image/jpeg", "The picture."), **openapi.problems(401, 403, 404)},
 )
-async def get_decision_picture(
-    request: Request, principal: Viewing, session: Reading, decision_id: DecisionId
-) -> Response:
+async def get_decision_picture(request: Request, principal: Viewing, decision_id: DecisionId) -> Response:
     """The picture that a decision was made by."""
+    database: Database = request.app.state.database
     pictures: DecisionPictures = request.app.state.decision_pictures
-    decision = await service.get(session, Sight.of(principal), decision_id)
-    jpeg = await asyncio.to_thread(pictures.read, decision.picture) if decision.picture else None
+    async with database.reading() as session:  # not while the disk is waited for
+        decision = await service.get(session, Sight.of(principal), decision_id)
+    jpeg = await pictures.read(decision.picture) if decision.picture else None
     if jpeg is None:
         raise service.PictureGone
     return Response(jpeg, media_type="image/jpeg", headers={"Cache-Control": "private, max-age=86400, immutable"})
