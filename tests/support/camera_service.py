@@ -111,7 +111,7 @@ async def replicas(
         services = []
         for number in range(count):
             port = free_port()
-            process = _process(port, issuer, redis_url, printers.url, database.url_for("camera"), settings)
+            process = process_of(port, issuer, redis_url, printers.url, database.url_for("camera"), settings)
             log = folder / f"camera-{number}.log"
             started = await stack.enter_async_context(servers.started(process, log))
             services.append(Service(f"http://127.0.0.1:{port}", log, started, printers, database, process))
@@ -121,9 +121,10 @@ async def replicas(
             assert word not in service.log.read_text()
 
 
-def _process(
+def process_of(
     port: int, issuer: Issuer, redis_url: str, queue_url: str, database_url: str, settings: Mapping[str, str]
 ) -> Process:
+    """One process of the service; not started yet."""
     return Process(
         name="camera",
         command=[sys.executable, "-m", "fluxprint_camera"],

@@ -179,6 +179,7 @@ ROWS: dict[str, Row] = {
     "list_timelapses": NO_BODY,
     "get_timelapse": NO_BODY,
     "download_timelapse": NO_BODY,
+    "render_timelapse": NO_BODY,
     "delete_timelapse": NO_BODY,
     "list_pictures": NO_BODY,
     "get_picture": NO_BODY,

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import resource
+import shutil
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -25,11 +26,16 @@ OnProgress = Callable[[int], None]
 
 
 class RenderFailed(Exception):
-    """There is no video."""
+    """There is no video.
 
-    def __init__(self, trouble: Trouble, said: str) -> None:
+    Attributes:
+        killed: ffmpeg was ended from outside: another time it may come through.
+    """
+
+    def __init__(self, trouble: Trouble, said: str, *, killed: bool = False) -> None:
         super().__init__(f"{trouble}: {said}")
         self.trouble = trouble
+        self.killed = killed
 
 
 @dataclass(frozen=True)
@@ -107,6 +113,7 @@ async def render(
         program = str(await asyncio.to_thread(imageio_ffmpeg.get_ffmpeg_exe))
     try:
         process = await asyncio.create_subprocess_exec(
+            *_ends_with_us(),
             *command(program, film, video),
             cwd=folder,
             env={},  # it has no use for our secrets
@@ -130,8 +137,15 @@ async def render(
         await process.wait()
     if status != 0 or not frames:
         full = "No space left" in said or "Disk quota" in said
-        raise RenderFailed(Trouble.DISK_FULL if full else Trouble.RENDER_FAILED, said or f"status {status}")
+        trouble = Trouble.DISK_FULL if full else Trouble.RENDER_FAILED
+        raise RenderFailed(trouble, said or f"status {status}", killed=status < 0)
     return frames
+
+
+def _ends_with_us() -> list[str]:
+    """What stands before a command that must not outlive this process, however that ends, where the system has it."""
+    setpriv = shutil.which("setpriv")
+    return [setpriv, "--pdeathsig", "KILL", "--"] if setpriv is not None else []
 
 
 def _bound(pid: int) -> None:

@@ -55,6 +55,7 @@ class TimelapseRow(Base):
         problem: why something of it is missing, a stable code.
         outcome: what became of the print.
         progress: 0 to 1, of the rendering.
+        renders: how often it was begun to be rendered, since somebody asked for it.
         size_bytes: of the video; of the frames until there is one.
         duration_s: how long the video plays.
     """
@@ -78,6 +79,7 @@ class TimelapseRow(Base):
     outcome: Mapped[str | None] = mapped_column(Text)
     frames: Mapped[int] = mapped_column(server_default="0")
     progress: Mapped[float] = mapped_column(Float, server_default="0")
+    renders: Mapped[int] = mapped_column(server_default="0")
     size_bytes: Mapped[int] = mapped_column(BigInteger, server_default="0")
     duration_s: Mapped[float | None] = mapped_column(Float)
     started_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))

@@ -28,6 +28,12 @@ class TimelapseUnfinished(Conflict):
     code = "timelapse_unfinished"
 
 
+class TimelapseNotFailed(Conflict):
+    """Only a timelapse that could not be rendered is rendered again"""
+
+    code = "timelapse_not_failed"
+
+
 class TimelapseWithoutVideo(Conflict):
     """There is no video: no picture came while it was recorded, or it could not be rendered"""
 

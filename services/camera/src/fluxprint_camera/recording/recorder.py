@@ -68,6 +68,7 @@ class Recorder:
             await self._stop()
         elif self.on_duty and not had:
             log.info("recording_on_duty")
+            self.ended.set()  # what another one left is rendered here from now on
 
     async def _follow(self) -> None:
         self._reap()

@@ -18,7 +18,12 @@ log = get_logger(__name__)
 LOOK_S = 10.0
 #: After the disk was full or broken, it is tried again: the frames are there.
 DISK_REST_S = 60.0
+#: After ffmpeg was killed: by whoever needed its memory, perhaps.
+KILLED_REST_S = 60.0
+#: So often a rendering is begun; that of a timelapse that takes its process with it comes to an end so.
+TRIES = 3
 PROGRESS_S = 1.0
+STOPS_WITHIN_S = 2.0
 _PASSES = {Trouble.DISK_FULL, Trouble.DISK_FAILED}
 
 
@@ -34,10 +39,11 @@ class Renderer:
         while True:
             self._recorder.ended.clear()
             waiting = await self._next() if self._recorder.on_duty else None
-            if waiting is not None and await self._render(waiting):
+            rest_s = LOOK_S if waiting is None else await self._render(waiting)
+            if not rest_s:
                 continue
             try:
-                async with asyncio.timeout(LOOK_S if waiting is None else DISK_REST_S):
+                async with asyncio.timeout(rest_s):
                     await self._recorder.ended.wait()
             except TimeoutError:
                 pass
@@ -47,18 +53,23 @@ class Renderer:
             rows = await repository.in_state(session, TimelapseState.RENDERING, limit=1)
         return rows[0] if rows else None
 
-    async def _render(self, row: TimelapseRow) -> bool:
-        """False where it is to be tried again later."""
+    async def _render(self, row: TimelapseRow) -> float:
+        """Nothing, or after so many seconds it is to be tried again."""
         name = show("timelapse", row.id)
         try:
             frames, size_bytes = await self._make(row)
+        except asyncio.CancelledError:  # the service stops, which says nothing of this timelapse
+            await self._take_back(row)
+            raise
         except (RenderFailed, StoreFailed) as error:
             log.warning("timelapse_not_rendered", timelapse=name, why=error.trouble, error=str(error))
             if error.trouble in _PASSES:
-                await self._write_down(row, problem=error.trouble)
-                return False
+                await self._write_down(row, problem=error.trouble, renders=row.renders)
+                return DISK_REST_S
+            if isinstance(error, RenderFailed) and error.killed and row.renders + 1 < TRIES:
+                return KILLED_REST_S
             await self._write_down(row, state=TimelapseState.FAILED, problem=error.trouble)
-            return True
+            return 0
         there = await self._write_down(
             row,
             state=TimelapseState.READY,
@@ -69,14 +80,25 @@ class Renderer:
             ready_at=datetime.now(UTC),
         )
         log.info("timelapse_ready", timelapse=name, frames=frames, size_bytes=size_bytes, kept=there)
-        return True
+        return 0
+
+    async def _take_back(self, row: TimelapseRow) -> None:
+        try:
+            async with asyncio.timeout(STOPS_WITHIN_S):
+                await self._change(row, renders=row.renders)
+        except DATABASE_AWAY as error:
+            log.debug("try_not_taken_back", error=repr(error))
 
     async def _make(self, row: TimelapseRow) -> tuple[int, int]:
         """Frames and bytes of the video. A process that was ended in between finds the frames, or the video itself."""
         place, settings = self._place, self._place.settings
         if await place.store.has(place.store.video(row.id)):
             return row.frames, await place.store.size(place.store.video(row.id))
-        film = await self._film(row)
+        if row.renders >= TRIES:
+            raise RenderFailed(Trouble.RENDER_FAILED, f"begun {row.renders} times, and never came to an end")
+        # Before it begins: what ends this process, too, was a try.
+        await self._write_down(row, renders=row.renders + 1)
+        film, made = await self._film(row), await place.store.unfinished_video(row.id)
         done = 0
 
         def progress(frames: int) -> None:
@@ -97,14 +119,14 @@ class Renderer:
                 settings.ffmpeg,
                 place.store.frames_folder(row.id),
                 film,
-                place.store.unfinished_video(row.id),
+                made,
                 timeout_s=settings.render_timeout_s,
                 on_progress=progress,
             )
         finally:
             showing.cancel()
             await asyncio.gather(showing, return_exceptions=True)
-        return frames, await place.store.keep_video(row.id)
+        return frames, await place.store.keep_video(row.id, made)
 
     async def _film(self, row: TimelapseRow) -> Film:
         settings = self._place.settings

@@ -129,6 +129,13 @@ async def change(session: AsyncSession, timelapse_id: UUID, **values: object) ->
     return rows_affected(await session.execute(statement)) > 0
 
 
+async def begin_rendering_again(session: AsyncSession, timelapse_id: UUID) -> bool:
+    """Put a failed timelapse in line; False where it is not failed (any more)."""
+    statement = update(TimelapseRow).where(TimelapseRow.id == timelapse_id, TimelapseRow.state == TimelapseState.FAILED)
+    values = {"state": TimelapseState.RENDERING, "problem": None, "renders": 0, "progress": 0.0}
+    return rows_affected(await session.execute(statement.values(values))) > 0
+
+
 async def add_picture(
     session: AsyncSession, timelapse: TimelapseRow, *, id_: UUID, moment: str, captured_at: datetime, size_bytes: int
 ) -> None:

@@ -98,6 +98,17 @@ async def download_timelapse(request: Request, principal: Viewer, store: Files, 
     )
 
 
+@router.post(
+    "/timelapses/{timelapse_id}/render",
+    summary="Render a timelapse again",
+    status_code=202,
+    responses=problems(401, 403, 404, 409),
+)
+async def render_timelapse(session: Session, principal: Manager, timelapse_id: TimelapseId) -> Timelapse:
+    """Try once more to make the video of one that is `failed`: its frames are there as long as it is."""
+    return Timelapse.model_validate(await service.render_again(session, Sight.of(principal), timelapse_id))
+
+
 @router.delete(
     "/timelapses/{timelapse_id}",
     summary="Delete a timelapse",

@@ -7,7 +7,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from fluxprint_camera.cameras.sight import Sight
 from fluxprint_camera.recording import repository
 from fluxprint_camera.recording.models import UNFINISHED, PictureRow, TimelapseRow, TimelapseState
-from fluxprint_camera.recording.problems import TimelapseUnfinished, TimelapseWithoutVideo
+from fluxprint_camera.recording.problems import TimelapseNotFailed, TimelapseUnfinished, TimelapseWithoutVideo
 from fluxprint_common.database import ReadSession
 from fluxprint_common.problems import NotFound
 
@@ -35,6 +35,15 @@ async def with_video(session: ReadSession, sight: Sight, timelapse_id: UUID) -> 
         raise TimelapseUnfinished
     if found.state != TimelapseState.READY:
         raise TimelapseWithoutVideo
+    return found
+
+
+async def render_again(session: AsyncSession, sight: Sight, timelapse_id: UUID) -> TimelapseRow:
+    """Put a failed timelapse in line once more. Raises: NotFound, TimelapseNotFailed"""
+    found = await timelapse(session, sight, timelapse_id)
+    if not await repository.begin_rendering_again(session, found.id):
+        raise TimelapseNotFailed
+    await session.refresh(found)
     return found
 
 

@@ -17,6 +17,7 @@ from uuid import UUID
 
 from fluxprint_camera.disk import FILE_S, LOOK_S, MANY_S, Disk
 from fluxprint_camera.recording.problems import StoreFailed, Trouble
+from fluxprint_common.ids import new_id
 
 T = TypeVar("T")
 
@@ -65,10 +66,6 @@ class Store:
     def video(self, timelapse_id: UUID) -> Path:
         return self._place("videos", timelapse_id, ".mp4")
 
-    def unfinished_video(self, timelapse_id: UUID) -> Path:
-        """Where a video is made; it moves to its place when it is whole."""
-        return self.frames_folder(timelapse_id) / "video.part"
-
     def picture(self, picture_id: UUID) -> Path:
         return self._place("prints", picture_id, ".jpg")
 
@@ -97,9 +94,14 @@ class Store:
     async def add_picture(self, picture_id: UUID, data: bytes) -> None:
         await self._write_file(self.picture(picture_id), data, sync=True)
 
-    async def keep_video(self, timelapse_id: UUID) -> int:
+    async def unfinished_video(self, timelapse_id: UUID) -> Path:
+        """Where a video is made; it moves to its place when it is whole. A new place each time, and what was begun
+        before is dropped: an ffmpeg that nobody waits for may still write to it."""
+        return await self._do(lambda: self._new_video(timelapse_id), within_s=MANY_S)
+
+    async def keep_video(self, timelapse_id: UUID, made: Path) -> int:
         """Move a finished video to its place and drop its frames; its size in bytes."""
-        return await self._do(lambda: self._keep_video(timelapse_id), within_s=MANY_S)
+        return await self._do(lambda: self._keep_video(timelapse_id, made), within_s=MANY_S)
 
     async def has(self, path: Path) -> bool:
         return await self._do(path.is_file, within_s=LOOK_S)
@@ -146,8 +148,14 @@ class Store:
             part.unlink(missing_ok=True)
             raise
 
-    def _keep_video(self, timelapse_id: UUID) -> int:
-        made, path = self.unfinished_video(timelapse_id), self.video(timelapse_id)
+    def _new_video(self, timelapse_id: UUID) -> Path:
+        folder = self.frames_folder(timelapse_id)
+        for left in folder.glob("video*.part"):
+            left.unlink(missing_ok=True)
+        return folder / f"video-{new_id().hex}.part"
+
+    def _keep_video(self, timelapse_id: UUID, made: Path) -> int:
+        path = self.video(timelapse_id)
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         made.replace(path)
         shutil.rmtree(self.frames_folder(timelapse_id), ignore_errors=True)
