@@ -1,7 +1,7 @@
 # Thin names for ./fluxprint, which works where make is missing. Arguments: make test ARGS="-k lease"
 .DEFAULT_GOAL := help
 export KEEP RUNS SEED
-.PHONY: help setup up down demo test lint bench chaos format lock openapi
+.PHONY: help setup up down demo test lint bench chaos soak format lock openapi
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -21,6 +21,8 @@ bench: ## measure, and print the ratios (ARGS="claims farm" for parts of it)
 	@./fluxprint bench $(ARGS)
 chaos: ## kill and cut everything at random while jobs are printed, and judge it (RUNS=30 SEED=...)
 	@./fluxprint chaos $(ARGS)
+soak: ## let viewers come, go and get stuck for ten minutes, and see that memory stays flat (ARGS="--minutes 60")
+	@./fluxprint soak $(ARGS)
 format: ## sort the imports and format the code
 	@./fluxprint format
 lock: ## write requirements/*.txt again (ARGS=--upgrade for newer versions)

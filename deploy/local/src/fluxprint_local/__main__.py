@@ -48,6 +48,10 @@ COMMANDS: dict[str, tuple[str, Command]] = {
     "test": ("run the tests (arguments go to pytest)", tool("tools/test")),
     "lint": ("check style, types, walls between rooms, migrations, the API document", tool("tools/lint")),
     "bench": ("measure, and print the ratios", tool("python", "-m", "tools.bench")),
+    "soak": (
+        "let viewers come, go and get stuck for minutes, and see that memory stays flat",
+        tool("python", "-m", "tools.soak"),
+    ),
     "chaos": ("break everything at random while jobs are printed, and judge it", tool("python", "-m", "tools.chaos")),
     "format": ("sort the imports and format the code", tool("sh", "-c", "ruff check --fix-only -q . && ruff format .")),
     "lock": ("write requirements/*.txt again (--upgrade for newer versions)", tool("tools/lock")),

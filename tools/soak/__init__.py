@@ -1,0 +1,1 @@
+"""Hours of watching in minutes: `make soak`."""

@@ -1,0 +1,194 @@
+"""`make soak`: viewers come and go, bridges die and cameras hang, for minutes; ends with 1 if memory grows."""
+
+import argparse
+import asyncio
+import os
+import random
+import secrets
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from collections import Counter
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import psutil
+
+from fluxprint_local.camera_source import CameraSource
+from fluxprint_local.process import Process
+from fluxprint_local.supervisor import Supervisor
+from tools.bench.system import POLL_S, WAIT_TIMEOUT_S, System, Workshop
+from tools.soak.memory import Held
+from tools.soak.viewers import Crowd
+
+CAMERAS, PLACES, FPS = 4, 40, 10
+PICTURE_BYTES = 45_000
+SAMPLES = 60
+TROUBLE_EVERY_S = 20.0
+RENEW_S = 120.0
+NICENESS = 10
+#: Nobody is left by then when all have gone.
+LEAVE_WITHIN_S = 60.0
+
+
+class Camera(CameraSource):
+    """Pictures of the size that cameras give."""
+
+    def make_picture(self, number: int) -> bytes:
+        return super().make_picture(number).ljust(PICTURE_BYTES, b"\0")
+
+
+class Soak:
+    """One run."""
+
+    def __init__(self, system: System, workshop: Workshop, supervisor: Supervisor, seed: int) -> None:
+        self._system = system
+        self._workshop = workshop
+        self._supervisor = supervisor
+        self._random = random.Random(seed)
+        self.troubles: Counter[str] = Counter()
+        self.held = [Held("camera"), Held("traefik")]
+        self.crowd: Crowd
+
+    async def run(self, folder: Path, seconds: float) -> None:
+        async with AsyncExitStack() as stack:
+            sources = [await stack.enter_async_context(Camera(fps=FPS)) for _ in range(CAMERAS)]
+            await self._supervisor.start(_bridge(self._system, self._workshop, folder, sources))
+            cameras = await self._online()
+            token = await self._workshop.send("POST", "/cameras/view-tokens", json={"camera_ids": cameras})
+            self.crowd = Crowd(self._system.port, cameras, token["token"], self._random)
+            beside = [
+                asyncio.create_task(self._renew()),
+                asyncio.create_task(self._hurt(sources)),
+                asyncio.create_task(self._sample(seconds / SAMPLES)),
+            ]
+            try:
+                await self.crowd.fill(PLACES, seconds)
+                for task in beside:
+                    if task.done():
+                        task.result()
+            finally:
+                for task in beside:
+                    task.cancel()
+                await asyncio.gather(*beside, return_exceptions=True)
+            await self._all_gone(cameras)
+
+    async def _online(self) -> list[str]:
+        async with asyncio.timeout(WAIT_TIMEOUT_S):
+            while True:
+                cameras = (await self._workshop.send("GET", "/cameras"))["items"]
+                if len(ids := [camera["id"] for camera in cameras if camera["status"] == "online"]) == CAMERAS:
+                    return ids
+                await asyncio.sleep(POLL_S)
+
+    async def _renew(self) -> None:
+        while True:
+            await asyncio.sleep(RENEW_S)
+            body = {"token": self.crowd.token}
+            self.crowd.token = (await self._workshop.send("POST", "/cameras/view-tokens/renew", json=body))["token"]
+
+    async def _hurt(self, sources: list[Camera]) -> None:
+        while True:
+            await asyncio.sleep(TROUBLE_EVERY_S)
+            source = self._random.choice(sources)
+            match what := self._random.choice(["bridge killed", "camera cut", "camera frozen"]):
+                case "bridge killed" if pid := self._supervisor.pid("bridge"):
+                    os.kill(pid, signal.SIGKILL)
+                case "camera cut":
+                    source.drop()
+                case "camera frozen":
+                    source.frozen = True
+                    await asyncio.sleep(self._random.uniform(0, TROUBLE_EVERY_S))
+                    source.frozen = False
+            self.troubles[what] += 1
+
+    async def _sample(self, every_s: float) -> None:
+        processes = [self._system.process(held.name) for held in self.held]
+        while True:
+            await asyncio.sleep(every_s)
+            for held, process in zip(self.held, processes, strict=True):
+                held.sample(process)
+
+    async def _all_gone(self, cameras: list[str]) -> None:
+        """Wait until the service counts no viewer any more."""
+        self._workshop.http.headers["Authorization"] = f"Bearer {await self._log_in()}"
+        async with asyncio.timeout(LEAVE_WITHIN_S):
+            for camera in cameras:
+                while (await self._workshop.send("GET", f"/cameras/{camera}"))["viewers"]:
+                    await asyncio.sleep(POLL_S)
+
+    async def _log_in(self) -> str:
+        body = {"email": self._workshop.email, "password": self._workshop.password}
+        return str((await self._workshop.send("POST", "/auth/login", json=body))["access_token"])
+
+    def show(self, seconds: float) -> None:
+        print(f"\n{seconds / 60:.0f} minutes, {CAMERAS} cameras at {FPS} fps, {PLACES} viewers at a time")
+        for what, counts in (("came", self.crowd.came), ("ended early", self.crowd.trouble), ("done", self.troubles)):
+            print(f"  {what}: {', '.join(f'{count} {name}' for name, count in sorted(counts.items())) or 'nothing'}")
+        print(f"  pictures that were read: {self.crowd.pictures}")
+        print("\nMemory, median of each quarter in MB (PSS)        growth   files  threads")
+        for held in self.held:
+            print(held.show())
+
+
+def _bridge(system: System, workshop: Workshop, folder: Path, sources: list[Camera]) -> Process:
+    """A bridge whose OctoPrint is not there: its cameras are."""
+
+    async def at_once() -> bool:
+        return True
+
+    file = folder / "bridge.toml"
+    cameras = "".join(f'[[printers.cameras]]\nkey = "{n}"\nurl = "{s.url}"\n' for n, s in enumerate(sources))
+    file.write_text(
+        f'[[printers]]\nid = "{workshop.printer}"\noctoprint_url = "http://127.0.0.1:1"\n'
+        f'octoprint_api_key = "{secrets.token_hex(16)}"\n{cameras}'
+    )
+    return Process(
+        name="bridge",
+        command=[sys.executable, "-P", "-m", "fluxprint_bridge"],
+        environment={
+            "FLUXPRINT_ENVIRONMENT": "development",
+            "FLUXPRINT_API_URL": system.url,
+            "BRIDGE_AUTH_TOKEN": workshop.bridge_token,
+            "BRIDGE_DATA_DIR": str(folder / "bridge"),
+            "BRIDGE_CONFIG": str(file),
+        },
+        is_ready=at_once,
+    )
+
+
+async def _run(folder: Path, seconds: float, seed: int) -> bool:
+    system = System(folder / "data")
+    async with Supervisor(folder) as supervisor:
+        await supervisor.start(system.up())
+        async with Workshop(system) as workshop:
+            soak = Soak(system, workshop, supervisor, seed)
+            served_by = system.process("camera")
+            await soak.run(folder, seconds)
+            soak.show(seconds)
+            lives = served_by.is_running() and system.process("camera").pid == served_by.pid
+            print("" if lives else "\nThe camera service died on the way.")
+            return lives and all(held.is_flat for held in soak.held)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="make soak")
+    parser.add_argument("--minutes", type=float, default=10)
+    parser.add_argument("--seed", type=int, default=None, help="of who comes and what fails")
+    wanted = parser.parse_args()
+    seed = secrets.randbits(32) if wanted.seed is None else wanted.seed
+    psutil.Process().nice(NICENESS)  # and with it all that it starts
+    began = time.monotonic()
+    folder = Path(tempfile.mkdtemp(prefix="fluxprint-soak-"))
+    try:
+        print(f"seed {seed}")
+        flat = asyncio.run(_run(folder, wanted.minutes * 60, seed))
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    print(f"took {time.monotonic() - began:.0f} s")
+    sys.exit(0 if flat else 1)
+
+
+main()
