@@ -16,6 +16,7 @@ from fluxprint_camera.replicas.exchange import Replicas
 from fluxprint_camera.settings import CameraSettings
 from fluxprint_camera.shares import upkeep
 from fluxprint_camera.shares.routes import router as shares
+from fluxprint_camera.viewers.acks import AckReader
 from fluxprint_camera.viewers.grants import Grants
 from fluxprint_camera.viewers.pictures import Pictures
 from fluxprint_camera.viewers.routes import router as viewers
@@ -63,6 +64,7 @@ async def _start(app: FastAPI) -> AsyncIterator[None]:
     _join_replicas(app, settings)
     app.state.decision_pictures = DecisionPictures(settings.data_dir, reserve_bytes=settings.data_reserve_bytes)
     app.state.pictures = Pictures()
+    app.state.acks = AckReader()
     app.state.metrics.registry.register(RelayCollector(hub))
     app.state.loops.start("relay", hub.run)
     app.state.before_stop.append(hub.stop)
@@ -70,6 +72,7 @@ async def _start(app: FastAPI) -> AsyncIterator[None]:
         async with recording(app), watching(app, hub, app.state.prints):
             yield
     finally:
+        app.state.acks.close()
         app.state.pictures.close()
         app.state.decision_pictures.close()
 

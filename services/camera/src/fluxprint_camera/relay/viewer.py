@@ -3,6 +3,7 @@
 import asyncio
 from dataclasses import dataclass
 from enum import StrEnum
+from math import isfinite
 from typing import Protocol
 from uuid import UUID
 
@@ -88,7 +89,7 @@ class Viewer:
         self._slot: Frame | None = None
         self._news: Status | None = None
         self._wake = wake or asyncio.Event()
-        self._pace = Pace(max_fps=max_fps, now=now)
+        self._pace = Pace(max_fps=max_fps, now=now) if isfinite(max_fps) else None
         self._accepts = accepts
         self._progress = (0, 0)
         self._progress_at = now
@@ -96,7 +97,9 @@ class Viewer:
 
     def offer(self, frame: Frame, now: float) -> None:
         """Send a frame at once, or put it into the slot, over one that was not taken in time."""
-        if self.left is not None or frame.media_type != self._accepts or not self._pace.admits(now):
+        if self.left is not None or frame.media_type != self._accepts:
+            return
+        if self._pace is not None and not self._pace.admits(now):
             return
         if self._slot is not None:
             self.dropped += 1

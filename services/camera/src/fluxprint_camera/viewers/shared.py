@@ -19,9 +19,10 @@ class _MemoryFile:
     copying them. There is one for each kind of stream in the process, of the frame that was published last."""
 
     def __init__(self) -> None:
+        #: Bytes of what was sent last.
+        self.size = 0
         self._of: object = None
         self._file = -1
-        self._size = 0
 
     def send(self, sock: int, what: object, pieces: Pieces) -> int:
         """Send pieces to a socket; how much it took. `what` tells whether they are the same as before.
@@ -31,11 +32,12 @@ class _MemoryFile:
         """
         if what is not self._of:
             self._forget(what)
+            self.size = sum(map(len, pieces))
             return os.writev(sock, pieces)
         if self._file < 0:
             self._file = os.memfd_create("frame", os.MFD_CLOEXEC)
-            self._size = os.writev(self._file, pieces)
-        return os.sendfile(sock, self._file, 0, self._size)
+            os.writev(self._file, pieces)
+        return os.sendfile(sock, self._file, 0, self.size)
 
     def _forget(self, what: object) -> None:
         if self._file >= 0:
@@ -81,8 +83,13 @@ class SharedWriter:
             sent = file.send(self._socket, what, pieces)
         except OSError:  # full, or gone: the plain path finds out which
             return False
+        if sent < file.size:
+            self._leave(pieces, sent)
+        return True
+
+    def _leave(self, pieces: Pieces, sent: int) -> None:
+        """Leave what the socket did not take to the transport."""
         for piece in pieces:
             if sent < len(piece):
                 self._transport.write(memoryview(piece)[sent:])
             sent = max(0, sent - len(piece))
-        return True

@@ -65,7 +65,7 @@ async def watch_cameras(websocket: WebSocket) -> None:
     await ViewerSocket(
         websocket,
         hub=state.hub,
-        connection=Connection(websocket.scope, fast=settings.fast_path == "auto"),
+        connection=Connection(websocket.scope, fast=settings.fast_path == "auto", acks=state.acks),
         grants=state.grants,
         admit=admit,
         max_cameras=settings.max_cameras_per_socket,

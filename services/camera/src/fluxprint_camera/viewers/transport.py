@@ -8,7 +8,7 @@ import sys
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from fluxprint_camera.relay.frame import Frame
-from fluxprint_camera.viewers.acks import AckShortcut, Take
+from fluxprint_camera.viewers.acks import AckReader, AckShortcut, Take
 from fluxprint_camera.viewers.shared import Pieces, SharedWriter
 
 EXTENSION = "fluxprint.transport"
@@ -36,18 +36,20 @@ class Connection:
 
     Args:
         fast: whether frames may go past the server's own way of sending where that is possible.
+        acks: what reads the acknowledgements of WebSockets.
 
     Raises:
         RuntimeError: the server is not uvicorn.
     """
 
-    def __init__(self, scope: Scope, *, fast: bool) -> None:
+    def __init__(self, scope: Scope, *, fast: bool, acks: AckReader | None = None) -> None:
         server = scope.get("extensions", {}).get(EXTENSION)
-        transport: asyncio.WriteTransport | None = getattr(server, "transport", None)
+        transport: asyncio.Transport | None = getattr(server, "transport", None)
         if transport is None:
             raise RuntimeError("streams need uvicorn's transport, and this server shows none")
         self._transport = transport
         self._server = server
+        self._acks = acks
         #: Of WebSockets, which ASGI gives no way to wait without sending something.
         self._writable: asyncio.Event | None = getattr(server, "writable", None)
         transport.set_write_buffer_limits(high=0)  # what waits is to be known to the byte
@@ -76,8 +78,8 @@ class Connection:
 
     def shortcut(self, take: Take) -> None:
         """Hand acknowledgements of a WebSocket to `take` as they come, where the fast path is taken."""
-        if self._shared is not None and isinstance(self._server, asyncio.Protocol):
-            self._transport.set_protocol(AckShortcut(self._server, take))
+        if self._shared is not None and self._acks is not None and isinstance(self._server, asyncio.Protocol):
+            self._transport.set_protocol(AckShortcut(self._server, take, self._transport, self._acks))
 
     async def drained(self) -> None:
         """Wait until the connection of a WebSocket has taken what it was given."""
