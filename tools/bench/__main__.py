@@ -8,13 +8,13 @@ import time
 from pathlib import Path
 
 from fluxprint_local.supervisor import Supervisor
-from tools.bench import accounts, answering, camera, claims, farm, hung, memory, printing, staging, uplink, ways
+from tools.bench import accounts, answering, camera, claims, crowd, farm, hung, memory, printing, staging, uplink, ways
 from tools.bench.answering import Answering
 from tools.bench.system import System, Workshop, bridge, running_octoprint
 from tools.bench.ways import Ways
 
 IDLE_S = 3
-PARTS = ("system", "staging", "claims", "farm", "hung", "accounts", "camera", "uplink")
+PARTS = ("system", "staging", "claims", "farm", "hung", "accounts", "camera", "crowd", "uplink")
 
 
 def main() -> None:
@@ -51,6 +51,8 @@ async def _measure(part: str, folder: Path, wanted: argparse.Namespace) -> None:
             await _accounts(folder)
         case "camera":
             camera.show(await camera.measure(folder))
+        case "crowd":
+            crowd.show(await crowd.measure(folder))
         case "uplink":
             await _uplink(folder)
 

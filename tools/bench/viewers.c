@@ -1,10 +1,12 @@
 // Viewers of one camera, by the hundred: reads MJPEG over HTTP, or `fluxprint.view.v1` over a WebSocket, and says how old
 // each picture was when the last byte of it came. Python takes longer to read a frame than the relay to send it.
 //
-//   viewers mjpeg|ws PORT PATH HEADERS WATCH  FAST SLOW STUCK  BYTES_PER_S  WARM_S SECONDS
+//   viewers mjpeg|ws PORT PATH HEADERS WATCH  FAST SLOW STUCK  BYTES_PER_S  WARM_S SECONDS  PER_S
 //
-// HEADERS: lines that end in \r\n, or nothing. WATCH: what a WebSocket sends first. SLOW viewers read BYTES_PER_S each,
-// STUCK ones never. Prints "measuring" when all are connected and warm, and at the end one line of JSON.
+// HEADERS: lines that end in \r\n, or nothing. WATCH: what a WebSocket sends first; each picture is acknowledged where it
+// names a camera. SLOW viewers read BYTES_PER_S each, STUCK ones never; PER_S come a second. Prints "measuring" when all
+// are connected and warm, and at the end one line of JSON: `busy` is their own share of a core, `ms` are the ages of
+// those who read fast, where they are few.
 // A picture's comment segment holds FPBENCH1, a sequence and CLOCK_MONOTONIC in ns, both as 8 bytes in network order.
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -22,7 +24,7 @@
 
 enum { HEAD, PART_HEAD, PICTURE, WS_HEAD, WS_BODY };
 enum { FAST, SLOW, STUCK };
-enum { PREFIX = 96 };
+enum { PREFIX = 96, FEW = 100 };
 
 struct viewer {
     int fd, kind, state, chunked, op, closed;
@@ -45,6 +47,12 @@ static const char *camera = "";
 static double now_s(void) {
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC, &t);
+    return t.tv_sec + t.tv_nsec / 1e9;
+}
+
+static double cpu_s(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
     return t.tv_sec + t.tv_nsec / 1e9;
 }
 
@@ -81,7 +89,7 @@ static void picture_done(struct viewer *v) {
         if (v->last && sequence > v->last + 1) missed += sequence - v->last - 1;
     }
     v->last = sequence;
-    if (is_ws) {
+    if (is_ws && *camera) {
         char ack[200];
         snprintf(ack, sizeof ack, "{\"type\":\"ack\",\"camera_id\":\"%s\",\"sequence\":%llu}", camera,
                  (unsigned long long)sequence);
@@ -191,11 +199,11 @@ static void print_ages(const char *name, struct ages *a, long count) {
 }
 
 int main(int argc, char **argv) {
-    if (argc != 12) return 2;
+    if (argc != 13) return 2;
     is_ws = !strcmp(argv[1], "ws");
     int port = atoi(argv[2]), counts[3] = {atoi(argv[6]), atoi(argv[7]), atoi(argv[8])};
     const char *path = argv[3], *headers = argv[4], *watch = argv[5];
-    double rate = atof(argv[9]), warm_s = atof(argv[10]), seconds = atof(argv[11]);
+    double rate = atof(argv[9]), warm_s = atof(argv[10]), seconds = atof(argv[11]), per_s = atof(argv[12]);
     struct rlimit limit = {65536, 65536};
     setrlimit(RLIMIT_NOFILE, &limit);
     char *id = strstr(watch, "\"camera_id\":\"");
@@ -204,23 +212,29 @@ int main(int argc, char **argv) {
     int total = counts[0] + counts[1] + counts[2], poll = epoll_create1(0);
     struct viewer *viewers = calloc(total, sizeof *viewers);
     unsigned char *buffer = malloc(1 << 18);
-    double opened = now_s();
-    for (int i = 0; i < total; i++) {
-        struct viewer *v = &viewers[i];
-        v->kind = i < counts[0] ? FAST : i < counts[0] + counts[1] ? SLOW : STUCK;
-        connect_one(v, port, path, headers);
-        // A stuck one reads the head of its answer, and what comes with it.
-        struct epoll_event event = {.events = EPOLLIN, .data.ptr = v};
-        if (v->kind == FAST || is_ws) epoll_ctl(poll, EPOLL_CTL_ADD, v->fd, &event);
-        while (now_s() < opened + i / 400.0) usleep(500);
-    }
-    double start = now_s() + warm_s, end = start + seconds, last = now_s();
-    while (now_s() < end) {
-        if (!measuring && now_s() >= start) { measuring = 1; puts("measuring"); fflush(stdout); }
+    double opened = now_s(), start = 0, end = 0, last = opened, busy = 0;
+    int here = 0;
+    while (!end || now_s() < end) {
+        for (; here < total && now_s() >= opened + here / per_s; here++) {
+            struct viewer *v = &viewers[here];
+            v->kind = here < counts[0] ? FAST : here < counts[0] + counts[1] ? SLOW : STUCK;
+            connect_one(v, port, path, headers);
+            // A stuck one reads the head of its answer, and what comes with it.
+            struct epoll_event event = {.events = EPOLLIN, .data.ptr = v};
+            if (v->kind == FAST || is_ws) epoll_ctl(poll, EPOLL_CTL_ADD, v->fd, &event);
+        }
+        if (here == total && !start) start = now_s() + warm_s;
+        if (start && !measuring && now_s() >= start) {
+            measuring = 1;
+            end = now_s() + seconds;
+            busy = cpu_s();
+            puts("measuring");
+            fflush(stdout);
+        }
         struct epoll_event events[256];
-        int ready = epoll_wait(poll, events, 256, counts[1] ? 5 : 50);
+        int ready = epoll_wait(poll, events, 256, here < total ? 1 : counts[1] ? 5 : 50);
         double now = now_s();
-        for (int i = 0; i < total; i++) {
+        for (int i = 0; counts[1] && i < here; i++) {
             struct viewer *v = &viewers[i];
             if (v->kind != SLOW || v->closed) continue;
             v->credit += (now - last) * rate;
@@ -248,10 +262,13 @@ int main(int argc, char **argv) {
             else body(v, buffer, got);
         }
     }
-    printf("{");
+    printf("{\"busy\":%.2f,", (cpu_s() - busy) / seconds);
     print_ages("fast", &ages[FAST], delivered[FAST]);
     print_ages("slow", &ages[SLOW], delivered[SLOW]);
-    printf("\"disorder\":%ld,\"missed\":%ld,\"broken\":%ld}\n", disorder, missed, broken);
+    size_t shown = total <= FEW ? ages[FAST].count : 0;
+    printf("\"ms\":[");
+    for (size_t i = 0; i < shown; i++) printf("%s%.2f", i ? "," : "", ages[FAST].ms[i]);
+    printf("],\"disorder\":%ld,\"missed\":%ld,\"broken\":%ld}\n", disorder, missed, broken);
     fflush(stdout);
     if (getppid() > 1) getchar();  // stay connected until whoever asked has looked at the server
     return 0;
