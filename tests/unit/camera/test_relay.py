@@ -276,6 +276,15 @@ class TestDeadlines:
                 relay.after(4)
             assert (viewer.left, connection.cuts) == (None, 0)
 
+    def test_a_viewer_who_only_asks_is_stuck(self) -> None:
+        relay = Relay(stuck_after_s=5, idle_interval_s=300)
+        connection = Connection(waiting=4000)
+        with relay.publishing(), relay.watching(connection=connection) as viewer:
+            for _ in range(4):
+                connection.waiting += 6  # an answer to a ping
+                relay.after(2)
+            assert (viewer.left, connection.cuts > 0) == (Left.STUCK, True)
+
     def test_an_idle_viewer_is_not_stuck(self) -> None:
         relay = Relay(stuck_after_s=5, idle_interval_s=300)
         with relay.publishing(), relay.watching() as viewer:

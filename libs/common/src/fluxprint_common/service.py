@@ -15,7 +15,7 @@ from fastapi.routing import APIRoute
 from starlette.middleware import Middleware
 from starlette.routing import Route
 
-from fluxprint_common import doorbell, logs, openapi, problems, revocations
+from fluxprint_common import doorbell, logs, openapi, problems, revocations, sockets
 from fluxprint_common.background import Supervisor
 from fluxprint_common.database import Database
 from fluxprint_common.exchange import Admit, AskOverHttp, Caller, Exchange
@@ -70,6 +70,7 @@ class ServiceSpec:
             behind Traefik.
         has_cookies: whether pages of the allowed origins may send cookies along.
         body_limits: bytes, for exact paths that take more than the default.
+        message_limits: the same of a WebSocket's messages.
         start: what lives as long as the service: loops, clients, stores.
     """
 
@@ -81,6 +82,7 @@ class ServiceSpec:
     has_cookies: bool = False
     constraint_errors: problems.ConstraintErrors = field(default_factory=dict)
     body_limits: Mapping[str, int] = field(default_factory=dict)
+    message_limits: Mapping[str, int] = field(default_factory=dict)
     start: Start = _nothing
 
 
@@ -123,6 +125,7 @@ def create_service(spec: ServiceSpec, settings: ServiceSettings) -> FastAPI:
     app.state.settings = settings
     app.state.metrics = metrics
     app.state.service_name = spec.name
+    app.state.message_limits = spec.message_limits
     app.state.version = release
     app.state.health_parts = {}  # what else a service's health shows: functions that say `failing` or how it is
     app.state.outside_issuer = settings.outside_issuer
@@ -223,8 +226,7 @@ def run(app: FastAPI, settings: ServiceSettings, *, service: str) -> None:
         host=settings.host,
         port=settings.port,
         http="httptools",
-        ws="websockets-sansio",
-        ws_max_size=8 * 1024 * 1024,
+        ws=sockets.bounded(app.state.message_limits),
         ws_per_message_deflate=False,  # pictures do not compress, and deflate costs a hundred times the sending
         proxy_headers=True,
         forwarded_allow_ips=settings.trusted_proxies,

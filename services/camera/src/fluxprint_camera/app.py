@@ -30,6 +30,9 @@ from fluxprint_camera.watching.storage import DecisionPictures
 from fluxprint_common import standing
 from fluxprint_common.service import ServiceSpec, create_service
 
+#: The largest picture that may be allowed, with its header.
+UPLINK_MESSAGE_LIMIT = 8 * 1024 * 1024
+
 
 def create_app(settings: CameraSettings) -> FastAPI:
     """The ASGI application of the camera service."""
@@ -40,6 +43,7 @@ def create_app(settings: CameraSettings) -> FastAPI:
             "cameras": "Live pictures: snapshots, MJPEG streams, and tokens for `<img>` elements.",
             "recordings": "Timelapses of prints, and pictures of their starts, ends and failures.",
         },
+        message_limits={"/api/v1/cameras/ingest": UPLINK_MESSAGE_LIMIT},
         routers=[ingest, decisions, recordings, cameras, view_tokens, viewers, viewer_sockets, shares],
         start=_start,
     )

@@ -183,9 +183,11 @@ class Viewer:
         if self.left is None:
             self._here_at = now
         backlog = self._outlet.backlog()
-        progress = (self.sent, backlog)
-        if not backlog or progress != self._progress:
-            self._progress, self._progress_at = progress, now
+        sent, before = self._progress
+        # What grows without a frame is answers to pings: who only asks takes nothing.
+        if not backlog or not before or self.sent != sent or backlog < before:
+            self._progress_at = now
+        self._progress = self.sent, backlog
         # Who has left gets so long for what is on its way, however busily it reads.
         if backlog and now - min(self._progress_at, self._here_at) >= stuck_after_s:
             self.leave(Left.STUCK)
