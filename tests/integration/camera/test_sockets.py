@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from contextlib import AsyncExitStack
 
 import httpx
 import pytest
@@ -226,6 +227,29 @@ class TestBounds:
                 return await count(first) == await count(second) == 0
 
             await eventually(gone)
+
+    async def test_connections_have_places_whether_they_watch_or_not(
+        self, organisation: Organisation, other: Organisation
+    ) -> None:
+        url, token = organisation.service.url, organisation.user_token()
+
+        async def opens(token: str) -> bool:
+            try:
+                async with view(url, token):
+                    return True
+            except websockets.InvalidStatus as refused:
+                return refused.response.status_code != 429
+
+        async with AsyncExitStack() as stack:
+            for _ in range(4):
+                await stack.enter_async_context(view(url, token))
+            assert not await opens(organisation.user_token())
+            assert await opens(other.user_token())
+
+        async def again() -> bool:
+            return await opens(token)
+
+        await eventually(again)
 
     @pytest.mark.parametrize(
         ("message", "code"),

@@ -19,6 +19,7 @@ from fluxprint_camera.shares.routes import router as shares
 from fluxprint_camera.viewers.acks import AckReader
 from fluxprint_camera.viewers.grants import Grants
 from fluxprint_camera.viewers.pictures import Pictures
+from fluxprint_camera.viewers.places import Places
 from fluxprint_camera.viewers.routes import router as viewers
 from fluxprint_camera.viewers.socket_route import router as viewer_sockets
 from fluxprint_camera.viewers.token_routes import router as view_tokens
@@ -68,6 +69,9 @@ async def _start(app: FastAPI) -> AsyncIterator[None]:
     _join_replicas(app, settings)
     app.state.decision_pictures = DecisionPictures(settings.data_dir, reserve_bytes=settings.data_reserve_bytes)
     app.state.pictures = Pictures()
+    app.state.places = Places(
+        of_person=settings.max_viewers_per_person, of_organisation=settings.max_viewers_per_organisation
+    )
     app.state.acks = AckReader()
     app.state.metrics.registry.register(RelayCollector(hub))
     app.state.loops.start("relay", hub.run)

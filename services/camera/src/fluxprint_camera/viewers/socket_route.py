@@ -1,5 +1,6 @@
 """The handshake of viewers' WebSockets."""
 
+from contextlib import ExitStack
 from urllib.parse import urlsplit
 from uuid import UUID
 
@@ -14,6 +15,7 @@ from fluxprint_camera.relay.hub import Hub
 from fluxprint_camera.settings import CameraSettings
 from fluxprint_camera.viewers import access
 from fluxprint_camera.viewers.messages import SUBPROTOCOL
+from fluxprint_camera.viewers.places import Places
 from fluxprint_camera.viewers.sockets import ViewerSocket
 from fluxprint_camera.viewers.tokens import MAX_CHARS
 from fluxprint_camera.viewers.transport import Connection
@@ -43,16 +45,24 @@ _DATABASE_ERRORS = (DBAPIError, PoolTimeout, ConnectionError, TimeoutError)
 async def watch_cameras(websocket: WebSocket) -> None:
     """Several cameras over one connection; docs/camera.md has its messages."""
     state = websocket.app.state
+    places: Places = state.places
+    with ExitStack() as held:
+        try:
+            _check_origin(websocket, state.settings)
+            if SUBPROTOCOL not in websocket.scope["subprotocols"]:
+                raise BadRequest(f"Ask for the subprotocol {SUBPROTOCOL}.")
+            opener = await _opener(websocket)
+            held.enter_context(places.taken_by(opener))
+        except ServiceError as error:
+            log.info("watching_refused", code=error.code)
+            await websocket.send_denial_response(render(error))
+            return
+        await _serve(websocket, opener)
+
+
+async def _serve(websocket: WebSocket, opener: Watcher) -> None:
+    state = websocket.app.state
     settings: CameraSettings = state.settings
-    try:
-        _check_origin(websocket, settings)
-        if SUBPROTOCOL not in websocket.scope["subprotocols"]:
-            raise BadRequest(f"Ask for the subprotocol {SUBPROTOCOL}.")
-        opener = await _opener(websocket)
-    except ServiceError as error:
-        log.info("watching_refused", code=error.code)
-        await websocket.send_denial_response(render(error))
-        return
 
     async def admit(token: str | None, camera_id: UUID) -> Watcher:
         watcher = opener if token is None else await access.of_token(websocket, token)
@@ -65,7 +75,7 @@ async def watch_cameras(websocket: WebSocket) -> None:
     await ViewerSocket(
         websocket,
         hub=state.hub,
-        connection=Connection(websocket.scope, fast=settings.fast_path == "auto", acks=state.acks),
+        connection=Connection(websocket.scope, fast=settings.fast_path == "auto"),
         grants=state.grants,
         admit=admit,
         max_cameras=settings.max_cameras_per_socket,

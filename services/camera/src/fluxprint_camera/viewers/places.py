@@ -1,0 +1,39 @@
+"""Places for WebSockets: each costs something whether anything is watched over it or not."""
+
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from uuid import UUID
+
+from fluxprint_camera.relay.problems import TooManyViewers
+from fluxprint_camera.viewers.watcher import Watcher
+
+
+class Places:
+    """Of this process.
+
+    Args:
+        of_person, of_organisation: so many connections each may hold open.
+    """
+
+    def __init__(self, *, of_person: int, of_organisation: int) -> None:
+        self._of_person = of_person
+        self._of_organisation = of_organisation
+        self._taken: Counter[UUID] = Counter()
+
+    @contextmanager
+    def taken_by(self, watcher: Watcher) -> Iterator[None]:
+        """A place for as long as the block runs. Raises: TooManyViewers"""
+        of_person = self._of_person if watcher.max_viewers is None else watcher.max_viewers
+        for holder, at_most in ((watcher.person_id, of_person), (watcher.organisation_id, self._of_organisation)):
+            if self._taken[holder] >= at_most:
+                raise TooManyViewers(f"{at_most} connections are open, as many as may be; close one first.")
+        holders = watcher.person_id, watcher.organisation_id
+        self._taken.update(holders)
+        try:
+            yield
+        finally:
+            self._taken.subtract(holders)
+            for holder in holders:
+                if not self._taken[holder]:
+                    del self._taken[holder]
