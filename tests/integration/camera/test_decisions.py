@@ -252,6 +252,10 @@ class TestDecisions:
         path = f"/decisions/{decision['id']}"
         picture = await house.get(f"{path}/picture")
         assert (picture.content, picture.headers["content-type"]) == (DARK, "image/jpeg")
+        for of, status in ((camera, 200), (await house.workshop.camera(), 404)):  # as an `<img>` gets it
+            made = await house.send("POST", f"/{show('camera', of.id)}/view-tokens", role=Role.VIEWER)
+            opened = await house.http.get(f"{path}/picture", params={"token": made.json()["token"]})
+            assert opened.status_code == status
         refused = await house.send("PUT", f"{path}/verdict", role=Role.VIEWER, json={"verdict": "wrong"})
         assert refused.status_code == 403
         judged = await house.send("PUT", f"{path}/verdict", role=Role.EDITOR, json={"verdict": "wrong"})

@@ -1,12 +1,16 @@
 """Prints are recorded: a video at the end, pictures on the way, whatever becomes of the service meanwhile."""
 
+import asyncio
+import os
 import re
 import subprocess
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
 from unittest.mock import AsyncMock
+from uuid import UUID
 
+import httpx
 import imageio_ffmpeg
 import pytest
 
@@ -14,13 +18,17 @@ from fluxprint_camera.recording import recorder
 from fluxprint_common.ids import new_id, show
 from fluxprint_common.permissions import Role
 from fluxprint_common.prints import PrintState
+from fluxprint_common.revocations import Revocation
 from fluxprint_local.jpeg import frame_number
 from fluxprint_local.postgres import Cluster
+from support import browser
 from support.databases import new_database
 from support.queue import eventually
 from support.servers import Database
 from support.studio import WITHIN_S, Json, QueueOfPrints, Studio
-from support.tokens import Issuer
+from support.tokens import Issuer, bearer
+
+LONGER_THAN_BUFFERS = 256 * 1024 * 1024
 
 
 @pytest.fixture
@@ -279,6 +287,81 @@ class TestPictures:
         assert [picture["moment"] for picture in pictures] == ["start", *["before_failure"] * 5, "failure"]
         numbers = [await shown(filmed, picture) for picture in pictures]
         assert numbers == sorted(set(numbers))
+
+
+class TestInAPage:
+    """`<video>` and `<img>` can send no header: a view token of the camera opens what was kept of it."""
+
+    async def test_a_view_token_opens_what_its_camera_recorded_and_a_browser_plays_it(
+        self, filmed: Studio, tmp_path: Path
+    ) -> None:
+        print_ = filmed.starts()
+        await filmed.frames_on_disk(await filmed.timelapse(print_, "recording"), 4)
+        filmed.ends(print_)
+        ready = await filmed.timelapse(print_, "ready")
+        [start, end] = await filmed.pictures(print_)
+        base = f"{filmed.url}/api/v1/cameras"
+        images = [f"{filmed.url}{picture['image_path']}" for picture in (start, end)]
+        paths = [f"{base}/timelapses/{ready['id']}/video", *images]
+        second = replace(filmed, camera=new_id())
+        await second.add_camera("top")
+        async with httpx.AsyncClient() as page:
+            token = await view_token(filmed)
+            other, share = await view_token(second), await share_of(filmed)
+            live = f"{base}/{show('camera', filmed.camera)}/snapshot"
+            assert [(await page.get(live, params=by)).status_code for by in (token, share, other)] == [200, 200, 404]
+            for opened_by, status in ((token, 200), (other, 404), (share, 401), ({}, 401), ({"token": "x"}, 401)):
+                assert [(await page.get(path, params=opened_by)).status_code for path in paths] == [status] * 3
+            for path in (f"{base}/timelapses", f"{base}/pictures", f"{base}/timelapses/{ready['id']}"):
+                assert (await page.get(path, params=token)).status_code == 401
+        if browser.chromium() is not None:
+            video, *stills = [f"{path}?token={token['token']}" for path in paths]
+            async with browser.page(tmp_path, {"video": video, "stills": stills}) as seen:
+                played = await browser.next_of(seen)
+            assert played["stills"] == [[320, 128]] * 2
+            assert (played["video"]["width"], played["video"]["height"]) == (320, 128)
+            assert played["video"]["duration"] == pytest.approx(ready["duration_s"], abs=0.1)
+
+    async def test_is_cut_off_when_the_session_ends(self, filmed: Studio) -> None:
+        print_ = filmed.starts()
+        await filmed.frames_on_disk(await filmed.timelapse(print_, "recording"), 1)
+        filmed.ends(print_)
+        ready = await filmed.timelapse(print_, "ready")
+        [video] = (filmed.folder / "videos").rglob(f"{ready['id'].partition('_')[2]}.mp4")
+        os.truncate(video, LONGER_THAN_BUFFERS)
+        session = new_id()
+        token = await view_token(filmed, session=session)
+        path = f"{filmed.url}/api/v1/cameras/timelapses/{ready['id']}/video"
+        async with httpx.AsyncClient() as page:
+            async with page.stream("GET", path, params=token) as answer:
+                assert answer.headers["content-length"] == str(LONGER_THAN_BUFFERS)
+                await anext(chunks := answer.aiter_raw())
+                filmed.app.state.revocations.add(Revocation(session, None))
+                with pytest.raises(httpx.TransportError):
+                    await to_the_end(chunks)
+            assert (await page.get(path, params=token)).status_code == 401
+
+
+async def to_the_end(chunks: AsyncIterator[bytes]) -> None:
+    async with asyncio.timeout(WITHIN_S):
+        async for _chunk in chunks:
+            pass
+
+
+async def view_token(studio: Studio, *, session: UUID | None = None) -> dict[str, str]:
+    """The query that opens a camera's stream and what was kept of it."""
+    user = studio.issuer.user_token(organisation=studio.organisation, role=Role.VIEWER, session=session or new_id())
+    async with studio.client() as client:
+        made = await client.post(f"/{show('camera', studio.camera)}/view-tokens", headers=bearer(user))
+    return {"token": made.json()["token"]}
+
+
+async def share_of(studio: Studio) -> dict[str, str]:
+    """The same of a share, which opens what is live."""
+    async with studio.client() as client:
+        body = {"label": "Customer", "expires_in_s": 600}
+        made = await client.post(f"/{show('camera', studio.camera)}/shares", json=body)
+    return {"token": made.json()["token"]}
 
 
 async def shown(studio: Studio, picture: Json) -> int:

@@ -17,6 +17,7 @@ from fluxprint_common.database import ReadSession
 def readable(sight: Sight) -> Select[CameraRow]:
     """The cameras that may be seen."""
     query = select(CameraRow).where(CameraRow.organisation_id == sight.organisation_id)
+    query = query if sight.cameras is None else query.where(CameraRow.id.in_(sight.cameras))
     return query if sight.printers is None else query.where(CameraRow.printer_id.in_(sight.printers))
 
 

@@ -35,6 +35,7 @@ class Of:
 def readable(kind: type[Row], sight: Sight) -> Select[Row]:
     """The timelapses, or pictures, of the cameras that may be seen."""
     query = select(kind).where(kind.organisation_id == sight.organisation_id)
+    query = query if sight.cameras is None else query.where(kind.camera_id.in_(sight.cameras))
     return query if sight.printers is None else query.where(kind.printer_id.in_(sight.printers))
 
 

@@ -1,10 +1,11 @@
 """HTTP of recordings."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, BackgroundTasks, Depends, Query, Request, Response
 from fastapi.responses import FileResponse
+from starlette.types import Receive, Scope, Send
 
 from fluxprint_camera.cameras.sight import Sight
 from fluxprint_camera.ids import AttemptId, JobId, PictureId, TimelapseId
@@ -14,6 +15,10 @@ from fluxprint_camera.recording.problems import FilesAway, StoreFailed
 from fluxprint_camera.recording.repository import Of
 from fluxprint_camera.recording.schemas import PrintPicture, Timelapse
 from fluxprint_camera.recording.store import Store
+from fluxprint_camera.viewers.access import sees_kept
+from fluxprint_camera.viewers.grants import Grants
+from fluxprint_camera.viewers.transport import transport_of
+from fluxprint_camera.viewers.watcher import Watcher
 from fluxprint_common.database import Database, Reading, Session
 from fluxprint_common.ids import PrinterId, show
 from fluxprint_common.openapi import binary, problems
@@ -25,6 +30,7 @@ from fluxprint_common.problems import NotFound
 router = APIRouter(prefix="/cameras", tags=["recordings"])
 
 Viewer = Annotated[Principal, require(Permission.CAMERAS_VIEW)]
+Watching = Annotated[Watcher, sees_kept(Permission.CAMERAS_VIEW)]
 Manager = Annotated[Principal, require(Permission.PRINTERS_MANAGE)]
 
 
@@ -50,10 +56,20 @@ def _store(request: Request) -> Store:
 Files = Annotated[Store, Depends(_store)]
 
 
-class VideoResponse(FileResponse):
-    """A video with ranges (RFC 9110); larger pieces than the default, which costs a thread hop each."""
+class KeptFile(FileResponse):
+    """A file with ranges (RFC 9110) that is cut off where somebody may no longer see it; in larger pieces than the
+    default, which costs a thread hop each."""
 
     chunk_size = 256 * 1024
+
+    def __init__(self, path: Path, watcher: Watcher, grants: Grants, **answer: Any) -> None:
+        super().__init__(path, **answer)
+        self._watcher = watcher
+        self._grants = grants
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        with self._grants.watching(self._watcher, None, transport_of(scope).abort):
+            await super().__call__(scope, receive, send)
 
 
 @router.get("/timelapses", summary="List timelapses", responses=problems(401, 403))
@@ -81,16 +97,18 @@ async def get_timelapse(session: Reading, principal: Viewer, timelapse_id: Timel
         206: binary("video/mp4", "The bytes of a range."),
     },
 )
-async def download_timelapse(request: Request, principal: Viewer, store: Files, timelapse_id: TimelapseId) -> Response:
-    """The video, with ranges."""
+async def download_timelapse(request: Request, watcher: Watching, store: Files, timelapse_id: TimelapseId) -> Response:
+    """The video, with ranges; by a view token of its camera too, for `<video>`."""
     database: Database = request.app.state.database
     async with database.reading() as session:  # not while the disk is waited for
-        row = await service.with_video(session, Sight.of(principal), timelapse_id)
+        row = await service.with_video(session, watcher.sight, timelapse_id)
     path = store.video(row.id)
     if not await _is_there(store, path):
         raise NotFound("The file of this timelapse is not here.")
-    return VideoResponse(
+    return KeptFile(
         path,
+        watcher,
+        request.app.state.grants,
         media_type="video/mp4",
         filename=f"{row.started_at:%Y-%m-%d-%H%M}-{show('timelapse', row.id)}.mp4",
         content_disposition_type="inline",
@@ -142,16 +160,16 @@ async def list_pictures(session: Reading, principal: Viewer, of: Filter, paging:
     response_class=Response,
     responses=problems(401, 403, 404) | {200: binary("image/jpeg", "The picture.", ETag="Of the file.")},
 )
-async def get_picture(request: Request, principal: Viewer, store: Files, picture_id: PictureId) -> Response:
-    """The picture itself. It never changes."""
+async def get_picture(request: Request, watcher: Watching, store: Files, picture_id: PictureId) -> Response:
+    """The picture itself, which never changes; by a view token of its camera too, for `<img>`."""
     database: Database = request.app.state.database
     async with database.reading() as session:  # not while the disk is waited for
-        row = await service.picture(session, Sight.of(principal), picture_id)
+        row = await service.picture(session, watcher.sight, picture_id)
     path = store.picture(row.id)
     if not await _is_there(store, path):
         raise NotFound("The file of this picture is not here.")
     headers = {"Cache-Control": "private, max-age=86400, immutable"}
-    return FileResponse(path, media_type="image/jpeg", headers=headers)
+    return KeptFile(path, watcher, request.app.state.grants, media_type="image/jpeg", headers=headers)
 
 
 async def _is_there(store: Store, path: Path) -> bool:

@@ -43,6 +43,22 @@ async def current_watcher(
     return await of_token(request, token)
 
 
+async def watcher_of_kept(
+    request: Request,
+    needed: SecurityScopes,
+    documented: Annotated[object, Security(bearer)],
+    token: Annotated[str | None, Security(view_token)],
+) -> Watcher:
+    """The watcher behind a request for what was kept of cameras, which no share opens.
+
+    Raises:
+        Unauthenticated: neither token is there and valid. Forbidden: the role may not watch.
+    """
+    if token is not None and shares.is_share(token) and not has_credentials(request):
+        raise Unauthenticated("A share opens live pictures only.")
+    return await current_watcher(request, needed, documented, token)
+
+
 async def of_token(connection: HTTPConnection, token: str) -> Watcher:
     """The watcher behind a view token or the token of a share.
 
@@ -73,6 +89,11 @@ def watching(principal: Principal) -> Watcher:
         expires_at=principal.expires_at,
         printers=principal.printers,
     )
+
+
+def sees_kept(permission: Permission) -> Any:
+    """The same of videos and pictures that were kept."""
+    return Security(watcher_of_kept, scopes=[str(permission)])
 
 
 def watches(permission: Permission) -> Any:

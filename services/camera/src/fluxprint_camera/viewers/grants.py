@@ -48,10 +48,12 @@ class Grants:
         return self.revocations.refuse(watcher.session_id, watcher.issued_at)
 
     @contextmanager
-    def watching(self, watcher: Watcher, camera_id: UUID, end: End) -> Iterator[None]:
-        """Call `end` (quick, no I/O) when somebody may no longer watch this camera, or when it is no more."""
+    def watching(self, watcher: Watcher, camera_id: UUID | None, end: End) -> Iterator[None]:
+        """Call `end` (quick, no I/O) when somebody may no longer watch this camera, or when it is no more. Without a
+        camera: what was kept of one, which outlives it."""
         with ExitStack() as stack:
-            for sid in (watcher.session_id, camera_id, *watcher.heard_of):
+            cameras = () if camera_id is None else (camera_id,)
+            for sid in (watcher.session_id, *cameras, *watcher.heard_of):
                 stack.enter_context(self.revocations.watching(sid, watcher.issued_at, end))
             if watcher.ground is not None:
                 stack.enter_context(self._kept_open((watcher.ground, watcher.needs)))

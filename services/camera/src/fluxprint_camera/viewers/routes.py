@@ -6,7 +6,6 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Header, Query, Request, Response
 
 from fluxprint_camera.cameras import service as cameras
-from fluxprint_camera.cameras.sight import Sight
 from fluxprint_camera.ids import CameraId
 from fluxprint_camera.relay.access import Relay
 from fluxprint_camera.relay.frame import JPEG, rfc3339
@@ -44,7 +43,7 @@ async def _look(request: Request, hub: Relay, watcher: Watching, camera_id: Came
     if live is None or watcher.printers is not None:
         database: Database = request.app.state.database
         async with database.reading() as session:
-            await cameras.get(session, Sight(watcher.organisation_id, watcher.printers), camera_id)
+            await cameras.get(session, watcher.sight, camera_id)
     return live or Live()
 
 

@@ -10,7 +10,6 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from fluxprint_camera.cameras import service as cameras
-from fluxprint_camera.cameras.sight import Sight
 from fluxprint_camera.relay.hub import Hub
 from fluxprint_camera.settings import CameraSettings
 from fluxprint_camera.viewers import access
@@ -115,7 +114,7 @@ async def _check_sight(database: Database, hub: Hub, watcher: Watcher, camera_id
         return
     try:
         async with database.reading() as session:
-            await cameras.get(session, Sight(watcher.organisation_id, watcher.printers), camera_id)
+            await cameras.get(session, watcher.sight, camera_id)
     except _DATABASE_ERRORS as error:
         translated = from_database(error, {})
         if translated is None:

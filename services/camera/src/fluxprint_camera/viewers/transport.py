@@ -31,6 +31,19 @@ class TransportInScope:
         await self.app(scope, receive, send)
 
 
+def transport_of(scope: Scope) -> asyncio.Transport:
+    """What the server sends an answer on.
+
+    Raises:
+        RuntimeError: the server is not uvicorn.
+    """
+    server = scope.get("extensions", {}).get(EXTENSION)
+    transport: asyncio.Transport | None = getattr(server, "transport", None)
+    if transport is None:
+        raise RuntimeError("streams need uvicorn's transport, and this server shows none")
+    return transport
+
+
 class Connection:
     """What a stream needs of the connection it is sent on.
 
@@ -43,12 +56,8 @@ class Connection:
     """
 
     def __init__(self, scope: Scope, *, fast: bool, acks: AckReader | None = None) -> None:
-        server = scope.get("extensions", {}).get(EXTENSION)
-        transport: asyncio.Transport | None = getattr(server, "transport", None)
-        if transport is None:
-            raise RuntimeError("streams need uvicorn's transport, and this server shows none")
-        self._transport = transport
-        self._server = server
+        self._transport = transport = transport_of(scope)
+        self._server = server = scope["extensions"][EXTENSION]
         self._acks = acks
         #: Of WebSockets, which ASGI gives no way to wait without sending something.
         self._writable: asyncio.Event | None = getattr(server, "writable", None)

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from uuid import UUID
 
+from fluxprint_camera.cameras.sight import Sight
 from fluxprint_common.permissions import Permission
 from fluxprint_common.standing import Ground
 
@@ -38,6 +39,11 @@ class Watcher:
     needs: frozenset[Permission] = _LOOKING
     heard_of: tuple[UUID, ...] = ()
     max_viewers: int | None = None
+
+    @property
+    def sight(self) -> Sight:
+        """What this watcher may see of what is kept."""
+        return Sight(self.organisation_id, self.printers, self.cameras)
 
     def may_see(self, camera_id: UUID) -> bool:
         """Whether a camera of the organisation is within what this watcher may see."""

@@ -33,6 +33,7 @@ class DecisionFilter:
 def readable(sight: Sight) -> Select[Decision]:
     """The decisions that may be seen."""
     query = select(Decision).where(Decision.organisation_id == sight.organisation_id)
+    query = query if sight.cameras is None else query.where(Decision.camera_id.in_(sight.cameras))
     return query if sight.printers is None else query.where(Decision.printer_id.in_(sight.printers))
 
 

@@ -6,6 +6,8 @@ from fastapi import APIRouter, Query, Request, Response
 
 from fluxprint_camera.cameras.sight import Sight
 from fluxprint_camera.ids import AttemptId, CameraId, DecisionId
+from fluxprint_camera.viewers.access import sees_kept
+from fluxprint_camera.viewers.watcher import Watcher
 from fluxprint_camera.watching import repository, service
 from fluxprint_camera.watching.kinds import Kind
 from fluxprint_camera.watching.models import Decision as DecisionRow
@@ -22,6 +24,7 @@ from fluxprint_common.principal import Principal, require
 router = APIRouter(prefix="/cameras", tags=["cameras"])
 
 Viewing = Annotated[Principal, require(Permission.CAMERAS_VIEW)]
+Watching = Annotated[Watcher, sees_kept(Permission.CAMERAS_VIEW)]
 Operator = Annotated[Principal, require(Permission.PRINTERS_OPERATE)]
 Manager = Annotated[Principal, require(Permission.PRINTERS_MANAGE)]
 
@@ -56,12 +59,12 @@ async def get_decision(principal: Viewing, session: Reading, decision_id: Decisi
     response_class=Response,
     responses={200: openapi.binary("image/jpeg", "The picture."), **openapi.problems(401, 403, 404)},
 )
-async def get_decision_picture(request: Request, principal: Viewing, decision_id: DecisionId) -> Response:
-    """The picture that a decision was made by."""
+async def get_decision_picture(request: Request, watcher: Watching, decision_id: DecisionId) -> Response:
+    """The picture that a decision was made by; by a view token of its camera too, for `<img>`."""
     database: Database = request.app.state.database
     pictures: DecisionPictures = request.app.state.decision_pictures
     async with database.reading() as session:  # not while the disk is waited for
-        decision = await service.get(session, Sight.of(principal), decision_id)
+        decision = await service.get(session, watcher.sight, decision_id)
     jpeg = await pictures.read(decision.picture) if decision.picture else None
     if jpeg is None:
         raise service.PictureGone
