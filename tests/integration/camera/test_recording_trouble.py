@@ -19,6 +19,7 @@ from fluxprint_camera.recording import store as store_of_recordings
 from fluxprint_camera.recording.ffmpeg import Film, Mounting, RenderFailed, fitting, render
 from fluxprint_camera.recording.models import TimelapseRow
 from fluxprint_camera.recording.recording import Place
+from fluxprint_camera.recording.renderer import Renderer
 from fluxprint_camera.recording.retention import Retention
 from fluxprint_camera.recording.store import Store
 from fluxprint_common.ids import new_id, show
@@ -206,6 +207,23 @@ class TestReplicas:
             await eventually(lambda: on_duty(studio), within_s=WITHIN_S)
 
 
+class TestRenderer:
+    async def test_takes_organisations_in_turn(self, studio: Studio) -> None:
+        async with studio.running():
+            state = studio.app.state
+            await state.loops.stop("renderer")
+            place = Place(state.hub, state.recordings, state.database, state.settings)
+            renderer, finished = Renderer(place, state.recorder), TestRetention().finished
+            many = [await finished(place, studio, size_bytes=10, state="rendering") for _ in range(3)]
+            one = await finished(place, studio.neighbour(), size_bytes=10, state="rendering")
+            begun = []
+            while (row := await renderer._next()) is not None:
+                begun.append(row.id)
+                async with place.database.unit_of_work() as session:
+                    (await session.get_one(TimelapseRow, row.id)).state = "ready"
+            assert begun == [many[0], one, *many[1:]]
+
+
 class TestRetention:
     async def test_deletes_what_is_too_old_and_what_is_too_much(self, studio: Studio) -> None:
         # Nothing is deleted by the service itself: it tidied when it started.
@@ -289,9 +307,12 @@ class TestFfmpeg:
         width, height = (int.from_bytes(track[at : at + 2], "big") for at in (24, 26))
         assert (width, height) == (128, 320)
 
-    async def test_runs_with_the_lowest_priority(self, tmp_path: Path) -> None:
+    async def test_runs_with_the_lowest_priority_and_is_the_first_to_go(self, tmp_path: Path) -> None:
         program = tmp_path / "waits"
-        program.write_text('#!/bin/sh\nPATH=/usr/bin:/bin\nwhile [ "$(nice)" != 19 ]; do sleep 0.05; done\nexit 1\n')
+        as_it_is = '"$(nice) $(cat /proc/self/oom_score_adj)"'
+        program.write_text(
+            f'#!/bin/sh\nPATH=/usr/bin:/bin\nwhile [ {as_it_is} != "19 1000" ]; do sleep 0.05; done\nexit 1\n'
+        )
         program.chmod(0o755)
         with pytest.raises(RenderFailed, match="render_failed"):
             await render(str(program), tmp_path, self.FILM, tmp_path / "video", timeout_s=WITHIN_S, on_progress=print)

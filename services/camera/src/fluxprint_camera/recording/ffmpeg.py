@@ -154,6 +154,8 @@ def _bound(pid: int) -> None:
         if sys.platform == "linux":
             resource.prlimit(pid, resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
             resource.prlimit(pid, resource.RLIMIT_CORE, (0, 0))
+            with suppress(OSError):  # where memory runs out, it is this that ends, not what shows live pictures
+                Path(f"/proc/{pid}/oom_score_adj").write_text("1000")
 
 
 async def _follow(lines: asyncio.StreamReader | None, on_progress: OnProgress) -> int:

@@ -1,8 +1,10 @@
 """Makes videos of what was recorded, one at a time."""
 
 import asyncio
+from collections import OrderedDict
 from datetime import UTC, datetime
 from io import BytesIO
+from uuid import UUID
 
 from fluxprint_camera.recording import ffmpeg, repository
 from fluxprint_camera.recording.ffmpeg import Film, Mounting, RenderFailed
@@ -24,6 +26,7 @@ KILLED_REST_S = 60.0
 TRIES = 3
 PROGRESS_S = 1.0
 STOPS_WITHIN_S = 2.0
+REMEMBERED = 1000
 _PASSES = {Trouble.DISK_FULL, Trouble.DISK_FAILED}
 
 
@@ -33,9 +36,11 @@ class Renderer:
     def __init__(self, place: Place, recorder: Recorder) -> None:
         self._place = place
         self._recorder = recorder
+        #: Organisations that had their turn, the last one last.
+        self._served: OrderedDict[UUID, None] = OrderedDict()
 
     async def run(self) -> None:
-        """Render whatever waits, oldest first, while this replica records; for ever."""
+        """Render whatever waits while this replica records, for ever: organisations in turn, the oldest of each."""
         while True:
             self._recorder.ended.clear()
             waiting = await self._next() if self._recorder.on_duty else None
@@ -50,8 +55,16 @@ class Renderer:
 
     async def _next(self) -> TimelapseRow | None:
         async with self._place.database.reading() as session:
-            rows = await repository.in_state(session, TimelapseState.RENDERING, limit=1)
-        return rows[0] if rows else None
+            waiting = await repository.oldest_of_each(session, TimelapseState.RENDERING)
+        if not waiting:
+            return None
+        turns = {organisation_id: turn for turn, organisation_id in enumerate(self._served)}
+        chosen = min(waiting, key=lambda row: turns.get(row.organisation_id, -1))
+        self._served[chosen.organisation_id] = None
+        self._served.move_to_end(chosen.organisation_id)
+        if len(self._served) > REMEMBERED:
+            self._served.popitem(last=False)
+        return chosen
 
     async def _render(self, row: TimelapseRow) -> float:
         """Nothing, or after so many seconds it is to be tried again."""

@@ -118,6 +118,14 @@ async def in_state(session: ReadSession, state: TimelapseState, *, limit: int) -
     return (await session.scalars(query.order_by(TimelapseRow.id).limit(limit))).all()
 
 
+async def oldest_of_each(session: ReadSession, state: TimelapseState) -> Sequence[TimelapseRow]:
+    """The oldest of each organisation in a state that is not final, oldest first."""
+    place = func.row_number().over(partition_by=TimelapseRow.organisation_id, order_by=TimelapseRow.id)
+    ranked = select(TimelapseRow.id, place.label("place")).where(unfinished(), TimelapseRow.state == state).subquery()
+    query = select(TimelapseRow).join(ranked, ranked.c.id == TimelapseRow.id).where(ranked.c.place == 1)
+    return (await session.scalars(query.order_by(TimelapseRow.id))).all()
+
+
 async def moments_of(session: ReadSession, attempt_id: UUID, camera_id: UUID) -> set[str]:
     """Of which moments of a print a camera's pictures are kept already."""
     query = select(PictureRow.moment).where(PictureRow.attempt_id == attempt_id, PictureRow.camera_id == camera_id)
