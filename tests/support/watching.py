@@ -16,6 +16,7 @@ from fluxprint_camera.relay.hub import Hub
 from fluxprint_camera.settings import CameraSettings
 from fluxprint_camera.watching import repository
 from fluxprint_camera.watching.detection import Detection
+from fluxprint_camera.watching.metrics import WatchMetrics
 from fluxprint_camera.watching.models import WatchPolicy
 from fluxprint_camera.watching.process import DetectorFailed
 from fluxprint_camera.watching.records import Records
@@ -93,7 +94,7 @@ class Replica:
         self.hub = Hub(settings, clock=clock)
         self.scorer = Scorer()
         self.pictures = DecisionPictures(folder, reserve_bytes=0)
-        self.records = Records(database, self.pictures, settings)
+        self.records = Records(database, self.pictures, settings, WatchMetrics())
         self.watcher = Watcher(self.hub, database, self.records, prints, settings, clock=clock)
         self.detection = Detection(self.watcher.watched, self.scorer, self.records, settings, clock=clock)
         self._uplinks = ExitStack()

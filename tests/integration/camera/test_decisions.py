@@ -249,6 +249,9 @@ class TestDecisions:
         await replica.step()
         await house.workshop.show(replica, uplink, *[DARK] * 2, every_s=61)
         [decision] = await house.decisions()
+        [counted] = replica.records.metrics.decisions.collect()
+        totals = {one.labels["kind"]: one.value for one in counted.samples if one.name.endswith("_total")}
+        assert (totals["black"], totals["frozen"]) == (1, 0)
         path = f"/decisions/{decision['id']}"
         picture = await house.get(f"{path}/picture")
         assert (picture.content, picture.headers["content-type"]) == (DARK, "image/jpeg")

@@ -90,6 +90,14 @@ class TestTimelapse:
         assert frames == ready["frames"] >= 4
         assert ready["duration_s"] == pytest.approx(frames / 25)
         assert not filmed.frames_folder(ready).exists()
+        async with httpx.AsyncClient() as anybody:
+            lines = (await anybody.get(f"{filmed.url}/metrics")).text.splitlines()
+        counts = dict(line.rsplit(" ", 1) for line in lines if not line.startswith("#"))
+        assert float(counts["camera_recording_frames_total"]) >= frames
+        for name in ('camera_timelapses_total{state="ready"}', 'camera_recording_pictures_total{moment="end"}'):
+            assert float(counts[name]) >= 1
+        assert "camera_recordings_running" in counts
+        assert 'camera_decisions_total{kind="frozen"}' in counts
 
     async def test_is_deleted_by_who_manages_printers(self, filmed: Studio) -> None:
         print_ = filmed.starts()

@@ -34,6 +34,7 @@ class Recorder:
         self._feed = feed
         self._holder = new_id()
         self._running: dict[tuple[UUID, UUID], tuple[Recording, asyncio.Task[None]]] = {}
+        place.metrics.running.set_function(lambda: len(self._running))
 
     @asynccontextmanager
     async def working(self) -> AsyncIterator[None]:

@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from uuid import UUID
 
@@ -12,6 +12,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from fluxprint_camera.recording import repository
+from fluxprint_camera.recording.metrics import RecordingMetrics
 from fluxprint_camera.recording.models import Moment, TimelapseRow, TimelapseState
 from fluxprint_camera.recording.problems import StoreFailed, Trouble
 from fluxprint_camera.recording.rhythm import Rhythm
@@ -49,6 +50,7 @@ class Place:
     database: Database
     settings: CameraSettings
     clock: Callable[[], float] = time.monotonic
+    metrics: RecordingMetrics = field(default_factory=RecordingMetrics)
 
 
 @dataclass(frozen=True)
@@ -157,6 +159,7 @@ class Recording:
         number, data = before.last + self._rhythm.step, bytes(frame.jpeg)
         try:
             await self._place.store.add_frame(self.timelapse.id, number, data)
+            self._place.metrics.frames.inc()
             self._rhythm.took(now)
             self._frames = Frames(before.count + 1, before.size_bytes + len(data), number, before.step)
             many = self._frames.count > settings.timelapse_max_frames
@@ -171,6 +174,7 @@ class Recording:
         if self._trouble != error.trouble:
             log.warning("recording_stopped", timelapse=self._name, why=error.trouble, error=str(error))
         self._trouble = error.trouble
+        self._place.metrics.troubles.labels(error.trouble).inc()
         self._rests_until = self._place.clock() + DISK_REST_S
 
     async def _note(self) -> None:
@@ -215,6 +219,7 @@ class Recording:
                 self._failed(error)
                 return
             self._unkept.append(_Kept(picture_id, moment, frame))
+            self._place.metrics.pictures.labels(moment).inc()
             self._moments.add(moment)
 
     async def _finish(self, last: Frame | None) -> None:
@@ -244,4 +249,6 @@ class Recording:
             except DATABASE_AWAY as error:
                 log.warning("recording_not_noted", timelapse=self._name, error=repr(error))
                 await asyncio.sleep(TRY_AGAIN_S)
+        if state is TimelapseState.EMPTY:
+            self._place.metrics.timelapses.labels(state).inc()
         log.info("recording_ended", timelapse=self._name, frames=self._frames.count, outcome=print_ and print_.state)

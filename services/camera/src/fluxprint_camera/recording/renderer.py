@@ -75,6 +75,7 @@ class Renderer:
             await self._take_back(row)
             raise
         except (RenderFailed, StoreFailed) as error:
+            self._place.metrics.troubles.labels(error.trouble).inc()
             log.warning("timelapse_not_rendered", timelapse=name, why=error.trouble, error=str(error))
             if error.trouble in _PASSES:
                 await self._write_down(row, problem=error.trouble, renders=row.renders)
@@ -82,6 +83,7 @@ class Renderer:
             if isinstance(error, RenderFailed) and error.killed and row.renders + 1 < TRIES:
                 return KILLED_REST_S
             await self._write_down(row, state=TimelapseState.FAILED, problem=error.trouble)
+            self._place.metrics.timelapses.labels(TimelapseState.FAILED).inc()
             return 0
         there = await self._write_down(
             row,
@@ -92,6 +94,7 @@ class Renderer:
             duration_s=round(frames / self._place.settings.timelapse_fps, 3),
             ready_at=datetime.now(UTC),
         )
+        self._place.metrics.timelapses.labels(TimelapseState.READY).inc()
         log.info("timelapse_ready", timelapse=name, frames=frames, size_bytes=size_bytes, kept=there)
         return 0
 

@@ -7,6 +7,7 @@ from functools import partial
 from fastapi import FastAPI
 
 from fluxprint_camera.prints.feed import PrintFeed
+from fluxprint_camera.recording.metrics import RecordingMetrics
 from fluxprint_camera.recording.recorder import Recorder
 from fluxprint_camera.recording.recording import Place
 from fluxprint_camera.recording.renderer import Renderer
@@ -33,7 +34,7 @@ async def recording(app: FastAPI) -> AsyncIterator[None]:
         return
     store = state.recordings = Store(settings.data_dir, reserve_bytes=settings.data_reserve_bytes)
     state.health_parts["recordings"] = lambda: FAILING if store.trouble is not None else "ready"
-    place = Place(state.hub, store, state.database, settings)
+    place = Place(state.hub, store, state.database, settings, metrics=RecordingMetrics(state.metrics.registry))
     recorder = state.recorder = Recorder(place, feed)
     async with recorder.working():
         state.loops.start("recorder", recorder.run, critical=False)

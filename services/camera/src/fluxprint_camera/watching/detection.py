@@ -59,8 +59,10 @@ class Detection:
             try:
                 scores = await self._scorer.score(shot.jpeg)
             except DetectorFailed:  # it is in the log; the next picture is tried
+                self._records.metrics.scored.labels("failed").inc()
                 continue
             if scores:
+                self._records.metrics.scored.labels("scored").inc()
                 await self._take_in(watched, shot, scores)
 
     def _is_due(self, watched: Watched, now: float) -> bool:

@@ -10,6 +10,7 @@ from fastapi import FastAPI
 from fluxprint_camera.relay.hub import Hub
 from fluxprint_camera.settings import CameraSettings
 from fluxprint_camera.watching.detection import Detection
+from fluxprint_camera.watching.metrics import WatchMetrics
 from fluxprint_camera.watching.process import DetectorProcess
 from fluxprint_camera.watching.records import Records
 from fluxprint_camera.watching.telling import Teller
@@ -37,7 +38,7 @@ async def watching(app: FastAPI, hub: Hub, prints: PrintSource) -> AsyncIterator
     if not settings.watch_enabled:
         yield
         return
-    records = Records(state.database, state.decision_pictures, settings)
+    records = Records(state.database, state.decision_pictures, settings, WatchMetrics(state.metrics.registry))
     watcher = Watcher(hub, state.database, records, prints, settings)
     teller = Teller(state.database, state.http, settings.queue_url, pause_within_s=settings.watch_pause_within_s)
     start = partial(state.loops.start, critical=False)

@@ -9,6 +9,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from fluxprint_camera.watching import repository, service
 from fluxprint_camera.watching.kinds import EndReason, Kind
+from fluxprint_camera.watching.metrics import WatchMetrics
 from fluxprint_camera.watching.policy import Policy
 from fluxprint_camera.watching.service import Found
 from fluxprint_camera.watching.settings import WatchSettings
@@ -28,10 +29,14 @@ class Records:
 
     Attributes:
         changed: set when there is something to tell.
+        metrics: counts what was seen.
     """
 
-    def __init__(self, database: Database, pictures: DecisionPictures, settings: WatchSettings) -> None:
+    def __init__(
+        self, database: Database, pictures: DecisionPictures, settings: WatchSettings, metrics: WatchMetrics
+    ) -> None:
         self.changed = asyncio.Event()
+        self.metrics = metrics
         self._database = database
         self._pictures = pictures
         self._settings = settings
@@ -59,6 +64,7 @@ class Records:
                 await self._pictures.remove(picture)
         if kept:
             log.info("decision", camera=show("camera", found.camera_id), kind=found.kind, value=found.value)
+            self.metrics.decisions.labels(found.kind).inc()
             self.changed.set()
         return True
 

@@ -123,6 +123,7 @@ class Watcher:
             except Unreadable as error:
                 log.info("not_a_picture", camera=show("camera", watched.place.camera_id), error=str(error)[:200])
                 continue
+            self._records.metrics.pictures.inc()
             for sign in watched.signs.take(look, shot.etag, now):
                 await self._take_in(watched, sign, shot)
 
