@@ -62,9 +62,9 @@ class AckReader:
             asyncio.get_running_loop().add_reader(self._epoll.fileno(), self._read, self._epoll)
 
     def _read(self, epoll: select.epoll) -> None:
-        for sock, _ in epoll.poll(0):
+        for sock, data in [(sock, _received(sock)) for sock, _ in epoll.poll(0)]:
             if (shortcut := self._shortcuts.get(sock)) is not None:
-                shortcut.read()
+                shortcut.read(data)
         loop = asyncio.get_running_loop()
         now = loop.time()
         if now - self._woken_at < GATHER_S:
@@ -84,6 +84,8 @@ class AckShortcut(asyncio.Protocol):
         reader: reads the connection while nothing but acknowledgements comes.
     """
 
+    __slots__ = ("_head", "_is_adopted", "_left", "_reader", "_server", "_socket", "_take", "_transport")
+
     def __init__(self, server: asyncio.Protocol, take: Take, transport: asyncio.Transport, reader: AckReader) -> None:
         self._server = server
         self._take = take
@@ -101,14 +103,8 @@ class AckShortcut(asyncio.Protocol):
         else:
             self._pass_on(data)
 
-    def read(self) -> None:
-        """Read what has come while the server does not."""
-        try:
-            data = os.read(self._socket, _READ_BYTES)
-        except BlockingIOError:
-            return
-        except OSError:
-            data = b""  # the server finds it out by itself
+    def read(self, data: bytes) -> None:
+        """What has come while the server does not read; nothing when the connection ends."""
         if not data or not self._are_acks(data):
             self._give_back()
             if data:
@@ -176,6 +172,13 @@ class AckShortcut(asyncio.Protocol):
             if len(self._head) == 2 + length_bytes + (_MASK if self._head[1] & _MASKED else 0):
                 self._left = int.from_bytes(self._head[2 : 2 + length_bytes]) if length_bytes else code
                 self._head = b""
+
+
+def _received(sock: int) -> bytes:
+    try:
+        return os.read(sock, _READ_BYTES)
+    except OSError:
+        return b""
 
 
 def _unmasked(masked: bytes, size: int) -> bytes:

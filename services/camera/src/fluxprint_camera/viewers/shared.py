@@ -51,6 +51,8 @@ _chunks, _messages = _MemoryFile(), _MemoryFile()
 class SharedWriter:
     """Writes what viewers share to one connection."""
 
+    __slots__ = ("_socket", "_transport")
+
     def __init__(self, transport: asyncio.WriteTransport) -> None:
         self._transport = transport
         self._socket: int = transport.get_extra_info("socket").fileno()

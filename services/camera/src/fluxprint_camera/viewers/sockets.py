@@ -60,12 +60,15 @@ class _Closing(Exception):
 class _Watched:
     """One camera of a connection: the outlet of its viewer."""
 
+    __slots__ = ("_is_slow", "_push", "_socket", "_unacknowledged", "_window", "camera_id", "index", "open", "viewer")
+
     def __init__(self, socket: "ViewerSocket", camera_id: UUID, index: int, window: int) -> None:
         self.camera_id = camera_id
         self.index = index
         self.open = ExitStack()
         self.viewer: Viewer
         self._socket = socket
+        self._push = socket.connection.push_message
         self._window = window
         self._is_slow = False
         self._unacknowledged: dict[int, float] = {}  # sequence: when it was sent
@@ -98,7 +101,7 @@ class _Watched:
     def push(self, frame: Frame) -> bool:
         if self._unacknowledged and not self.has_room():
             return False
-        if not self._socket.connection.push_message(framer.framed(frame, self.index)):
+        if not self._push(framer.framed(frame, self.index)):
             return False
         self.note(frame)
         self._socket.turn(self)
@@ -119,6 +122,10 @@ class ViewerSocket:
 
     One task reads and one sends. A frame that the connection takes at once goes out from the publisher, past both.
     """
+
+    __slots__ = (
+        "_admit", "_by_name", "_cameras", "_grants", "_hub", "_max_cameras", "_wake", "_websocket", "connection",
+    )  # fmt: skip
 
     def __init__(
         self,

@@ -55,6 +55,8 @@ class Connection:
         RuntimeError: the server is not uvicorn.
     """
 
+    __slots__ = ("_acks", "_server", "_shared", "_transport", "_writable")
+
     def __init__(self, scope: Scope, *, fast: bool, acks: AckReader | None = None) -> None:
         self._transport = transport = transport_of(scope)
         self._server = server = scope["extensions"][EXTENSION]
