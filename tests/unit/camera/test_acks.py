@@ -239,3 +239,27 @@ class TestReader:
         await until(lambda: len(taken) == 8)
         for line in others:
             line.close()
+
+    async def test_what_fails_ends_one_line_alone(self, reader: AckReader, taken: list[bytes]) -> None:
+        def take(text: bytes) -> bool:
+            if text == b"ack 666":
+                raise LookupError
+            taken.append(text)
+            return True
+
+        failed: list[object] = []
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: failed.append(context["exception"]))
+        lines = [Line(take, reader) for _ in range(3)]
+        for line in lines:
+            await line.open()
+            line.far.send(ACK)
+        await until(lambda: len(reader) == 3)
+        for line, said in zip(lines, (b"ack 1", b"ack 666", b"ack 1"), strict=True):
+            line.far.send(message(said))
+        async with asyncio.timeout(30):
+            await lines[1].server.lost.wait()
+        await until(lambda: len(taken) == 5)
+        assert [type(error) for error in failed] == [LookupError]
+        assert len(reader) == 2
+        for line in lines:
+            line.close()

@@ -65,8 +65,8 @@ class Viewer:
     """
 
     __slots__ = (
-        "_accepts", "_ends_at", "_here_at", "_news", "_outlet", "_pace", "_progress", "_progress_at", "_slot", "_totals",
-        "_wake", "dropped", "idle", "left", "max_fps", "person_id", "sent",
+        "_accepts", "_ends_at", "_here_at", "_news", "_outlet", "_pace", "_progress", "_progress_at", "_slot",
+        "_totals", "_wake", "dropped", "idle", "left", "max_fps", "person_id", "sent",
     )  # fmt: skip
 
     def __init__(

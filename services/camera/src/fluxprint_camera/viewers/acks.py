@@ -62,10 +62,16 @@ class AckReader:
             asyncio.get_running_loop().add_reader(self._epoll.fileno(), self._read, self._epoll)
 
     def _read(self, epoll: select.epoll) -> None:
-        for sock, data in [(sock, _received(sock)) for sock, _ in epoll.poll(0)]:
-            if (shortcut := self._shortcuts.get(sock)) is not None:
-                shortcut.read(data)
         loop = asyncio.get_running_loop()
+        # Reading them all takes less with nothing between, and so does the rest.
+        for sock, data in [(sock, _received(sock)) for sock, _ in epoll.poll(0)]:
+            if (shortcut := self._shortcuts.get(sock)) is None:
+                continue
+            try:
+                shortcut.read(data)
+            except Exception as error:  # ends one connection, as it does where the server reads
+                shortcut.cut()
+                loop.call_exception_handler({"message": "reading a WebSocket failed", "exception": error})
         now = loop.time()
         if now - self._woken_at < GATHER_S:
             loop.remove_reader(epoll.fileno())
@@ -109,6 +115,10 @@ class AckShortcut(asyncio.Protocol):
             self._give_back()
             if data:
                 self._pass_on(data)
+
+    def cut(self) -> None:
+        """Drop the connection."""
+        self._transport.abort()
 
     def eof_received(self) -> bool | None:
         return self._server.eof_received()
@@ -177,7 +187,7 @@ class AckShortcut(asyncio.Protocol):
 def _received(sock: int) -> bytes:
     try:
         return os.read(sock, _READ_BYTES)
-    except OSError:
+    except OSError:  # the server finds it out by itself
         return b""
 
 

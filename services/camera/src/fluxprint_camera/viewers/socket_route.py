@@ -78,6 +78,7 @@ async def _serve(websocket: WebSocket, opener: Watcher) -> None:
         grants=state.grants,
         admit=admit,
         max_cameras=settings.max_cameras_per_socket,
+        acks=state.acks,
     ).run()
 
 

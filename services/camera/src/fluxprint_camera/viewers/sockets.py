@@ -14,6 +14,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from fluxprint_camera.relay.frame import Frame
 from fluxprint_camera.relay.hub import Hub
 from fluxprint_camera.relay.viewer import Left, Viewer
+from fluxprint_camera.viewers.acks import AckReader
 from fluxprint_camera.viewers.grants import Grants
 from fluxprint_camera.viewers.messages import (
     MAX_TEXT_CHARS,
@@ -124,7 +125,8 @@ class ViewerSocket:
     """
 
     __slots__ = (
-        "_admit", "_by_name", "_cameras", "_grants", "_hub", "_max_cameras", "_wake", "_websocket", "connection",
+        "_acks", "_admit", "_by_name", "_cameras", "_grants", "_hub", "_max_cameras", "_wake", "_websocket",
+        "connection",
     )  # fmt: skip
 
     def __init__(
@@ -136,6 +138,7 @@ class ViewerSocket:
         grants: Grants,
         admit: Admit,
         max_cameras: int,
+        acks: AckReader,
     ) -> None:
         self.connection = connection
         self._websocket = websocket
@@ -143,6 +146,7 @@ class ViewerSocket:
         self._grants = grants
         self._admit = admit
         self._max_cameras = max_cameras
+        self._acks = acks
         self._cameras: dict[UUID, _Watched] = {}
         self._by_name: dict[str, _Watched] = {}
         self._wake = asyncio.Event()
@@ -150,7 +154,7 @@ class ViewerSocket:
     async def run(self) -> None:
         """Work until the connection is over."""
         close: tuple[int, str] | None = None
-        self.connection.shortcut(self.take_ack)
+        self.connection.shortcut(self.take_ack, self._acks)
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._read(), name="viewer:read")

@@ -49,18 +49,16 @@ class Connection:
 
     Args:
         fast: whether frames may go past the server's own way of sending where that is possible.
-        acks: what reads the acknowledgements of WebSockets.
 
     Raises:
         RuntimeError: the server is not uvicorn.
     """
 
-    __slots__ = ("_acks", "_server", "_shared", "_transport", "_writable")
+    __slots__ = ("_server", "_shared", "_transport", "_writable")
 
-    def __init__(self, scope: Scope, *, fast: bool, acks: AckReader | None = None) -> None:
+    def __init__(self, scope: Scope, *, fast: bool) -> None:
         self._transport = transport = transport_of(scope)
         self._server = server = scope["extensions"][EXTENSION]
-        self._acks = acks
         #: Of WebSockets, which ASGI gives no way to wait without sending something.
         self._writable: asyncio.Event | None = getattr(server, "writable", None)
         transport.set_write_buffer_limits(high=0)  # what waits is to be known to the byte
@@ -87,10 +85,10 @@ class Connection:
         """Send a message of a WebSocket at once, if the connection takes any of it now."""
         return self._shared is not None and self._shared.push_message(pieces)
 
-    def shortcut(self, take: Take) -> None:
+    def shortcut(self, take: Take, reader: AckReader) -> None:
         """Hand acknowledgements of a WebSocket to `take` as they come, where the fast path is taken."""
-        if self._shared is not None and self._acks is not None and isinstance(self._server, asyncio.Protocol):
-            self._transport.set_protocol(AckShortcut(self._server, take, self._transport, self._acks))
+        if self._shared is not None and isinstance(self._server, asyncio.Protocol):
+            self._transport.set_protocol(AckShortcut(self._server, take, self._transport, reader))
 
     async def drained(self) -> None:
         """Wait until the connection of a WebSocket has taken what it was given."""
