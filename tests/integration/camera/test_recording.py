@@ -14,7 +14,7 @@ import httpx
 import imageio_ffmpeg
 import pytest
 
-from fluxprint_camera.recording import recorder
+from fluxprint_camera.recording import files, recorder
 from fluxprint_common.ids import new_id, show
 from fluxprint_common.permissions import Role
 from fluxprint_common.prints import PrintState
@@ -330,7 +330,9 @@ class TestInAPage:
             assert (played["video"]["width"], played["video"]["height"]) == (320, 128)
             assert played["video"]["duration"] == pytest.approx(ready["duration_s"], abs=0.1)
 
-    async def test_is_cut_off_when_the_session_ends(self, filmed: Studio) -> None:
+    async def test_is_cut_off_when_the_session_ends_and_when_nobody_takes_it(
+        self, filmed: Studio, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         print_ = filmed.starts()
         await filmed.frames_on_disk(await filmed.timelapse(print_, "recording"), 1)
         filmed.ends(print_)
@@ -348,6 +350,20 @@ class TestInAPage:
                 with pytest.raises(httpx.TransportError):
                     await to_the_end(chunks)
             assert (await page.get(path, params=token)).status_code == 401
+            token, downloads = await view_token(filmed), filmed.app.state.downloads
+            with monkeypatch.context() as crowded:
+                crowded.setattr(downloads, "_of_person", 0)
+                assert (await page.get(path, params=token)).json()["code"] == "too_many_viewers"
+            monkeypatch.setattr(files, "STUCK_S", 0.2)
+            async with page.stream("GET", path, params=token) as answer:
+                await anext(chunks := answer.aiter_raw())
+
+                async def let_go() -> bool:
+                    return not downloads._taken
+
+                await eventually(let_go, within_s=WITHIN_S)
+                with pytest.raises(httpx.TransportError):
+                    await to_the_end(chunks)
 
 
 async def to_the_end(chunks: AsyncIterator[bytes]) -> None:

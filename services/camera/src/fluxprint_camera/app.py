@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 
 from fastapi import FastAPI
 
@@ -69,9 +70,10 @@ async def _start(app: FastAPI) -> AsyncIterator[None]:
     _join_replicas(app, settings)
     app.state.decision_pictures = DecisionPictures(settings.data_dir, reserve_bytes=settings.data_reserve_bytes)
     app.state.pictures = Pictures()
-    app.state.places = Places(
-        of_person=settings.max_viewers_per_person, of_organisation=settings.max_viewers_per_organisation
+    places = partial(
+        Places, of_person=settings.max_viewers_per_person, of_organisation=settings.max_viewers_per_organisation
     )
+    app.state.places, app.state.downloads = places(), places()
     app.state.acks = AckReader()
     app.state.metrics.registry.register(RelayCollector(hub))
     app.state.loops.start("relay", hub.run)

@@ -1,23 +1,20 @@
 """HTTP of recordings."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, BackgroundTasks, Depends, Query, Request, Response
-from fastapi.responses import FileResponse
-from starlette.types import Receive, Scope, Send
 
 from fluxprint_camera.cameras.sight import Sight
 from fluxprint_camera.ids import AttemptId, JobId, PictureId, TimelapseId
 from fluxprint_camera.recording import repository, service
+from fluxprint_camera.recording.files import KeptFile
 from fluxprint_camera.recording.models import PictureRow, TimelapseRow
 from fluxprint_camera.recording.problems import FilesAway, StoreFailed
 from fluxprint_camera.recording.repository import Of
 from fluxprint_camera.recording.schemas import PrintPicture, Timelapse
 from fluxprint_camera.recording.store import Store
 from fluxprint_camera.viewers.access import sees_kept
-from fluxprint_camera.viewers.grants import Grants
-from fluxprint_camera.viewers.transport import transport_of
 from fluxprint_camera.viewers.watcher import Watcher
 from fluxprint_common.database import Database, Reading, Session
 from fluxprint_common.ids import PrinterId, show
@@ -56,22 +53,6 @@ def _store(request: Request) -> Store:
 Files = Annotated[Store, Depends(_store)]
 
 
-class KeptFile(FileResponse):
-    """A file with ranges (RFC 9110) that is cut off where somebody may no longer see it; in larger pieces than the
-    default, which costs a thread hop each."""
-
-    chunk_size = 256 * 1024
-
-    def __init__(self, path: Path, watcher: Watcher, grants: Grants, **answer: Any) -> None:
-        super().__init__(path, **answer)
-        self._watcher = watcher
-        self._grants = grants
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        with self._grants.watching(self._watcher, None, transport_of(scope).abort):
-            await super().__call__(scope, receive, send)
-
-
 @router.get("/timelapses", summary="List timelapses", responses=problems(401, 403))
 async def list_timelapses(session: Reading, principal: Viewer, of: Filter, paging: Paging) -> Page[Timelapse]:
     """What was recorded of prints, newest first."""
@@ -106,9 +87,9 @@ async def download_timelapse(request: Request, watcher: Watching, store: Files, 
     if not await _is_there(store, path):
         raise NotFound("The file of this timelapse is not here.")
     return KeptFile(
+        request,
         path,
         watcher,
-        request.app.state.grants,
         media_type="video/mp4",
         filename=f"{row.started_at:%Y-%m-%d-%H%M}-{show('timelapse', row.id)}.mp4",
         content_disposition_type="inline",
@@ -169,7 +150,7 @@ async def get_picture(request: Request, watcher: Watching, store: Files, picture
     if not await _is_there(store, path):
         raise NotFound("The file of this picture is not here.")
     headers = {"Cache-Control": "private, max-age=86400, immutable"}
-    return KeptFile(path, watcher, request.app.state.grants, media_type="image/jpeg", headers=headers)
+    return KeptFile(request, path, watcher, media_type="image/jpeg", headers=headers)
 
 
 async def _is_there(store: Store, path: Path) -> bool:

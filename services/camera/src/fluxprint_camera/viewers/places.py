@@ -1,4 +1,4 @@
-"""Places for WebSockets: each costs something whether anything is watched over it or not."""
+"""Places for connections that cost something for as long as they are open, whatever comes over them."""
 
 from collections import Counter
 from collections.abc import Iterator
