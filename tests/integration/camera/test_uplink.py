@@ -3,7 +3,7 @@
 import asyncio
 import json
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from typing import Any
 
 import httpx
@@ -12,6 +12,7 @@ import websockets
 from pydantic import SecretStr
 
 from fluxprint_camera.app import create_app
+from fluxprint_camera.ingest.uplinks import AT_ONCE
 from fluxprint_common.ids import new_id, show
 from fluxprint_common.permissions import Role
 from support.camera import jpeg, settings_of
@@ -295,6 +296,16 @@ class TestViolations:
 
 
 class TestEnd:
+    async def test_of_the_oldest_where_a_bridge_has_many(self, organisation: Organisation) -> None:
+        async with AsyncExitStack() as stack:
+            bridges = [
+                await stack.enter_async_context(connected(organisation.service.url, organisation.bridge_token))
+                for _ in range(AT_ONCE + 1)
+            ]
+            assert await bridges[0].closed() == 1006
+            for bridge in bridges[1:]:
+                assert (await bridge.announce())["cameras"] == []
+
     async def test_of_one_camera_leaves_the_others(self, organisation: Organisation) -> None:
         first, second = printer_of(organisation), printer_of(organisation)
         url, token = organisation.service.url, organisation.bridge_token

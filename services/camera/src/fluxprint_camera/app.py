@@ -9,6 +9,7 @@ from fastapi import FastAPI
 from fluxprint_camera.cameras.routes import router as cameras
 from fluxprint_camera.ingest.printers import PrinterDirectory
 from fluxprint_camera.ingest.routes import router as ingest
+from fluxprint_camera.ingest.uplinks import Uplinks
 from fluxprint_camera.recording.routes import router as recordings
 from fluxprint_camera.recording.start import recording
 from fluxprint_camera.relay.hub import Hub
@@ -32,8 +33,8 @@ from fluxprint_camera.watching.storage import DecisionPictures
 from fluxprint_common import standing
 from fluxprint_common.service import ServiceSpec, create_service
 
-#: The largest picture that may be allowed, with its header.
-UPLINK_MESSAGE_LIMIT = 8 * 1024 * 1024
+#: Of an uplink's other messages.
+TEXT_LIMIT = 1024 * 1024
 
 
 def create_app(settings: CameraSettings) -> FastAPI:
@@ -45,7 +46,8 @@ def create_app(settings: CameraSettings) -> FastAPI:
             "cameras": "Live pictures: snapshots, MJPEG streams, and tokens for `<img>` elements.",
             "recordings": "Timelapses of prints, and pictures of their starts, ends and failures.",
         },
-        message_limits={"/api/v1/cameras/ingest": UPLINK_MESSAGE_LIMIT},
+        # Twice the largest picture: what is a little too large is refused with a word about it.
+        message_limits={"/api/v1/cameras/ingest": 2 * settings.max_frame_bytes + TEXT_LIMIT},
         routers=[ingest, decisions, recordings, cameras, view_tokens, viewers, viewer_sockets, shares],
         start=_start,
     )
@@ -59,6 +61,7 @@ async def _start(app: FastAPI) -> AsyncIterator[None]:
     settings: CameraSettings = app.state.settings
     hub = Hub(settings)
     app.state.hub = hub
+    app.state.uplinks = Uplinks()
     app.state.printers = PrinterDirectory(app.state.http, settings.queue_url)
     app.state.view_tokens = ViewTokens(
         settings.view_token_secret.get_secret_value(),

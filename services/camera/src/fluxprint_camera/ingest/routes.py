@@ -6,6 +6,8 @@ from fastapi.security.utils import get_authorization_scheme_param
 from fluxprint_camera.ingest.messages import SUBPROTOCOL
 from fluxprint_camera.ingest.register import Register
 from fluxprint_camera.ingest.uplink import Uplink
+from fluxprint_camera.ingest.uplinks import Uplinks
+from fluxprint_camera.viewers.transport import transport_of
 from fluxprint_common.ids import show
 from fluxprint_common.logs import get_logger
 from fluxprint_common.permissions import Permission
@@ -38,7 +40,11 @@ async def ingest_cameras(websocket: WebSocket) -> None:
     )
     uplink = Uplink(websocket, state.hub, register, state.database, state.settings, bridge=bridge)
     revocations: Revocations = state.revocations
-    with revocations.watching(bridge.session_id, bridge.issued_at, uplink.expire):
+    uplinks: Uplinks = state.uplinks
+    with (
+        uplinks.joined(bridge.subject, transport_of(websocket.scope).abort),
+        revocations.watching(bridge.session_id, bridge.issued_at, uplink.expire),
+    ):
         close = await uplink.run()
     why = close.name.lower() if close else "left"
     log.info("uplink_closed", bridge=show("bridge", bridge.subject), why=why, frames=uplink.received)
