@@ -1,7 +1,9 @@
 """The services' applications, put together without anything that they need to run: for their routes and documents."""
 
 import os
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -13,6 +15,7 @@ import fluxprint_camera.app
 import fluxprint_queue.app
 from fluxprint_auth.settings import AuthSettings
 from fluxprint_camera.settings import CameraSettings
+from fluxprint_common.openapi import document
 from fluxprint_common.settings import Environment
 from fluxprint_queue.settings import QueueSettings
 
@@ -20,8 +23,9 @@ _DATABASE = SecretStr("postgresql+asyncpg://nobody@127.0.0.1:1/nowhere")
 _URL = "http://127.0.0.1:1"
 
 
+@cache
 def create_apps() -> dict[str, FastAPI]:
-    """Each HTTP service's application by its name. They are never started."""
+    """Each HTTP service's application by its name, always the same. They are never started, and not to be changed."""
     for name in list(os.environ):  # what the caller's shell happens to hold must not show in a document
         if name.startswith(("FLUXPRINT_", "AUTH_", "QUEUE_", "CAMERA_")):
             del os.environ[name]
@@ -45,6 +49,12 @@ def create_apps() -> dict[str, FastAPI]:
             )
         ),
     }
+
+
+@cache
+def documents() -> dict[str, dict[str, Any]]:
+    """Each service's part of the API's document by the service's name, always the same and not to be changed."""
+    return {name: document(app) for name, app in create_apps().items()}
 
 
 def _new_key() -> str:

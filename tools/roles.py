@@ -13,9 +13,8 @@ from fastapi.dependencies.models import Dependant
 from fastapi.routing import iter_route_contexts
 
 from fluxprint_auth.dependencies import fresh
-from fluxprint_common.openapi import document
 from fluxprint_common.permissions import BEYOND_KEYS, PERSONAL, ROLE_PERMISSIONS, Permission, Role
-from tools.apps import create_apps
+from tools.apps import create_apps, documents
 
 FILE = Path(__file__).resolve().parents[1] / "docs/roles.md"
 
@@ -97,7 +96,7 @@ def _routes() -> Iterator[str]:
 
 def _opened() -> dict[str, list[Opened]]:
     found: dict[str, list[Opened]] = {permission: [] for permission in Permission}
-    for app in create_apps().values():
+    for service, app in create_apps().items():
         fresh_ones = {
             (method, str(route.path))
             for route in iter_route_contexts(app.routes)
@@ -105,7 +104,7 @@ def _opened() -> dict[str, list[Opened]]:
             and _asks_for_proof(dependant)
             for method in route.methods or ()
         }
-        for path, item in document(app)["paths"].items():
+        for path, item in documents()[service]["paths"].items():
             for method, operation in item.items():
                 ways = operation["security"]
                 for permission in ways[0].get("Bearer", []) if ways else []:

@@ -8,9 +8,7 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
-import asyncpg
 import httpx
-from fastapi import FastAPI
 from jose import jwt
 from pydantic import SecretStr
 
@@ -19,7 +17,6 @@ import fluxprint_camera.app
 import fluxprint_queue.app
 from fluxprint_camera.settings import CameraSettings
 from fluxprint_common.ids import new_id, show
-from fluxprint_common.openapi import document
 from fluxprint_common.permissions import Permission, Role
 from fluxprint_common.settings import Environment
 from fluxprint_common.tokens import SigningKey
@@ -58,7 +55,7 @@ class Operation:
         return re.findall(r"\{(\w+)\}", self.path)
 
 
-def operations(apps: Mapping[str, FastAPI]) -> dict[str, Operation]:
+def operations(documents: Mapping[str, dict[str, Any]]) -> dict[str, Operation]:
     """All operations by their ids."""
     return {
         operation["operationId"]: Operation(
@@ -69,8 +66,8 @@ def operations(apps: Mapping[str, FastAPI]) -> dict[str, Operation]:
             {name: scopes for entry in operation["security"] for name, scopes in entry.items()},
             dict(filter(None, map(_prefix, operation.get("parameters", [])))),
         )
-        for service, app in apps.items()
-        for path, item in document(app)["paths"].items()
+        for service, document in documents.items()
+        for path, item in document["paths"].items()
         for method, operation in item.items()
     }
 
@@ -154,11 +151,7 @@ class House:
 
     async def execute(self, statement: str, *arguments: object) -> None:
         """As the owner of the database."""
-        connection = await asyncpg.connect(self.database.url.replace("+asyncpg", ""))
-        try:
-            await connection.execute(statement, *arguments)
-        finally:
-            await connection.close()
+        await self.auth.owner.execute(statement, *arguments)
 
 
 def _content(operation: Operation, body: object) -> dict[str, Any]:
@@ -197,7 +190,8 @@ async def running_house(database: Database, redis_url: str, folder: Path) -> Asy
         http = await stack.enter_async_context(httpx.AsyncClient(timeout=30))
         client = await stack.enter_async_context(httpx.AsyncClient(base_url=f"{auth_url}/api/v1", timeout=30))
         urls = {"auth": auth_url, "queue": queue_url, "camera": camera_url}
-        house = House(urls, Auth(app, client, database), http, database)
+        owner = await stack.enter_async_context(database.as_owner())
+        house = House(urls, Auth(app, client, database, owner), http, database)
         await _move_in(house)
         yield house
 

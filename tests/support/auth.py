@@ -69,6 +69,7 @@ class Auth:
     app: FastAPI
     http: httpx.AsyncClient
     database: Database
+    owner: asyncpg.Pool  # of connections as the owner of the database
 
     async def post(self, path: str, body: object = None, **options: Any) -> httpx.Response:
         return await self.http.post(path, json=body, **options)
@@ -100,11 +101,7 @@ class Auth:
 
     async def fetch(self, query: str, *arguments: object) -> list[asyncpg.Record]:
         """What the owner of the database sees."""
-        connection = await asyncpg.connect(self.database.url.replace("+asyncpg", ""))
-        try:
-            return list(await connection.fetch(query, *arguments))
-        finally:
-            await connection.close()
+        return list(await self.owner.fetch(query, *arguments))
 
     async def value(self, query: str, *arguments: object) -> Any:
         return (await self.fetch(query, *arguments))[0][0]
@@ -128,8 +125,9 @@ async def running_auth(database: Database, **settings: Any) -> AsyncIterator[Aut
     async with (
         LifespanManager(app),
         httpx.AsyncClient(transport=transport, base_url="http://auth.test/api/v1", timeout=30) as http,
+        database.as_owner() as owner,
     ):
-        yield Auth(app, http, database)
+        yield Auth(app, http, database, owner)
 
 
 async def at_once(times: int, request: Callable[[], Awaitable[httpx.Response]]) -> list[httpx.Response]:

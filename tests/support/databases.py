@@ -36,24 +36,26 @@ SELECT md5(string_agg(line, E'\n' ORDER BY line)) FROM (
 ) AS lines
 """
 
-_TRUNCATE = """
+# Deleting a few rows costs PostgreSQL a tenth of truncating, which makes new files for a table and each of its indexes.
+# As a replica it asks no foreign key and runs no trigger, which is right where everything goes.
+_EMPTY = """
 DO $$
 DECLARE
-    tables text[] = '{}';
-    name text;
-    filled int;
+    of_ours regclass;
 BEGIN
-    FOR name IN SELECT format('%I.%I', schemaname, tablename) FROM pg_tables
-        WHERE schemaname IN ('auth', 'queue', 'camera')
+    SET LOCAL session_replication_role = replica;
+    FOR of_ours IN SELECT pg_class.oid FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace
+        WHERE relkind = 'r' AND nspname IN ('auth', 'queue', 'camera')
     LOOP
-        EXECUTE format('SELECT count(*) FROM (SELECT FROM %s LIMIT 1) AS first', name) INTO filled;
-        IF filled > 0 THEN
-            tables = tables || name;
+        CONTINUE WHEN pg_relation_size(of_ours) = 0;
+        IF pg_relation_size(of_ours) > 1000000 THEN
+            EXECUTE format('TRUNCATE %s CASCADE', of_ours);
+        ELSE
+            EXECUTE format('DELETE FROM %s', of_ours);
         END IF;
     END LOOP;
-    IF tables <> '{}' THEN
-        EXECUTE 'TRUNCATE ' || array_to_string(tables, ', ') || ' RESTART IDENTITY CASCADE';
-    END IF;
+    PERFORM setval(seqrelid::regclass, seqstart, false) FROM pg_sequence
+        WHERE pg_sequence_last_value(seqrelid) IS NOT NULL;
 END $$
 """
 
@@ -92,7 +94,7 @@ async def _emptied(cluster: Cluster, name: str) -> bool:
     connection = await asyncpg.connect(_plain(cluster.url(name)))
     try:
         await connection.execute(_END_OTHERS)
-        await connection.execute(_TRUNCATE)
+        await connection.execute(_EMPTY)
         return bool(await connection.fetchval(_SHAPE) == _shapes[cluster.port])
     finally:
         await connection.close()

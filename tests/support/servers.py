@@ -46,6 +46,10 @@ class Database:
         """As the owner, for SQLAlchemy with asyncpg."""
         return self.cluster.url(self.name)
 
+    def as_owner(self) -> asyncpg.Pool:
+        """Connections as the owner, made when they are needed, for `async with`."""
+        return asyncpg.create_pool(self.url.replace("+asyncpg", ""), min_size=0, statement_cache_size=0)
+
     def url_for(self, service: Service) -> str:
         """As the role of one service, which sees its own schema only."""
         return f"postgresql+asyncpg://fluxprint_{service}:{ROLE_PASSWORDS[service]}@127.0.0.1:{self.cluster.port}/{self.name}"

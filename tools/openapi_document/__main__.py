@@ -1,5 +1,6 @@
 """`python -m tools.openapi_document build` writes the document, `check` fails where it and the code differ."""
 
+import copy
 import difflib
 import json
 import sys
@@ -7,8 +8,7 @@ from pathlib import Path
 
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
-from fluxprint_common.openapi import document
-from tools.apps import create_apps
+from tools.apps import create_apps, documents
 from tools.openapi_document.merge import Json, MergeError, merge
 from tools.openapi_document.rules import violations
 
@@ -60,7 +60,7 @@ def build() -> Json:
         raise DocumentError(f"the services are not of one version: {', '.join(sorted(versions))}")
     head = {**HEAD, "info": {**HEAD["info"], "version": versions.pop()}}
     try:
-        merged = merge({name: document(app) for name, app in apps.items()}, head)
+        merged = merge(copy.deepcopy(documents()), head)
     except MergeError as error:
         raise DocumentError(str(error)) from error
     broken = faults_of(merged)

@@ -11,9 +11,9 @@ from support.access import House, Operation, nobodys, operations
 from support.auth import Person
 from support.queue import eventually
 from support.tokens import bearer
-from tools.apps import create_apps
+from tools.apps import documents
 
-OPERATIONS = operations(create_apps())
+OPERATIONS = operations(documents())
 PROTECTED = [operation for operation in OPERATIONS.values() if not operation.is_public]
 OF_PEOPLE = [operation for operation in PROTECTED if Permission.BRIDGE_WORK not in operation.permissions]
 NAMING = [o for o in OF_PEOPLE if o.id in ROWS and (o.parameters or ROWS[o.id].names_things())]

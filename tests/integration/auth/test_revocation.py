@@ -76,7 +76,8 @@ async def two_services(database: Database, folder: Path, *, redis_url: str | Non
         queue = queue_app(database, keys, auth_url, folder, **shared)
         queue_url = await stack.enter_async_context(serving(queue))
         queue_http = await stack.enter_async_context(httpx.AsyncClient(base_url=queue_url, timeout=30))
-        yield Two(Auth(app, auth_http, database), queue_http, stop_auth)
+        owner = await stack.enter_async_context(database.as_owner())
+        yield Two(Auth(app, auth_http, database, owner), queue_http, stop_auth)
 
 
 @pytest.fixture

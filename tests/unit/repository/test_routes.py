@@ -12,8 +12,7 @@ from fastapi.routing import iter_route_contexts
 from starlette.routing import WebSocketRoute
 
 from fluxprint_common.ids import new_id, show
-from fluxprint_common.openapi import document
-from tools.apps import create_apps
+from tools.apps import create_apps, documents
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -93,8 +92,8 @@ class Operation:
 def documented() -> list[Operation]:
     return [
         Operation(service, method.upper(), path, operation["security"])
-        for service, app in APPS.items()
-        for path, item in document(app)["paths"].items()
+        for service, document in documents().items()
+        for path, item in document["paths"].items()
         for method, operation in item.items()
     ]
 
