@@ -13,7 +13,8 @@ from redis.exceptions import RedisError
 
 from fluxprint_common import doorbell
 from fluxprint_common.background import Supervisor
-from fluxprint_common.doorbell import BUFFER, MAX_MESSAGE_BYTES, Message, Publisher
+from fluxprint_common.doorbell import BUFFER, Publisher
+from fluxprint_common.messages import MAX_MESSAGE_BYTES, Message
 from support.switch import Switch, switched_redis
 
 

@@ -10,8 +10,8 @@ import httpx
 import pytest
 
 from fluxprint_common import revocations
-from fluxprint_common.doorbell import MAX_MESSAGE_BYTES
 from fluxprint_common.ids import new_id
+from fluxprint_common.messages import MAX_MESSAGE_BYTES
 from fluxprint_common.revocations import Batch, Follower, Revocation, Revocations
 
 NOW = datetime(2026, 11, 21, 10, 0, 0, tzinfo=UTC)

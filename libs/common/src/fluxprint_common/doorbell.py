@@ -7,7 +7,7 @@ reconnects for ever; whoever listens is told after each connect, because rings m
 import asyncio
 import json
 from collections import deque
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
@@ -16,10 +16,10 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
 
 from fluxprint_common.logs import get_logger
+from fluxprint_common.messages import Message, parse
 
 log = get_logger(__name__)
 
-Message = Mapping[str, object]
 Handler = Callable[[str, Message], Awaitable[None]]
 OnConnect = Callable[[], Awaitable[None]]
 
@@ -28,7 +28,6 @@ COMMAND_TIMEOUT_S = 1.0
 HEALTH_CHECK_S = 10
 BUFFER = 1000
 CHANNELS_KEPT = 10_000
-MAX_MESSAGE_BYTES = 64 * 1024
 
 
 def connect(url: str) -> Redis:
@@ -121,17 +120,6 @@ async def listen(
                 log.warning("message_refused", channel=_text(raw["channel"]), size_bytes=len(raw["data"]))
                 continue
             await handle(_text(raw["channel"]), message)
-
-
-def parse(data: bytes | str) -> dict[str, object] | None:
-    """A message from outside, or None where it is too large or no JSON object."""
-    if len(data) > MAX_MESSAGE_BYTES:
-        return None
-    try:
-        message = json.loads(data)
-    except (ValueError, RecursionError):
-        return None
-    return message if isinstance(message, dict) else None
 
 
 def _text(value: bytes | str) -> str:

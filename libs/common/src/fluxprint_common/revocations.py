@@ -17,8 +17,8 @@ from uuid import UUID
 
 import httpx
 
-from fluxprint_common.doorbell import Message
 from fluxprint_common.logs import get_logger
+from fluxprint_common.messages import Message
 
 log = get_logger(__name__)
 

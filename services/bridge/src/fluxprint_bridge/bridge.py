@@ -13,7 +13,6 @@ from fluxprint_bridge.camera.uplink import CameraUplink
 from fluxprint_bridge.cloud.api import CloudApi
 from fluxprint_bridge.cloud.errors import CloudError
 from fluxprint_bridge.cloud.link import WebSocketLink
-from fluxprint_bridge.cloud.redis_link import RedisLink
 from fluxprint_bridge.cloud.telemetry import TelemetrySlots
 from fluxprint_bridge.foreign_print import ForeignPrints
 from fluxprint_bridge.journal import Journal
@@ -82,6 +81,8 @@ class Bridge:
     def _start_link(self, api: CloudApi) -> None:
         redis_url = self._settings.redis_url
         if redis_url is not None:
+            from fluxprint_bridge.cloud.redis_link import RedisLink  # noqa: PLC0415  (a third of a start; few have it)
+
             link = RedisLink(redis_url, api.token, self._slots, ring=self._ring)
             self._loops.start("link", link.run)
         else:

@@ -17,8 +17,8 @@ from fluxprint_bridge.camera.lane import Lane, Limits, wait_for
 from fluxprint_bridge.camera.roster import Place, Roster
 from fluxprint_bridge.camera.source import CameraSource
 from fluxprint_common.background import backoff_s
-from fluxprint_common.doorbell import parse
 from fluxprint_common.logs import get_logger
+from fluxprint_common.messages import parse
 
 log = get_logger(__name__)
 

@@ -16,8 +16,8 @@ from fluxprint_bridge.cloud.telemetry import TelemetrySlots
 from fluxprint_bridge.cloud.token import AccessToken
 from fluxprint_bridge.tasks import until_first
 from fluxprint_common.background import backoff_s
-from fluxprint_common.doorbell import parse
 from fluxprint_common.logs import get_logger
+from fluxprint_common.messages import parse
 
 log = get_logger(__name__)
 

@@ -10,9 +10,9 @@ from pydantic import ValidationError
 from redis.asyncio import Redis
 
 from fluxprint_common import doorbell
-from fluxprint_common.doorbell import Message
 from fluxprint_common.events import WAKE_CHANNEL
 from fluxprint_common.logs import get_logger
+from fluxprint_common.messages import Message
 from fluxprint_common.prints import MAX_PRINTS, PATH, Print, Prints, PrintsQuery
 
 log = get_logger(__name__)

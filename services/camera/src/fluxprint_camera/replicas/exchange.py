@@ -38,9 +38,10 @@ from fluxprint_camera.replicas.messages import (
 )
 from fluxprint_camera.settings import CameraSettings
 from fluxprint_common import doorbell
-from fluxprint_common.doorbell import Message, Publisher
+from fluxprint_common.doorbell import Publisher
 from fluxprint_common.ids import new_id, show
 from fluxprint_common.logs import get_logger
+from fluxprint_common.messages import Message
 
 log = get_logger(__name__)
 

@@ -8,11 +8,11 @@ from uuid import UUID
 
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from fluxprint_common import doorbell
 from fluxprint_common.database import Database
 from fluxprint_common.doorbell import Publisher
 from fluxprint_common.ids import show
 from fluxprint_common.logs import get_logger
+from fluxprint_common.messages import parse
 from fluxprint_common.principal import Principal
 from fluxprint_common.revocations import Revocations
 from fluxprint_queue.bridge import repository
@@ -129,7 +129,7 @@ class LinkHub:
     async def _receive(self, link: Link) -> None:
         while True:
             try:
-                message = doorbell.parse(await link.socket.receive_text())
+                message = parse(await link.socket.receive_text())
             except (WebSocketDisconnect, KeyError, RuntimeError):
                 return  # gone, or it sent bytes
             if message is not None and message.get("type") == "telemetry":

@@ -15,8 +15,9 @@ from redis.asyncio import Redis
 
 from fluxprint_common import doorbell
 from fluxprint_common.database import Database
-from fluxprint_common.doorbell import Message, Publisher
+from fluxprint_common.doorbell import Publisher
 from fluxprint_common.events import WAKE_CHANNEL, Event
+from fluxprint_common.messages import Message
 from fluxprint_common.principal import Principal
 from fluxprint_common.problems import RateLimited
 from fluxprint_queue.events import repository

@@ -16,9 +16,10 @@ from sqlalchemy.exc import DBAPIError
 
 from fluxprint_common import doorbell
 from fluxprint_common.database import Database
-from fluxprint_common.doorbell import Message, Publisher
+from fluxprint_common.doorbell import Publisher
 from fluxprint_common.ids import BridgeId, show
 from fluxprint_common.logs import get_logger
+from fluxprint_common.messages import Message
 from fluxprint_common.problems import from_database
 from fluxprint_queue.events.feed import Feed
 from fluxprint_queue.printers import repository as printers
