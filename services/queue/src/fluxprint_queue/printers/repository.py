@@ -1,13 +1,15 @@
 """SQL of printers."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from uuid import UUID
 
-from sqlalchemy import Select, bindparam, func, select, update
+from sqlalchemy import Select, bindparam, exists, func, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import defer
 
 from fluxprint_common.principal import Principal
+from fluxprint_queue.attempts.models import Attempt, in_states
+from fluxprint_queue.attempts.states import AttemptState
 from fluxprint_queue.printers.models import Printer
 from fluxprint_queue.printers.states import BedState, Connection
 
@@ -56,11 +58,27 @@ async def list_of_bridge(session: AsyncSession, principal: Principal) -> Sequenc
 
 
 async def set_bed(session: AsyncSession, printer_id: UUID, state: BedState, attempt_id: UUID | None) -> None:
+    """What lies on a locked printer's bed now; a `Printer` of this session shows it."""
     await session.execute(
         update(Printer)
         .where(Printer.id == printer_id)
         .values(bed_state=state, bed_attempt_id=attempt_id, bed_changed_at=func.now())
+        .returning(Printer)
+        .execution_options(populate_existing=True, synchronize_session=False)
     )
+
+
+async def clear_bed(session: AsyncSession, printer_id: UUID, *, unless: Collection[AttemptState]) -> bool:
+    """The same for a bed that a person confirmed, unless a locked printer has an attempt in one of some states."""
+    busy = exists().where(Attempt.printer_id == printer_id, in_states(unless))
+    cleared = await session.execute(
+        update(Printer)
+        .where(Printer.id == printer_id, ~busy)
+        .values(bed_state=BedState.CLEAR, bed_attempt_id=None, bed_changed_at=func.now())
+        .returning(Printer)
+        .execution_options(populate_existing=True, synchronize_session=False)
+    )
+    return cleared.one_or_none() is not None
 
 
 async def owners(session: AsyncSession, printer_ids: Sequence[UUID]) -> dict[UUID, tuple[UUID, UUID]]:

@@ -118,7 +118,7 @@ async def confirm_bed_cleared(
 ) -> Printer:
     """Confirm that the part is off and the bed is clear: the next print may start."""
     printer = await service.bed_cleared(session, principal, printer_id, body)
-    return await _shown(request, session, printer)
+    return _with_hold(request, printer, None)  # what holds a printer refuses the confirmation
 
 
 async def _shown(request: Request, session: Session, row: PrinterRow) -> Printer:

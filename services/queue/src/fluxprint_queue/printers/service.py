@@ -164,18 +164,24 @@ async def bed_cleared(session: AsyncSession, principal: Principal, printer_id: U
         raise BedChanged
     if (body.changed_at or body.attempt_id is None) and body.changed_at != printer.bed_changed_at:
         raise BedChanged("Say bed.changed_at as the printer shows it now: something may have been printed since.")
-    if await attempts.live_on_printer(session, printer.id, PERMITTED):
+    # Clearing it and the check are one statement, behind the printer's lock.
+    is_clear = printer.bed_state == BedState.CLEAR
+    busy = await attempts.live_on_printer(session, printer.id, PERMITTED) if is_clear else False
+    if busy or not (is_clear or await repository.clear_bed(session, printer.id, unless=PERMITTED)):
         raise PrinterBusy("A print on this printer has not ended; its outcome comes first.")
-    if printer.bed_state != BedState.CLEAR:
-        await clear_bed(session, principal, printer)
+    if not is_clear:
+        _note_cleared(session, principal, printer)
     return printer
 
 
 async def clear_bed(session: AsyncSession, principal: Principal, printer: Printer) -> None:
     """A person confirmed the bed of a locked printer."""
     await repository.set_bed(session, printer.id, BedState.CLEAR, None)
+    _note_cleared(session, principal, printer)
+
+
+def _note_cleared(session: AsyncSession, principal: Principal, printer: Printer) -> None:
     note(session, printer, "bed_cleared", by=show("user", principal.subject))
-    await session.refresh(printer)
 
 
 async def foreign_print(session: AsyncSession, principal: Principal, printer_id: UUID, file_name: str) -> None:
