@@ -8,6 +8,7 @@ import os
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from types import SimpleNamespace
+from uuid import UUID
 
 import asyncpg
 import httpx
@@ -15,14 +16,20 @@ import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import precondition, rule, run_state_machine_as_test
+from sqlalchemy import text
 
+from fluxprint_common.lookup import Lookups
+from fluxprint_common.principal import Principal
 from fluxprint_model import queue as model
 from fluxprint_model.tables import Queue
+from fluxprint_queue.attempts import repository as attempt_rows
 from fluxprint_queue.attempts import service as attempts
 from fluxprint_queue.attempts.errors import AttemptEnded
 from fluxprint_queue.attempts.repository import Held
 from fluxprint_queue.attempts.schemas import Resolution
 from fluxprint_queue.attempts.states import ENDED, LIVE, PERMITTED, AttemptState, ReportKind
+from fluxprint_queue.bridge import repository as doorbells
+from fluxprint_queue.bridge.repository import Waiting
 from fluxprint_queue.chores import Chores
 from fluxprint_queue.commands.states import CommandKind, CommandState
 from fluxprint_queue.printers.states import BedState
@@ -111,16 +118,21 @@ class QueueMachine(QueueSteps):
 
     # -- bridges ----------------------------------------------------------------------------------------------------
 
-    @rule(printer=st.integers(0, 1), first=mostly)
-    def claim(self, printer: int, first: bool) -> None:
-        self.do(self.claim_of(printer, 0 if first else 1))
+    @rule(printer=st.integers(0, 1), first=mostly, ready=st.booleans())
+    def claim(self, printer: int, first: bool, ready: bool) -> None:
+        self.do(self.claim_of(printer, 0 if first else 1, ready=ready))
 
-    @rule(printer=st.integers(0, 1), first=mostly, other=st.sampled_from(["claim", "cancel", "permit", "report"]))
-    def at_once(self, printer: int, first: bool, other: str) -> None:
-        steps = [self.claim_of(printer, 0 if first else 1)]
+    @rule(
+        printer=st.integers(0, 1), first=mostly, ready=st.booleans(),
+        other=st.sampled_from(["claim", "cancel", "permit", "report"]),
+    )  # fmt: skip
+    def at_once(self, printer: int, first: bool, ready: bool, other: str) -> None:
+        steps = [self.claim_of(printer, 0 if first else 1, ready=ready)]
         held = model.live_attempts(self.queue, printer)
         if other == "claim":
-            steps.append(self.claim_of(printer, 1))
+            steps.append(self.claim_of(printer, 1, ready=not ready))
+        elif other == "cancel" and not held and self.queue.jobs:
+            steps.append(self.cancel_of(len(self.queue.jobs) - 1))
         elif held and other == "cancel":
             steps.append(self.cancel_of(self.queue.attempts[held[0]].job))
         elif held and other == "permit":
@@ -166,9 +178,9 @@ class QueueMachine(QueueSteps):
             fence = self.queue.attempts[number].fence
             self.do(self.report_of(number, fence if newest else max(1, fence - 1), report_id, kind, fault=fault))
 
-    @rule(printer=st.integers(0, 1), report_id=st.integers(0, 7), well=mostly)
-    def what_comes_next(self, printer: int, report_id: int, well: bool) -> None:
-        self.do(self.next_of(printer, report_id, well=well))
+    @rule(printer=st.integers(0, 1), report_id=st.integers(0, 7), well=mostly, ready=st.booleans())
+    def what_comes_next(self, printer: int, report_id: int, well: bool, ready: bool) -> None:
+        self.do(self.next_of(printer, report_id, well=well, ready=ready))
 
     @rule(printer=st.integers(0, 1))
     def print_by_hand(self, printer: int) -> None:
@@ -266,6 +278,23 @@ class NarrowMachine(QueueSteps):
         self.do(self.permit_of(number, 1, 0))
 
 
+class ReadyMachine(QueueSteps):
+    """Claims that bring the permit along, and beds that are not clear."""
+
+    @precondition(lambda self: len(self.queue.jobs) < 3)
+    @rule()
+    def create(self) -> None:
+        self.queue_job(copies=2, priority=50, printer=-1)
+
+    @rule(printer=st.integers(0, 1))
+    def claim(self, printer: int) -> None:
+        self.do(self.claim_of(printer, 0, ready=True))
+
+    @rule(printer=st.integers(0, 1))
+    def print_by_hand(self, printer: int) -> None:
+        self.do(self.by_hand_of(printer))
+
+
 async def search(machine: type[QueueSteps], open_twins: Callable[[], Twins], check: settings) -> None:
     """Make up histories in a thread; what they ask for runs here."""
     loop = asyncio.get_running_loop()
@@ -329,6 +358,20 @@ class TestPlantedFaults:
         monkeypatch.setattr(attempts, "BedState", beds)
         with pytest.raises(AssertionError, match="not bed_occupied"):
             await search(NarrowMachine, open_twins, self.FINDS)
+
+    async def test_a_permit_with_the_claim_without_a_look_at_the_bed(
+        self, open_twins: Callable[[], Twins], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        async def anything(_polls: Lookups, _principal: Principal, _printer_id: UUID) -> Waiting:
+            return Waiting(attempt=False, job=True, command=False, free=True)
+
+        checked = " AND p.bed_state = 'clear'"
+        unchecked = attempt_rows._CLAIM.text.replace(checked, "")
+        assert len(unchecked) == len(attempt_rows._CLAIM.text) - len(checked)
+        monkeypatch.setattr(attempt_rows, "_CLAIM", text(unchecked))
+        monkeypatch.setattr(doorbells, "waiting", anything)
+        with pytest.raises(AssertionError, match="claim was answered with 200"):
+            await search(ReadyMachine, open_twins, self.FINDS)
 
     async def test_a_fence_that_is_not_checked(
         self, open_twins: Callable[[], Twins], monkeypatch: pytest.MonkeyPatch

@@ -105,6 +105,8 @@ class FakeCloud:
         self.permit_valid_s = 10.0
         self.beds = dict.fromkeys(self.printer_ids, "clear")
         self.enabled = True
+        self.grants = False  #: whether claims wait and bring their permit along; an older queue's do not
+        self.rung = asyncio.Event()
         self.takes_evidence = True
         for attempt in self.attempts.values():
             attempt.state = "failed" if attempt.live or attempt.state == "queued" else attempt.state
@@ -166,6 +168,7 @@ class FakeCloud:
         return command
 
     async def ring(self, reason: str, printer_id: str | None = None) -> None:
+        self.rung.set()
         message = {"type": "doorbell", "printer_id": printer_id or self.printer_id, "reason": reason}
         for link in self.links:
             await link.send_text(json.dumps(message))

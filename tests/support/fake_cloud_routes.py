@@ -1,6 +1,8 @@
 """What bridges reach of a `FakeCloud`: its calls, its link, its cameras' uplinks."""
 
+import asyncio
 import base64
+import contextlib
 import json
 import time
 from collections.abc import AsyncIterator
@@ -49,10 +51,18 @@ def _calls(cloud: FakeCloud) -> APIRouter:
         return {"items": [{"id": id, "name": "Test printer", "enabled": True} for id in cloud.printer_ids]}
 
     @router.post("/bridge/printers/{printer_id}/claim")
-    async def claim(printer_id: str, body: dict[str, Any]) -> Response:
+    async def claim(printer_id: str, body: dict[str, Any], request: Request) -> Response:
         adopted = cloud.live(printer_id) if body["adopt_only"] else True
         cloud.asked_for_work += not body["adopt_only"]
         attempt = cloud.claim(printer_id, body["journal_id"], body.get("staged")) if adopted else None
+        if attempt is None and cloud.grants and body.get("wait_s"):
+            attempt = await claim_later(printer_id, body, request)
+        granted = False
+        if attempt is not None and attempt.state == "claimed" and cloud.grants and body.get("ready"):
+            granted = attempt.id == body["staged"]["attempt_id"]
+            if granted:
+                cloud.permit(attempt, body["journal_id"])
+                await cloud.note("granted")
         await cloud.note("claim")
         if attempt is None:
             return Response(status_code=204)
@@ -65,7 +75,16 @@ def _calls(cloud: FakeCloud) -> APIRouter:
             "job_id": show("job", new_id()),
             "copy_number": 1,
         }
-        return JSONResponse({"attempt": given, "file": attempt.file})
+        permit_valid_s = cloud.permit_valid_s if granted else None
+        return JSONResponse({"attempt": given, "file": attempt.file, "permit_valid_s": permit_valid_s})
+
+    async def claim_later(printer_id: str, body: dict[str, Any], request: Request) -> Attempt | None:
+        cloud.rung.clear()
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(cloud.rung.wait(), min(body["wait_s"], cloud.permit_valid_s / 3))
+        if await request.is_disconnected():
+            return None
+        return cloud.claim(printer_id, body["journal_id"], body.get("staged"))
 
     @router.get("/bridge/printers/{printer_id}/next")
     async def next_file(printer_id: str) -> Response:

@@ -214,6 +214,7 @@ def _learn(given: Given, response: httpx.Response, queue: Queue, names: Names) -
     told = (body["id"], body["state"], body["same_journal"], body["job_id"], body["copy_number"])
     known = (names.attempts[given.attempt], given.state, given.same_journal, names.jobs[attempt.job], attempt.copy)
     assert told == known
+    assert (response.json()["permit_valid_s"] is not None) is given.permitted
     older = [fence for (number, _), fence in names.fences.items() if number == given.attempt]
     assert body["fence"] > max(older, default=0)
     names.fences[given.attempt, given.fence] = body["fence"]

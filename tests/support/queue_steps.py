@@ -1,14 +1,17 @@
 """What people and bridges ask of the queue service, as steps that hypothesis puts together."""
 
 import asyncio
+import hashlib
 from collections.abc import Callable, Coroutine
 from typing import Any
 
 from hypothesis.stateful import RuleBasedStateMachine, initialize
 
+from fluxprint_common.ids import new_id, show
 from fluxprint_model import queue as model
 from fluxprint_model.tables import Queue, Rules
 from fluxprint_queue.attempts.states import AttemptState, ReportKind
+from support.queue import GCODE
 from support.queue_model import Answer, Step, Twins
 
 RULES = Rules(max_releases=3)
@@ -53,13 +56,15 @@ class QueueSteps(RuleBasedStateMachine):
 
         self.run(created())
 
-    def next_of(self, printer: int, report_id: int, *, well: bool) -> Step:
+    def next_of(self, printer: int, report_id: int, *, well: bool, ready: bool = False) -> Step:
         """What a bridge does when nothing disturbs it, or a person for whom it waits."""
         held = model.live_attempts(self.queue, printer)
         bed = self.queue.beds[printer]
         if not held:
             version = bed.version if bed.attempt < 0 else None
-            return self.claim_of(printer, 0) if bed.clear else self.bed_cleared_of(printer, bed.attempt, version)
+            if bed.clear:
+                return self.claim_of(printer, 0, ready=ready)
+            return self.bed_cleared_of(printer, bed.attempt, version)
         number, attempt = held[0], self.queue.attempts[held[0]]
         kind = {
             AttemptState.STARTING: ReportKind.STARTED,
@@ -87,13 +92,17 @@ class QueueSteps(RuleBasedStateMachine):
             lambda queue: (model.cancel(queue, RULES, job), None),
         )
 
-    def claim_of(self, printer: int, journal: int) -> Step:
+    def claim_of(self, printer: int, journal: int, *, ready: bool = False) -> Step:
+        """`ready`: of the one file that all jobs print, staged under a new id."""
         path = f"/printers/{self.twins.names.printers[printer]}/claim"
-        body = {"journal_id": str(self.twins.journals[journal])}
+        body: dict[str, object] = {"journal_id": str(self.twins.journals[journal]), "ready": ready}
+        if ready:
+            sha256 = hashlib.sha256(GCODE).hexdigest()
+            body["staged"] = {"attempt_id": show("attempt", new_id()), "sha256": sha256}
         return Step(
             "claim",
             lambda: self.twins.world.call("POST", path, json=body),
-            lambda queue: model.claim(queue, RULES, printer, journal),
+            lambda queue: model.claim(queue, RULES, printer, journal, ready=ready),
         )
 
     def permit_of(self, number: int, fence: int, journal: int) -> Step:

@@ -141,6 +141,7 @@ class System:
                 "FLUXPRINT_ENVIRONMENT": "development",
                 "BRIDGE_AUTH_TOKEN": token,
                 "BRIDGE_POLL_S": "0.5",
+                "BRIDGE_STAGE_AFTER_S": "0.05",
                 **await self._own_links(name, printers),
                 **doorbells,
             },

@@ -27,6 +27,7 @@ from fluxprint_queue.attempts.states import AttemptState, ReportKind
 
 OPEN = frozenset({Step.CLAIMED, Step.PERMITTED, Step.STARTING, Step.PRINTING, Step.UNKNOWN})
 GIVE_BACK = frozenset({"bed_occupied", "job_cancelled"})
+BLIND = Plant.BLIND_TO_HAND
 OUTCOMES = {"done": ReportKind.COMPLETED, "failed": ReportKind.FAILED, "cancelled": ReportKind.CANCELLED}
 
 
@@ -48,6 +49,8 @@ class Process(Beside):
         match me.pc:
             case Pc.ASK:
                 yield from self._ask()
+            case Pc.OFFER:
+                yield from self._offered()
             case Pc.CHECK:
                 yield from self._check()
             case Pc.PREPARE:
@@ -86,10 +89,37 @@ class Process(Beside):
         holds = me.step in OPEN or stale
         ours = octo.printing >= 0 and octo.printing != me.disowned
         idle = octo.printing == NOTHING and me.looked_round
+        if idle and not holds and not me.reports and (not self.unseen_hand(octo) or BLIND in self.world.plants):
+            text = "sees the printer idle and the next file whole, and begins a claim"
+            yield self.move(text, me._replace(pc=Pc.OFFER, fresh=True, alarmed=False))
         if holds or ours or idle:
             yield from self._claim(raced=False)
             if Plant.SECOND_LIVE_ATTEMPT in self.world.plants:
                 yield from self._claim(raced=True)
+
+    def _offered(self) -> Iterator[Move]:
+        """`asking.ask`: the claim comes to the queue at some time, or is withdrawn. What it said may not be so then."""
+        me = self.me
+        yield self.move("withdraws its claim", resting(me))
+        queue, given = rules_of.claim(self.state.queue, self.world.rules(), 0, me.journal, ready=True)
+        if len(queue.attempts) > self.world.attempts:
+            return
+        if self.state.left.late and queue != self.state.queue:
+            late = Message("ready claim", journal=me.journal)
+            moved = self.lost("withdraws its claim, which or whose answer is late", late)
+            yield Move(moved.text, put(moved.state, self.number, resting(me)), moved.kind)
+        if given is None:
+            yield self.move("gets nothing by its claim", over(resting(me)), queue=queue)
+        elif not given.permitted:
+            yield self._take(resting(me)._replace(refused=""), given, queue, busy=False)
+        else:
+            fresh = me.fresh or Plant.GRANT_GROWS_OLD in self.world.plants
+            held = me._replace(
+                attempt=given.attempt, step=Step.CLAIMED, shown=str(given.state), fence=given.fence, seen="", refused=""
+            )
+            held = held._replace(pc=Pc.PERMIT if fresh else Pc.WAIT, fresh=fresh)
+            text = f"gets attempt {given.attempt} by its claim, with its permit" + ("" if fresh else ", too late")
+            yield self.move(text, held, queue=queue)
 
     def _claim(self, *, raced: bool) -> Iterator[Move]:
         me = self.me
@@ -122,6 +152,8 @@ class Process(Beside):
 
     def _take(self, me: Bridge, given: Given, queue: Queue, *, busy: bool) -> Move:
         known = me.step if me.attempt == given.attempt else None
+        if known is None and given.state == AttemptState.STARTING and given.same_journal:
+            known = Step.CLAIMED  # what it had staged is claimed and permitted, and it has not heard of that
         step = next_step(journal=known, queue=str(given.state), same_journal=given.same_journal)
         if given.state == AttemptState.STARTING and Plant.OTHER_JOURNAL_PRESSES in self.world.plants:
             step = Next.PERMIT if known in (None, Step.CLAIMED, Step.PERMITTED) else step

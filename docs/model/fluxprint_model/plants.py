@@ -8,6 +8,7 @@ class Plant(StrEnum):
 
     # in the queue
     PERMIT_IGNORES_BED = "the permit does not look at the bed"
+    GRANT_IGNORES_BED = "a permit that comes with a claim does not look at the bed, and neither does that claim"
     FENCE_UNCHECKED = "a message with an old fence is taken"
     LEASE_ENDS_PERMITTED = "a lease that runs out releases the attempt after the permit, too"
     CANCEL_WITHOUT_ASKING = "a cancel is confirmed without asking the bridge"
@@ -19,6 +20,7 @@ class Plant(StrEnum):
     RESTART_PRESSES = "a bridge without a journal presses start of an attempt that was permitted"
     OTHER_JOURNAL_PRESSES = "the permit is given again to another journal"
     LOOK_GROWS_OLD = "the printer is looked at before the permit, however long ago"
+    GRANT_GROWS_OLD = "a permit that comes with a claim is used, however long the claim had waited"
     BLIND_TO_HAND = "a print by hand is noticed in the background, and nothing waits for that"
     OLD_RELEASE_TOLD = "a release that was refused is told again, though another journal has the permit by now"
     # in what is assumed of the world

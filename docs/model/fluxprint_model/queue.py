@@ -117,8 +117,15 @@ def bed_cleared(queue: Queue, printer: int, *, attempt: int, version: int | None
 # -- what bridges do -----------------------------------------------------------------------------------------------
 
 
-def claim(queue: Queue, rules: Rules, printer: int, journal: int, *, raced: bool = False) -> tuple[Queue, Given | None]:
-    """`attempts.service.claim`; `raced`: another claim's attempt was not seen, which only the index forbids."""
+def claim(
+    queue: Queue, rules: Rules, printer: int, journal: int, *, raced: bool = False, ready: bool = False
+) -> tuple[Queue, Given | None]:
+    """`attempts.service.claim`; `raced`: another claim's attempt was not seen, which only the index forbids.
+
+    `ready`: what is staged is what the claim takes, and its permit comes with it. By the rules of `permit`: that one
+    statement of the service makes both changes is seen nowhere.
+    """
+    permitted = False
     live = _live_on(queue, printer, LIVE)
     if live and not (raced and Plant.SECOND_LIVE_ATTEMPT in rules.plants):
         number = live[0]
@@ -126,15 +133,21 @@ def claim(queue: Queue, rules: Rules, printer: int, journal: int, *, raced: bool
         queue = _with_attempt(queue, number, held._replace(fence=held.fence + 1, lease=True))
     else:
         chosen = _best_job(queue, printer)
-        if chosen is None or not queue.beds[printer].clear:
+        blind = ready and Plant.GRANT_IGNORES_BED in rules.plants
+        if chosen is None or not (queue.beds[printer].clear or blind):
             return queue, None
         number = len(queue.attempts)
         job = queue.jobs[chosen]
         attempt = Attempt(chosen, _free_copy(queue, chosen), printer, journal)
         queue = queue._replace(attempts=(*queue.attempts, attempt))
         queue = _settle(_with_job(queue, chosen, job._replace(copies_open=job.copies_open - 1)), chosen)
+        if ready:
+            if blind:
+                queue = _with_bed(queue, printer, clear=True, attempt=-1)
+            queue = permit(queue, rules, number, fence=attempt.fence, journal=journal)
+            permitted = True
     held = queue.attempts[number]
-    return queue, Given(number, held.state, held.fence, held.journal == journal)
+    return queue, Given(number, held.state, held.fence, held.journal == journal, permitted)
 
 
 def renew(queue: Queue, rules: Rules, number: int, fence: int) -> Queue:

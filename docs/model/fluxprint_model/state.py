@@ -18,6 +18,7 @@ class Pc(IntEnum):
 
     DOWN = 0
     ASK = 1  #: the top of its loop
+    OFFER = 9  #: has seen the printer idle and its next file whole, and a claim that says so is under way
     CHECK = 2  #: permitted to a process before this one: has OctoPrint a trace of it?
     PREPARE = 3  #: has claimed, transfers the file, waits for the printer
     READY = 4  #: has seen the printer idle, and asks for the permit
@@ -275,6 +276,9 @@ def _forgotten(state: State) -> State:
     return state if history == octo.history else state._replace(octo=octo._replace(history=history))
 
 
+_OF_A_JOURNAL = ("claim", "ready claim", "permit")
+
+
 def swapped(state: State) -> State:
     """Two bridges with journals of their own are alike: which is A and which is B makes no difference."""
     if len(state.bridges) != 2 or state.bridges[0].journal != 0 or state.bridges[1].journal != 1:
@@ -284,7 +288,7 @@ def swapped(state: State) -> State:
         return state
     hand_over = (state.octo.hand_over >> 1) | (state.octo.hand_over & 1) << 1
     attempts = tuple(attempt._replace(journal=1 - attempt.journal) for attempt in state.queue.attempts)
-    late = (m._replace(journal=1 - m.journal) if m.what in ("claim", "permit") else m for m in state.late)
+    late = (m._replace(journal=1 - m.journal) if m.what in _OF_A_JOURNAL else m for m in state.late)
     return state._replace(
         octo=state.octo._replace(hand_over=hand_over) if hand_over != state.octo.hand_over else state.octo,
         queue=state.queue._replace(attempts=attempts),

@@ -78,3 +78,4 @@ class Given(NamedTuple):
     state: AttemptState
     fence: int
     same_journal: bool
+    permitted: bool = False  #: the permit came with the claim

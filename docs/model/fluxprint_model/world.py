@@ -71,6 +71,10 @@ def _arrive(world: World, state: State, message: Message) -> State:
             queue, _ = rules_of.claim(queue, rules, 0, message.journal)
             if len(queue.attempts) > world.attempts:
                 return state
+        case "ready claim":
+            queue, _ = rules_of.claim(queue, rules, 0, message.journal, ready=True)
+            if len(queue.attempts) > world.attempts:
+                return state
         case "permit":
             queue = rules_of.permit(queue, rules, number, fence=fence, journal=message.journal)
         case "report" if message.report is not None:

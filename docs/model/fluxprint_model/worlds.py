@@ -38,6 +38,7 @@ LARGE = (
 #: The smallest world in which each planted fault breaks a promise, and which promise.
 CAUGHT = {
     Plant.PERMIT_IGNORES_BED: (World("", Left(hands=1)), "occupied bed"),
+    Plant.GRANT_IGNORES_BED: (World("", Left(), copies=(2,)), "occupied bed"),
     Plant.FENCE_UNCHECKED: (World("", Left(), bridges=2, attempts=1), "has ended was started"),
     Plant.LEASE_ENDS_PERMITTED: (World("", Left()), "has ended was started"),
     Plant.CANCEL_WITHOUT_ASKING: (World("", Left(cancels=1)), "after its cancel was confirmed"),
@@ -48,6 +49,7 @@ CAUGHT = {
     Plant.RESTART_PRESSES: (World("", Left(), bridges=2, attempts=1), "started twice"),
     Plant.OTHER_JOURNAL_PRESSES: (World("", Left(), bridges=2, attempts=1), "lost silently"),
     Plant.LOOK_GROWS_OLD: (World("", Left(hands=1, stalls=1)), "occupied bed"),
+    Plant.GRANT_GROWS_OLD: (World("", Left(hands=1, stalls=1)), "occupied bed"),
     Plant.BLIND_TO_HAND: (World("", Left(hands=1, stalls=1)), "occupied bed"),
     Plant.OLD_RELEASE_TOLD: (World("", Left(), bridges=2, attempts=1), "has ended was started"),
     Plant.RESOLVED_WHILE_FROZEN: (World("", Left(presses=1, crashes=1)), "has ended was started"),

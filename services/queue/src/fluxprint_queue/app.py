@@ -1,8 +1,9 @@
 """The queue service, put together."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
+from uuid import UUID
 
 from fastapi import FastAPI
 
@@ -12,6 +13,7 @@ from fluxprint_queue.attempts.routes import router as attempts
 from fluxprint_queue.bridge.link_route import router as bridge_link
 from fluxprint_queue.bridge.links import LinkHub
 from fluxprint_queue.bridge.routes import router as bridge
+from fluxprint_queue.bridge.waiters import Waiters
 from fluxprint_queue.chores import Chores
 from fluxprint_queue.commands.routes import router as commands
 from fluxprint_queue.docs.routes import router as docs
@@ -71,11 +73,17 @@ async def _start(app: FastAPI) -> AsyncIterator[None]:
         poll_s=settings.poll_s,
         room=Room(per_organisation=settings.streams_per_organisation, per_person=settings.streams_per_person),
     )
-    state.database.sessions.configure(info={RING: state.feed.ring})
+    state.waiters = Waiters()
+
+    def ring(events: Sequence[tuple[str, UUID, UUID | None]]) -> None:
+        state.waiters.on_commit(events)  # first: who waits for work here needs no feed
+        state.feed.ring()
+
+    state.database.sessions.configure(info={RING: ring})
     state.telemetry = TelemetryHub(state.database, state.publisher, state.feed, state.metrics.registry)
-    state.links = LinkHub(state.database, state.publisher, state.telemetry, state.revocations)
+    state.links = LinkHub(state.database, state.publisher, state.telemetry, state.revocations, state.waiters)
     state.feed.on_events.append(state.links.on_events)
-    state.before_stop += [state.feed.stop, state.links.stop]
+    state.before_stop += [state.feed.stop, state.links.stop, state.waiters.stop]
     state.loops.start("events", state.feed.run)
     state.loops.start("telemetry", state.telemetry.run_saving)
     if state.redis is not None:

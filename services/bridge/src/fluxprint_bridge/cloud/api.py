@@ -12,7 +12,7 @@ import httpx
 from pydantic import BaseModel, SecretStr, ValidationError
 
 from fluxprint_bridge import __version__
-from fluxprint_bridge.cloud.errors import CloudUnavailable
+from fluxprint_bridge.cloud.errors import CloudRefused, CloudUnavailable
 from fluxprint_bridge.cloud.problems import checked
 from fluxprint_bridge.cloud.schemas import (
     Assignment,
@@ -31,6 +31,9 @@ from fluxprint_bridge.staged import StagedFile
 CONNECT_TIMEOUT_S = 5.0
 READ_TIMEOUT_S = 20.0
 KEEP_ALIVE_S = 55.0
+MAX_CONNECTIONS = 32
+MAX_WAITING = 8  #: claims that wait: of a bridge with more printers the others ask by the clock and by doorbell
+NOT_UNDERSTOOD = 422
 
 Download = AbstractAsyncContextManager[httpx.Response]
 A = TypeVar("A", bound=BaseModel)
@@ -45,10 +48,12 @@ class CloudApi:
         self._http = httpx.AsyncClient(
             base_url=api_url,
             timeout=httpx.Timeout(READ_TIMEOUT_S, connect=CONNECT_TIMEOUT_S),
-            limits=httpx.Limits(max_connections=32, keepalive_expiry=KEEP_ALIVE_S),
+            limits=httpx.Limits(max_connections=MAX_CONNECTIONS, keepalive_expiry=KEEP_ALIVE_S),
             headers={"User-Agent": f"fluxprint-bridge/{__version__}"},
         )
         self.token = AccessToken(self._http, bridge_token)
+        self._waiting = 0
+        self._takes_more = True
 
     async def __aenter__(self) -> Self:
         return self
@@ -61,17 +66,45 @@ class CloudApi:
         return (await self._get("bridge/printers", Printers)).items
 
     async def claim(
-        self, printer_id: str, *, journal_id: str, staged: StagedFile | None, adopt_only: bool
+        self,
+        printer_id: str,
+        *,
+        journal_id: str,
+        staged: StagedFile | None,
+        adopt_only: bool,
+        ready: bool = False,
+        wait_s: float = 0.0,
     ) -> Assignment | None:
         """The printer's live attempt with a new fence, else new work (not with `adopt_only`), else None.
 
-        New work gets the id of what is staged where it needs that very file.
+        New work gets the id of what is staged where it needs that very file; with `ready` its permit comes with it.
+        The answer is waited for up to `wait_s`, unless many wait already.
         """
         body: dict[str, object] = {"journal_id": journal_id, "adopt_only": adopt_only}
         if staged is not None:
             body["staged"] = {"attempt_id": staged.attempt_id, "sha256": staged.sha256}
-        response = await self._post(f"bridge/printers/{printer_id}/claim", body)
+        if self._waiting >= MAX_WAITING:
+            wait_s = 0.0
+        more = {name: value for name, value in (("ready", ready), ("wait_s", wait_s)) if value and self._takes_more}
+        self._waiting += bool(wait_s)
+        try:
+            response = await self._claim(f"bridge/printers/{printer_id}/claim", body, more, wait_s=wait_s)
+        finally:
+            self._waiting -= bool(wait_s)
         return None if response.status_code == 204 else _parsed(response, Assignment)
+
+    async def _claim(
+        self, path: str, body: Mapping[str, object], more: Mapping[str, object], *, wait_s: float
+    ) -> httpx.Response:
+        if not more:
+            return await self._post(path, body)
+        try:
+            return await self._call("POST", path, json={**body, **more}, timeout_s=wait_s + READ_TIMEOUT_S)
+        except CloudRefused as refused:
+            if refused.status != NOT_UNDERSTOOD:
+                raise
+            self._takes_more = False  # a queue that is older than this bridge
+            return await self._post(path, body)
 
     async def next_file(self, printer_id: str) -> NextFile | None:
         """What the printer would claim if it were free, with an id for it."""
@@ -147,9 +180,13 @@ class CloudApi:
     async def _post(self, path: str, body: Mapping[str, object]) -> httpx.Response:
         return await self._call("POST", path, json=body)
 
-    async def _call(self, method: str, path: str, *, json: Mapping[str, object] | None = None) -> httpx.Response:
+    async def _call(
+        self, method: str, path: str, *, json: Mapping[str, object] | None = None, timeout_s: float | None = None
+    ) -> httpx.Response:
         for last_try in (False, True):
             request = await self._request(method, path, json=json)
+            if timeout_s is not None:
+                request.extensions = {"timeout": httpx.Timeout(timeout_s, connect=CONNECT_TIMEOUT_S).as_dict()}
             try:
                 response = await self._http.send(request)
             except httpx.HTTPError as error:

@@ -41,6 +41,7 @@ class AssignedFile(_Answer):
 class Assignment(_Answer):
     attempt: AssignedAttempt
     file: AssignedFile
+    permit_valid_s: float | None = None  #: the permit came with it: counted from the look before the claim
 
 
 class NextFile(_Answer):

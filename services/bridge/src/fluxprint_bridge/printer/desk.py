@@ -13,6 +13,7 @@ from fluxprint_bridge.journal import Attempt, Journal
 from fluxprint_bridge.octoprint.client import OctoPrintClient
 from fluxprint_bridge.octoprint.errors import KeyRefused
 from fluxprint_bridge.octoprint.monitor import Monitor
+from fluxprint_bridge.octoprint.state import PrinterState
 from fluxprint_bridge.printer.lease import Lease
 from fluxprint_bridge.printer.notes import Notes
 from fluxprint_bridge.printer.outbox import Outbox
@@ -32,6 +33,7 @@ class Work:
     phase: Phase = Phase.PREPARING
     lease: Lease | None = None
     permit_asked: bool = False  #: from then on only the queue knows whether the attempt can be given back
+    pressed: bool = False  #: the start request may have gone out
     foreign_prints: int = 0  #: the desk's count then: one more, and the bed may not be clear any more
     cancel_wanted: bool = False  #: before the start: then it is never pressed
     notes: Notes = field(default_factory=Notes)
@@ -72,6 +74,10 @@ class Desk:
     #: A claim of this process was answered, so the journal knows the printer's live attempt; and the last brought none.
     asked: bool = False
     nothing_to_claim: bool = False
+    #: What is staged or wanted has changed: a claim that waits says something else now.
+    ask_again: asyncio.Event = field(default_factory=asyncio.Event)
+    #: The staged file that a claim may be given a permit for: it stays where it is.
+    offered: str | None = None
     #: Set while no print that is not ours waits to be told to the queue; and how many were seen.
     foreign_told: asyncio.Event = field(default_factory=asyncio.Event)
     foreign_prints: int = 0
@@ -88,6 +94,12 @@ class Desk:
     problem: str | None = "OctoPrint was not asked yet."
     probe_now: asyncio.Event = field(default_factory=asyncio.Event)
     may_delete: bool = False  #: OctoPrint lets us remove files
+
+    @property
+    def state(self) -> tuple[PrinterState, str | None] | None:
+        """The printer's state and selected file, as far as is known."""
+        job = self.monitor.snapshot.job
+        return (job.state, job.path) if job is not None else None
 
     def take_in_hand(self, work: Work, *, new: bool = False) -> None:
         """Commands for it may wait already, unless it was just claimed."""

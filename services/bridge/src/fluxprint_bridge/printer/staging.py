@@ -61,8 +61,8 @@ async def glance_at(desk: Desk, staged: StagedFile | None) -> Glance | None:
         return None
 
 
-async def bring(desk: Desk, work: Work, assignment: Assignment, glance: Glance | None) -> bool:
-    """Have the file of a claimed attempt in OctoPrint; whether it was there already, else it is transferred now.
+async def bring(desk: Desk, work: Work, assignment: Assignment, glance: Glance | None) -> Look | None:
+    """Have the file of a claimed attempt in OctoPrint; a look at the printer that was made meanwhile, if there was one.
 
     Raises `TransferFailed`, `CloudRefused` and `KeyRefused`.
     """
@@ -72,9 +72,26 @@ async def bring(desk: Desk, work: Work, assignment: Assignment, glance: Glance |
             # A removal that had begun before the claim is over by now, and the row says so.
             fresh = glance is not None and glance.path == staged.path and not staged.unwanted
             if _is_whole(staged, glance.file if glance is not None and fresh else await _found(desk, staged)):
-                return True
-        await transfer(desk.api, desk.octoprint, assignment, spool=desk.spool, to=work.attempt.path)
-        return False
+                return glance.look if fresh and glance is not None else None
+        looks: list[asyncio.Task[Look | None]] = []
+        try:
+            await transfer(
+                desk.api, desk.octoprint, assignment,
+                spool=desk.spool, to=work.attempt.path,
+                arrived=lambda: looks.append(asyncio.create_task(_look_beside(desk))),
+            )  # fmt: skip
+            return await looks[-1] if looks else None
+        finally:
+            for looking in looks:
+                looking.cancel()
+
+
+async def _look_beside(desk: Desk) -> Look | None:
+    """A look while the file is read back."""
+    try:
+        return await look(desk)
+    except OctoPrintError:
+        return None
 
 
 async def _found(desk: Desk, staged: StagedFile) -> StoredFile | None:
@@ -155,13 +172,12 @@ class Stager:
             return
         wanted = await self._desk.api.next_file(self._desk.printer_id)
         staged = await self._still_wanted(wanted)
-        for file in await self._desk.shelf.unwanted():
-            await self._remove(file)
+        removed = [await self._remove(file) for file in await self._desk.shelf.unwanted()]
         if wanted is not None and (staged is None or staged.sha1 is None):
             await self._stage(wanted, staged)
         self._failures = 0
         busy = wanted is not None or self._desk.work is not None
-        self._due_at = clock.now() + (LOOK_S if busy else IDLE_LOOK_S)
+        self._due_at = clock.now() + ((LOOK_S if busy else IDLE_LOOK_S) if all(removed) else TICK_S)
 
     async def _still_wanted(self, wanted: NextFile | None) -> StagedFile | None:
         """What is staged already, if it is what is next and unharmed; else it is to be removed."""
@@ -178,6 +194,7 @@ class Stager:
                     await notice(self._desk, staged.path, run=OVER)
                     return None
         await self._desk.shelf.discard(staged.attempt_id)
+        self._desk.ask_again.set()
         return None
 
     async def _stage(self, wanted: NextFile, begun: StagedFile | None) -> None:
@@ -203,6 +220,7 @@ class Stager:
                 part.unlink(missing_ok=True)
                 raise
             await desk.shelf.whole(file.attempt_id, sha1=local.sha1)
+            desk.ask_again.set()
             part.unlink(missing_ok=True)
             log.info("staged", path=file.path, size_bytes=file.size_bytes)
 
@@ -216,9 +234,14 @@ class Stager:
         download = partial(desk.api.download_ahead, desk.printer_id, wanted.sha256)
         return await until_first(fetch(download, wanted, part), hurried())
 
-    async def _remove(self, file: StagedFile) -> None:
-        """Take a file that nobody wants out of OctoPrint, unless an attempt has it, or somebody printed it by hand."""
+    async def _remove(self, file: StagedFile) -> bool:
+        """Take a file that nobody wants out of OctoPrint, unless an attempt has it, or somebody printed it by hand.
+
+        False: later, for its permit may be on the way.
+        """
         desk = self._desk
+        if desk.offered == file.attempt_id:
+            return False
         async with desk.storing:
             (desk.spool / f"{file.attempt_id}.part").unlink(missing_ok=True)
             claimed = await desk.journal.attempt(file.attempt_id) is not None
@@ -229,8 +252,9 @@ class Stager:
                         await desk.octoprint.remove(file.path)
                         log.info("staged_file_removed", path=file.path)
                 await desk.shelf.forget(file.attempt_id)
-                return
+                return True
         await notice(desk, file.path, run=OVER)
+        return True
 
 
 def _holds(staged: StagedFile, wanted: AssignedFile) -> bool:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from fluxprint_bridge import clock
 from fluxprint_bridge.cloud.errors import CloudUnavailable
+from fluxprint_bridge.journal import Step
 from fluxprint_bridge.octoprint.errors import Conflict, KeyRefused, NotSent, OctoPrintError, Refused, Unavailable
 from fluxprint_bridge.octoprint.state import ACTIVE, Job, PrinterState
 from fluxprint_bridge.printer.desk import Desk, Phase, Work
@@ -135,7 +136,7 @@ async def start(desk: Desk, work: Work, permit_ends_at: float) -> bool:
             return False
         if desk.foreign_prints != work.foreign_prints:
             raise NotReady("printer_busy", "Something else was printed meanwhile; the bed may not be clear.")
-        if clock.now() < permit_ends_at:
+        if clock.now() < permit_ends_at or work.attempt.state is Step.STARTING:
             try:
                 if await _press(desk, work, permit_ends_at):
                     return True
@@ -165,10 +166,12 @@ async def _press(desk: Desk, work: Work, permit_ends_at: float) -> bool:
     A lost answer counts as pressed: whether it prints is for the watcher to see.
     """
     async with desk.control:
-        work.attempt = await desk.journal.intend(work.attempt.id)
+        if work.attempt.state is not Step.STARTING:  # else it was written with the claim
+            work.attempt = await desk.journal.intend(work.attempt.id)
         if clock.now() >= permit_ends_at:
             await _withdraw(desk, work)
             return False
+        work.pressed = True
         try:
             await desk.octoprint.select_and_print(work.attempt.path)
         except NotSent as error:
@@ -186,6 +189,7 @@ async def _press(desk: Desk, work: Work, permit_ends_at: float) -> bool:
 
 
 async def _withdraw(desk: Desk, work: Work) -> None:
+    work.pressed = False
     work.attempt = await desk.journal.withdraw(work.attempt.id)
 
 

@@ -49,8 +49,16 @@ class LocalFile:
     sha1: str  #: the hash that OctoPrint keeps of its copy
 
 
-async def transfer(api: CloudApi, octoprint: OctoPrintClient, assignment: Assignment, *, spool: Path, to: str) -> None:
-    """Download, verify, store in OctoPrint at the path `to`, and read back what arrived.
+async def transfer(
+    api: CloudApi,
+    octoprint: OctoPrintClient,
+    assignment: Assignment,
+    *,
+    spool: Path,
+    to: str,
+    arrived: Callable[[], object] = lambda: None,
+) -> None:
+    """Download, verify, store in OctoPrint at the path `to` (then `arrived` is called), and read back what arrived.
 
     Goes on where an earlier try stopped, and tries again a few times. Raises `TransferFailed`, `CloudRefused` when the
     queue does not give the file, `KeyRefused` when OctoPrint does not take it from us.
@@ -58,7 +66,7 @@ async def transfer(api: CloudApi, octoprint: OctoPrintClient, assignment: Assign
     part = spool / f"{assignment.attempt.id}.part"
     try:
         local = await fetch(partial(api.download, assignment.attempt.id), assignment.file, part)
-        await store(octoprint, local, to)
+        await store(octoprint, local, to, arrived=arrived)
     except OSError as error:
         raise TransferFailed("bridge_storage_failed", f"The bridge can't keep the file: {error}") from None
     finally:
@@ -170,7 +178,12 @@ class _Copy:
 
 
 async def store(
-    octoprint: OctoPrintClient, local: LocalFile, to: str, *, called_off: Callable[[], bool] = lambda: False
+    octoprint: OctoPrintClient,
+    local: LocalFile,
+    to: str,
+    *,
+    called_off: Callable[[], bool] = lambda: False,
+    arrived: Callable[[], object] = lambda: None,
 ) -> None:
     """Put a file into OctoPrint and read back what arrived. Raises `TransferFailed` and `KeyRefused`.
 
@@ -186,6 +199,7 @@ async def store(
                 stored = to  # an earlier try got through, whole or not: reading it back tells
             if stored != to:
                 raise TransferFailed("file_rejected", f"OctoPrint stored the file under another name: {stored[:200]}")
+            arrived()
             await _read_back(octoprint, local, to)
             return
         except KeyRefused:

@@ -10,13 +10,14 @@ from fluxprint_bridge.foreign_print import OVER, RUNNING
 from fluxprint_bridge.journal import Attempt, Step
 from fluxprint_bridge.octoprint.errors import KeyRefused, OctoPrintError
 from fluxprint_bridge.octoprint.state import ACTIVE, Job, PrinterState
+from fluxprint_bridge.printer.asking import Answer, Offer, Withdrawn, ask
 from fluxprint_bridge.printer.desk import Desk, Phase, Work
 from fluxprint_bridge.printer.foreign import notice, tell_what_is_noted
 from fluxprint_bridge.printer.lease import Lease, LeaseLost
 from fluxprint_bridge.printer.notes import Notes
 from fluxprint_bridge.printer.outbox import ATTEMPT_ENDED, FENCE_STALE
 from fluxprint_bridge.printer.recovery import Next, attempt_of, next_step, print_path
-from fluxprint_bridge.printer.staging import Glance, bring, glance_at
+from fluxprint_bridge.printer.staging import Glance, bring
 from fluxprint_bridge.printer.starter import (
     NotReady,
     cancelled_before_start,
@@ -27,7 +28,6 @@ from fluxprint_bridge.printer.starter import (
 )
 from fluxprint_bridge.printer.transfer import PRINTED_BY_HAND, TransferFailed
 from fluxprint_bridge.printer.watcher import watch
-from fluxprint_bridge.staged import StagedFile
 from fluxprint_bridge.tasks import until_first
 from fluxprint_common.background import backoff_s
 from fluxprint_common.logs import get_logger
@@ -89,21 +89,29 @@ class Worker:
             return
         self._claimed_at, self._stood_back = clock.now(), False
         try:
-            adopt_only = job is None or job.state is not PrinterState.IDLE
-            assignment, glance = await self._claim(record, adopt_only=adopt_only)
+            answer = await ask(desk, record, adopt_only=job is None or job.state is not PrinterState.IDLE)
+        except Withdrawn as withdrawn:
+            log.debug("claim_withdrawn", reason=str(withdrawn))
         except CloudUnavailable as error:
             self._failures += 1
             log.warning("claim_failed", error=str(error)[:300])
             await self._rest(backoff_s(self._failures, cap_s=MAX_BACKOFF_S))
-            return
         except CloudRefused as refused:
             log.error("claim_refused", code=refused.code)
             await self._rest(MAX_BACKOFF_S)
-            return
-        self._failures = 0
+        else:
+            self._failures = 0
+            await self._answered(answer, record, job)
+
+    async def _answered(self, answer: Answer, record: Attempt | None, job: Job | None) -> None:
+        """Do what the queue said, once it has heard what it has to hear first."""
+        desk, assignment, glance = self._desk, answer.assignment, answer.glance
         if glance is not None and attempt_of(glance.path) != _id_of(assignment) and glance.printed_by_hand:
             await notice(desk, glance.path, run=OVER)  # first: the permit is refused then
-        desk.asked, desk.nothing_to_claim = True, assignment is None
+        told_nothing, desk.asked, desk.nothing_to_claim = desk.nothing_to_claim, True, assignment is None
+        if assignment is not None and answer.offer is not None and answer.permit_ends_at is not None:
+            await self._start(assignment, answer.offer, answer.permit_ends_at)
+            return
         busy = await self._disown(job, _id_of(assignment))
         await desk.journal.drop_reports(desk.printer_id, but_of=_id_of(assignment))
         if assignment is not None and not assignment.attempt.same_journal and assignment.attempt.state != "claimed":
@@ -115,27 +123,10 @@ class Worker:
         if assignment is None:
             if record is not None:
                 await desk.journal.end(record.id)
-            await self._rest(desk.poll_s)
+            if told_nothing and not answer.waited:
+                await self._rest(desk.poll_s)
             return
         await self._take(assignment, busy=busy, glance=glance)
-
-    async def _claim(self, record: Attempt | None, *, adopt_only: bool) -> tuple[Assignment | None, Glance | None]:
-        """Ask the queue, and meanwhile look at what is staged, which new work may need."""
-        desk = self._desk
-        staged = await desk.shelf.file()
-        glancing = asyncio.create_task(glance_at(desk, staged))
-        try:
-            assignment = await desk.api.claim(
-                desk.printer_id,
-                journal_id=desk.journal.journal_id,
-                staged=staged,
-                adopt_only=adopt_only,
-            )
-            if staged is not None and record is None and _refuses(assignment, staged):
-                await desk.shelf.discard(staged.attempt_id)
-            return assignment, await glancing
-        finally:
-            glancing.cancel()
 
     def _may_ask(self, record: Attempt | None, job: Job | None) -> bool:
         """Nothing new is claimed for a printer that can't print; an attempt that lives already is always asked for.
@@ -177,9 +168,9 @@ class Worker:
     async def _rest(self, timeout_s: float) -> None:
         """Wait for the doorbell, for another state of the printer, or for `timeout_s`."""
         desk = self._desk
-        before = _state_of(desk)
+        before = desk.state
         ends_at = clock.now() + timeout_s
-        while not desk.bell.is_set() and _state_of(desk) == before and (left_s := ends_at - clock.now()) > 0:
+        while not desk.bell.is_set() and desk.state == before and (left_s := ends_at - clock.now()) > 0:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(left_s):
                     await until_first(desk.bell.wait(), desk.monitor.changed.wait())
@@ -190,9 +181,10 @@ class Worker:
         """Go on with an assignment wherever it stands."""
         desk, given = self._desk, assignment.attempt
         known = await desk.journal.attempt(given.id)
-        step = next_step(
-            journal=known.state if known is not None else None, queue=given.state, same_journal=given.same_journal
-        )
+        journal = known.state if known is not None else None
+        if journal is None and await desk.shelf.of_attempt(given.id) is not None:
+            journal = Step.CLAIMED  # a claim took what is staged, and its answer was lost: the page stands for it
+        step = next_step(journal=journal, queue=given.state, same_journal=given.same_journal)
         log.info("assigned", attempt=given.id, queue=given.state, journal=known.state if known else None, next=step)
         state = Step.STARTING if step is Next.LOOK else Step.CLAIMED
         attempt = await desk.journal.hold(
@@ -223,16 +215,45 @@ class Worker:
             case _:
                 await self._print(work, assignment, permitted=step is Next.PERMIT, glance=glance)
 
-    async def _print(self, work: Work, assignment: Assignment, *, permitted: bool, glance: Glance | None) -> None:
+    async def _start(self, assignment: Assignment, offer: Offer, permit_ends_at: float) -> None:
+        """Start what was looked at before the claim, with the permit that came with it."""
+        desk, given = self._desk, assignment.attempt
+        log.info("assigned", attempt=given.id, queue=given.state, next="start")
+        # Assignment and intent are one page where start can be pressed: one sync less before it.
+        usable = clock.now() < permit_ends_at and desk.foreign_prints == offer.foreign_prints
+        try:
+            attempt = await desk.journal.hold(
+                attempt_id=given.id,
+                printer_id=desk.printer_id,
+                fence=given.fence,
+                path=offer.file.path,
+                state=Step.STARTING if usable else Step.CLAIMED,
+                shown=given.state,
+            )
+        except asyncio.CancelledError:
+            await desk.journal.withdraw(given.id)  # it is written all the same
+            raise
+        desk.outbox.claimed()
+        work = Work(attempt, permit_asked=True, foreign_prints=offer.foreign_prints)
+        await self._print(work, assignment, permitted=False, permit_ends_at=permit_ends_at)
+
+    async def _print(
+        self,
+        work: Work,
+        assignment: Assignment,
+        *,
+        permitted: bool,
+        glance: Glance | None = None,
+        permit_ends_at: float = 0.0,
+    ) -> None:
         desk = self._desk
         desk.take_in_hand(work, new=not permitted)
         mark = desk.monitor.mark
         try:
-            permit_ends_at = 0.0
             if permitted:
                 # By the process that was here before; the queue knows of the prints since.
                 work.permit_asked, work.foreign_prints = True, desk.foreign_prints
-            else:
+            elif not work.permit_asked:
                 permit_ends_at = await self._prepare(work, assignment, glance)
             pressed = await start(desk, work, permit_ends_at)
         except (NotReady, TransferFailed) as failed:
@@ -247,8 +268,7 @@ class Worker:
         except CloudRefused as refused:
             await self._refused(work, refused)
         except asyncio.CancelledError:
-            if not work.permit_asked:
-                await self._release(work, "bridge_stopping", "The bridge was stopped before the start.")
+            await self._stopped(work)
             raise
         else:
             if pressed:
@@ -269,8 +289,7 @@ class Worker:
         )
 
         async def prepared() -> float:
-            was_there = await bring(desk, work, assignment, glance)
-            early = glance.look if was_there and glance is not None else None
+            early = await bring(desk, work, assignment, glance)
             looked_at = await until_idle(desk, work, timeout_s=IDLE_WAIT_S, early=early)
             return await permitted_until(desk, work, looked_at=looked_at)
 
@@ -278,6 +297,13 @@ class Worker:
             return await until_first(prepared(), work.lease.keep())
         finally:
             work.lease = None
+
+    async def _stopped(self, work: Work) -> None:
+        """The bridge was stopped, perhaps before the start."""
+        if not work.permit_asked:
+            await self._release(work, "bridge_stopping", "The bridge was stopped before the start.")
+        elif work.attempt.state is Step.STARTING and not work.pressed:
+            await self._desk.journal.withdraw(work.attempt.id)  # an intent that came with the claim
 
     async def _refused(self, work: Work, refused: CloudRefused) -> None:
         """The queue refused the file or the permit, so nothing was started."""
@@ -328,15 +354,3 @@ class Worker:
 
 def _id_of(assignment: Assignment | None) -> str | None:
     return assignment.attempt.id if assignment is not None else None
-
-
-def _refuses(assignment: Assignment | None, staged: StagedFile) -> bool:
-    """Whether new work needs what is staged, and not under its id: an attempt had it, in a journal newer than this."""
-    if assignment is None or assignment.attempt.state != "claimed" or assignment.attempt.id == staged.attempt_id:
-        return False
-    return assignment.file.sha256 == staged.sha256
-
-
-def _state_of(desk: Desk) -> tuple[PrinterState, str | None] | None:
-    job = desk.monitor.snapshot.job
-    return (job.state, job.path) if job is not None else None

@@ -17,8 +17,11 @@ from fluxprint_common.ids import new_id
 from fluxprint_common.principal import Principal
 from fluxprint_queue.attempts.models import FAULT_SQL, FENCE, Attempt, AttemptReport, in_states, states_sql
 from fluxprint_queue.attempts.states import DROPPED, LIVE, PERMITTED, AttemptState, ReportKind
+from fluxprint_queue.database import utc_now
 from fluxprint_queue.files.models import File
 from fluxprint_queue.jobs.models import CLAIMABLE_SQL, Job
+from fluxprint_queue.jobs.states import JobState
+from fluxprint_queue.printers.states import BedState
 
 # The jobs j that a printer may take, best first. The organisation is given, not joined: so they are read in the order
 # of their index, and reading ends with the first that fits.
@@ -35,7 +38,12 @@ _MAY_TAKE = f"""
 _BEST_FIRST = "ORDER BY j.priority DESC, j.id"
 
 # One statement picks the best job for a printer and opens the attempt. The printer's row is locked, so claims for one
-# printer queue up; jobs that another printer is taking at this moment are skipped, not waited for.
+# printer queue up; jobs that another printer is taking at this moment are skipped, not waited for. A job that may be
+# claimed has no attempt that is unknown, so it is active from now on, whatever else of it lives.
+#
+# With :ready an attempt that gets the staged id has its permit at once, and occupies the bed. Everything that a permit
+# checks is so here: the printer is enabled and its bed clear, the job neither cancelled nor failed (it has open
+# copies), and lease, fence and journal are this claim's own.
 _CLAIM = text(
     f"""
     WITH chosen_printer AS MATERIALIZED (
@@ -45,29 +53,39 @@ _CLAIM = text(
           AND NOT EXISTS (SELECT FROM queue.attempt a WHERE a.printer_id = p.id AND a.state IN {states_sql(LIVE)})
         FOR NO KEY UPDATE
     ), chosen_job AS MATERIALIZED (
-        SELECT j.id FROM queue.job j
+        SELECT j.id, j.state FROM queue.job j
         WHERE EXISTS (SELECT FROM chosen_printer) AND {_MAY_TAKE}
         {_BEST_FIRST}
         LIMIT 1
         FOR NO KEY UPDATE OF j SKIP LOCKED
     ), taken AS (
-        UPDATE queue.job j SET copies_open = j.copies_open - 1 FROM chosen_job c WHERE j.id = c.id
-        RETURNING j.id, j.organisation_id, j.copies, j.file_id
-    )
+        UPDATE queue.job j SET copies_open = j.copies_open - 1, state = '{JobState.ACTIVE}'
+        FROM chosen_job c WHERE j.id = c.id
+        RETURNING j.id, j.organisation_id, j.copies,
+                  (SELECT f.sha256 FROM queue.file f WHERE f.id = j.file_id) = CAST(:staged_sha256 AS text)
+                  AND NOT EXISTS (SELECT FROM queue.attempt a WHERE a.id = :staged_id) AS is_staged
+    ), opened AS (
     INSERT INTO queue.attempt (id, organisation_id, job_id, printer_id, bridge_id, journal_id,
-                               copy_number, state, lease_expires_at)
-    SELECT CASE WHEN (SELECT f.sha256 FROM queue.file f WHERE f.id = taken.file_id) = CAST(:staged_sha256 AS text)
-                 AND NOT EXISTS (SELECT FROM queue.attempt a WHERE a.id = :staged_id)
-                THEN CAST(:staged_id AS uuid) ELSE CAST(:attempt_id AS uuid) END,
+                               copy_number, state, permitted_at, lease_expires_at)
+    SELECT CASE WHEN is_staged THEN CAST(:staged_id AS uuid) ELSE CAST(:attempt_id AS uuid) END,
            taken.organisation_id, taken.id, :printer_id, :bridge_id, :journal_id,
            (SELECT min(n) FROM generate_series(1, taken.copies) n
              WHERE NOT EXISTS (SELECT FROM queue.attempt a WHERE a.job_id = taken.id AND a.copy_number = n
                                 AND a.state IN {states_sql(LIVE | {AttemptState.COMPLETED})})
                AND NOT EXISTS (SELECT FROM queue.attempt a WHERE a.job_id = taken.id AND a.copy_number = n
                                 AND a.reason = '{DROPPED}')),
-           'claimed', clock_timestamp() + make_interval(secs => :lease_s)
+           CASE WHEN is_staged AND :ready THEN '{AttemptState.STARTING}' ELSE '{AttemptState.CLAIMED}' END,
+           CASE WHEN is_staged AND :ready THEN CAST(:permitted_at AS timestamptz) END,
+           clock_timestamp() + make_interval(secs => :lease_s)
     FROM taken
-    RETURNING id
+    RETURNING id, state
+    ), bed AS (
+        UPDATE queue.printer p SET bed_state = '{BedState.OCCUPIED}', bed_attempt_id = opened.id, bed_changed_at = now()
+        FROM opened WHERE p.id = :printer_id AND opened.state = '{AttemptState.STARTING}'
+    )
+    SELECT opened.id, opened.state = '{AttemptState.STARTING}' AS permitted,
+           chosen_job.state = '{JobState.QUEUED}' AS was_queued
+    FROM opened, chosen_job
     """  # noqa: S608  (only our own state names are put together)
 )
 
@@ -94,6 +112,15 @@ class Staged:
 
     attempt_id: UUID
     sha256: str
+
+
+@dataclass(frozen=True)
+class Opened:
+    """What a claim has opened: an attempt, whether it has its permit, and whether its job was queued till then."""
+
+    attempt_id: UUID
+    permitted: bool
+    was_queued: bool
 
 
 @dataclass(frozen=True)
@@ -124,14 +151,16 @@ async def claim(
     *,
     journal_id: UUID,
     staged: Staged | None,
+    ready: bool = False,
     lease_s: int,
     rest_s: int,
-) -> UUID | None:
+) -> Opened | None:
     """Open an attempt of the best job for an idle printer; None where there is nothing to do.
 
     It gets the id of what is staged where that is the job's file and the id is new; what is staged chooses no job.
+    With `ready` such an attempt is `starting`, and its part on the bed.
     """
-    claimed: UUID | None = await session.scalar(
+    rows = await session.execute(
         _CLAIM,
         {
             "printer_id": printer_id,
@@ -141,11 +170,14 @@ async def claim(
             "journal_id": journal_id,
             "staged_id": staged.attempt_id if staged else None,
             "staged_sha256": staged.sha256 if staged else None,
+            "ready": ready,
+            "permitted_at": utc_now(),
             "lease_s": lease_s,
             "rest_s": rest_s,
         },
     )
-    return claimed
+    row = rows.one_or_none()
+    return Opened(row.id, row.permitted, row.was_queued) if row is not None else None
 
 
 async def next_file(

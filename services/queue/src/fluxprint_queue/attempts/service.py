@@ -89,10 +89,21 @@ def note(session: AsyncSession, attempt: Attempt, what: str) -> None:
     )
 
 
-async def adopt(session: AsyncSession, settings: QueueSettings, principal: Principal, printer_id: UUID) -> Held | None:
+@dataclass(frozen=True)
+class Claimed:
+    """The answer to a claim: an attempt, and whether its permit comes with it."""
+
+    held: Held
+    permitted: bool = False
+
+
+async def adopt(
+    session: AsyncSession, settings: QueueSettings, principal: Principal, printer_id: UUID
+) -> Claimed | None:
     """The printer's live attempt with a new fence, if there is one."""
     attempt_id = await repository.adopt(session, principal, printer_id, lease_s=settings.lease_s)
-    return await repository.held(session, principal, attempt_id) if attempt_id is not None else None
+    held = await repository.held(session, principal, attempt_id) if attempt_id is not None else None
+    return Claimed(held) if held is not None else None
 
 
 async def claim(
@@ -103,29 +114,39 @@ async def claim(
     *,
     journal_id: UUID,
     staged: Staged | None,
-) -> Held | None:
-    """The printer's live attempt with a new fence, or a new attempt of the best job, or None.
+    ready: bool = False,
+) -> Claimed | None:
+    """A new attempt of the best job, else the printer's live attempt with a new fence, or None.
+
+    With `ready`, an attempt that gets the id of what is staged has its permit in the same transaction: the bridge has
+    looked at that file and at the printer.
 
     Raises:
         sqlalchemy.exc.IntegrityError: two claims at once; the caller may simply ask again.
     """
-    adopted = await adopt(session, settings, principal, printer_id)
-    if adopted is not None or not settings.enabled:
-        return adopted
-    attempt_id = await repository.claim(
-        session,
-        principal,
-        printer_id,
-        journal_id=journal_id,
-        staged=staged if staged and was_made(staged.attempt_id) else None,
-        lease_s=settings.lease_s,
-        rest_s=settings.fault_rest_s,
-    )
-    held = await repository.held(session, principal, attempt_id) if attempt_id is not None else None
-    if held is not None:  # what the claim wrote is locked
-        note(session, held.attempt, "claimed")
-        await settlement.settle(session, held.job)
-    return held
+    opened = None
+    if settings.enabled:
+        opened = await repository.claim(
+            session,
+            principal,
+            printer_id,
+            journal_id=journal_id,
+            staged=staged if staged and was_made(staged.attempt_id) else None,
+            ready=ready,
+            lease_s=settings.lease_s,
+            rest_s=settings.fault_rest_s,
+        )
+    if opened is None:
+        return await adopt(session, settings, principal, printer_id)
+    held = await repository.held(session, principal, opened.attempt_id)
+    if held is None:
+        raise AttemptNotFound  # it cannot be missing: what the claim wrote stands in this transaction
+    note(session, held.attempt, "claimed")
+    if opened.was_queued:
+        settlement.note(session, held.job, str(held.job.state))
+    if opened.permitted:
+        note(session, held.attempt, str(held.attempt.state))
+    return Claimed(held, opened.permitted)
 
 
 async def renew_lease(

@@ -16,6 +16,7 @@ from fluxprint_common.messages import parse
 from fluxprint_common.principal import Principal
 from fluxprint_common.revocations import Revocations
 from fluxprint_queue.bridge import repository
+from fluxprint_queue.bridge.waiters import Waiters
 from fluxprint_queue.events.repository import FeedEvent
 from fluxprint_queue.telemetry.hub import TelemetryHub
 
@@ -84,12 +85,18 @@ class LinkHub:
     """All links of this process, and the doorbells of bridges that listen on Redis."""
 
     def __init__(
-        self, database: Database, publisher: Publisher, telemetry: TelemetryHub, revocations: Revocations
+        self,
+        database: Database,
+        publisher: Publisher,
+        telemetry: TelemetryHub,
+        revocations: Revocations,
+        waiters: Waiters,
     ) -> None:
         self._database = database
         self._publisher = publisher
         self._telemetry = telemetry
         self._revocations = revocations
+        self._waiters = waiters
         self._links: dict[UUID, Link] = {}
 
     async def serve(self, socket: WebSocket, principal: Principal) -> None:
@@ -162,6 +169,8 @@ class LinkHub:
                 self._ring(bridges[printer_id], printer_id, reason)
 
     def _ring(self, bridge_id: UUID, printer_id: UUID, reason: str) -> None:
+        if reason != "command":
+            self._waiters.ring(printer_id)
         link = self._links.get(bridge_id)
         if link is not None:
             link.ring(printer_id, reason)

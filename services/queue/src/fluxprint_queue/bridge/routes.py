@@ -1,5 +1,8 @@
 """HTTP of bridges: the calls of docs/protocol.md. A bridge sees its own printers and attempts, and nothing else."""
 
+import asyncio
+import time
+from contextlib import nullcontext
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -11,12 +14,14 @@ from fluxprint_common.ids import PrinterId, new_id
 from fluxprint_common.openapi import binary, problems
 from fluxprint_common.permissions import Permission
 from fluxprint_common.principal import Principal, require
+from fluxprint_common.problems import Unauthenticated
 from fluxprint_common.ratelimit import limit_by_subject
+from fluxprint_common.revocations import Revocations
 from fluxprint_queue.attempts import repository as attempts
 from fluxprint_queue.attempts import service as attempt_rules
 from fluxprint_queue.attempts.errors import AttemptNotFound
-from fluxprint_queue.attempts.repository import Held, Staged
-from fluxprint_queue.attempts.service import Report
+from fluxprint_queue.attempts.repository import Staged
+from fluxprint_queue.attempts.service import Claimed, Report
 from fluxprint_queue.bridge import repository as doorbells
 from fluxprint_queue.bridge.repository import Waiting
 from fluxprint_queue.bridge.schemas import (
@@ -38,6 +43,7 @@ from fluxprint_queue.bridge.schemas import (
     PermitRequest,
     ReportedAttempt,
 )
+from fluxprint_queue.bridge.waiters import Waiter, Waiters
 from fluxprint_queue.commands import repository as commands
 from fluxprint_queue.commands import service as command_rules
 from fluxprint_queue.commands.states import CommandState
@@ -75,28 +81,23 @@ async def list_bridge_printers(session: Reading, principal: Bridge) -> BridgePri
     responses=problems(401, 403, 404, 409) | {204: {"description": "Nothing to do."}},
 )
 async def claim_work(request: Request, principal: Bridge, printer_id: PrinterId, body: Claim) -> Assignment | Response:
-    """Take the best job for an idle printer, or take over the attempt that the printer has already."""
-    settings: QueueSettings = request.app.state.settings
-    database: Database = request.app.state.database
-    staged = Staged(body.staged.attempt_id, body.staged.sha256) if body.staged else None
-    waiting = await _waiting(request, principal, printer_id)
-    if not (waiting.attempt or (waiting.job and waiting.free)):
+    """Take the best job for an idle printer, or take over the attempt that the printer has already.
+
+    With `wait_s` the answer comes as soon as there is one.
+    """
+    waiters: Waiters = request.app.state.waiters
+    with waiters.waiting(principal, printer_id) if body.wait_s else nullcontext() as waiter:
+        claimed = None
+        waiting = await _waiting(request, principal, printer_id)  # whatever comes after this rings the waiter
+        if waiting.attempt or (waiting.job and waiting.free):
+            claimed = await _claim(request, principal, printer_id, body)
+        if claimed is None and waiter is not None:
+            waiter.free = waiting.free
+            claimed = await _claim_when_rung(request, principal, printer_id, body, waiter)
+    if claimed is None:
         return Response(status_code=204)
-
-    async def claim() -> Held | None:
-        async with database.unit_of_work() as session:
-            if body.adopt_only:
-                return await attempt_rules.adopt(session, settings, principal, printer_id)
-            return await attempt_rules.claim(
-                session, settings, principal, printer_id, journal_id=body.journal_id, staged=staged
-            )
-
-    try:
-        held = await claim()
-    except IntegrityError:
-        # Two claims for one printer at once: the index let one through, and this one takes over what that one opened.
-        held = await claim()
-    return _assignment(held, body) if held else Response(status_code=204)
+    settings: QueueSettings = request.app.state.settings
+    return _assignment(claimed, body, settings.permit_valid_s if claimed.permitted else None)
 
 
 @router.get(
@@ -257,6 +258,56 @@ async def report_command(session: Session, principal: Bridge, command_id: Comman
     return Response(status_code=204)
 
 
+async def _claim(request: Request, principal: Principal, printer_id: UUID, body: Claim) -> Claimed | None:
+    settings: QueueSettings = request.app.state.settings
+    database: Database = request.app.state.database
+    staged = Staged(body.staged.attempt_id, body.staged.sha256) if body.staged else None
+
+    async def claim() -> Claimed | None:
+        async with database.unit_of_work() as session:
+            if body.adopt_only:
+                return await attempt_rules.adopt(session, settings, principal, printer_id)
+            return await attempt_rules.claim(
+                session, settings, principal, printer_id, journal_id=body.journal_id, staged=staged, ready=body.ready
+            )
+
+    try:
+        return await claim()
+    except IntegrityError:
+        # Two claims for one printer at once: the index let one through, and this one takes over what that one opened.
+        return await claim()
+
+
+async def _claim_when_rung(
+    request: Request, principal: Principal, printer_id: UUID, body: Claim, waiter: Waiter
+) -> Claimed | None:
+    """Claim each time that something happens, for `wait_s`; no database connection is held in between.
+
+    A bridge that has gone gets nothing. One that goes while its claim is made takes over later what that opened.
+    """
+    revocations: Revocations = request.app.state.revocations
+    settings: QueueSettings = request.app.state.settings
+    # Lease and permit count from before the request, so most of them must be left after the longest wait.
+    ends_at = time.monotonic() + min(body.wait_s, settings.lease_s / 4, settings.permit_valid_s / 3)
+    gone = asyncio.create_task(_gone(request, waiter))
+    try:
+        while (left_s := ends_at - time.monotonic()) > 0 and await waiter.rings(left_s):
+            if revocations.refuse(principal.session_id, principal.issued_at):
+                raise Unauthenticated
+            claimed = await _claim(request, principal, printer_id, body)
+            if claimed is not None:
+                return claimed
+        return None
+    finally:
+        gone.cancel()
+
+
+async def _gone(request: Request, waiter: Waiter) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+    waiter.end()
+
+
 async def _waiting(request: Request, principal: Principal, printer_id: UUID) -> Waiting:
     waiting = await doorbells.waiting(request.app.state.database.polls, principal, printer_id)
     if waiting is None:
@@ -264,8 +315,8 @@ async def _waiting(request: Request, principal: Principal, printer_id: UUID) -> 
     return waiting
 
 
-def _assignment(held: Held, claim: Claim) -> Assignment:
-    attempt = held.attempt
+def _assignment(claimed: Claimed, claim: Claim, permit_valid_s: int | None) -> Assignment:
+    held, attempt = claimed.held, claimed.held.attempt
     return Assignment(
         attempt=AssignedAttempt(
             id=attempt.id,
@@ -277,4 +328,5 @@ def _assignment(held: Held, claim: Claim) -> Assignment:
             copy_number=attempt.copy_number,
         ),
         file=AssignedFile.model_validate(held.file),
+        permit_valid_s=permit_valid_s,
     )

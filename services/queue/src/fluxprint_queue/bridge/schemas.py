@@ -11,6 +11,8 @@ from fluxprint_queue.attempts.states import ReportKind
 from fluxprint_queue.files.schemas import Sha256
 from fluxprint_queue.ids import AttemptId, CommandId, JobId
 
+#: Shorter than a permit is valid: it counts from before the claim. And than Traefik waits for an answer.
+MAX_WAIT_S = 25
 MAX_EVIDENCE_CHARS = 16 * 1024
 
 Fence = Annotated[int, Field(ge=1, le=2**63 - 1, strict=True, json_schema_extra={"format": "int64"})]
@@ -52,6 +54,12 @@ class Claim(Input):
     journal_id: UUID
     staged: StagedFile | None = None
     adopt_only: bool = Field(False, description="Take over the attempt that lives; open no new one.")
+    ready: bool = Field(
+        False,
+        description="The bridge has just looked: what is staged is whole, its printer idle. An attempt that gets its id"
+        " has its permit at once.",
+    )
+    wait_s: float = Field(0, ge=0, le=MAX_WAIT_S, description="Answer when there is work, or after so long.")
 
 
 class AssignedAttempt(Output):
@@ -80,6 +88,11 @@ class Assignment(Output):
 
     attempt: AssignedAttempt
     file: AssignedFile
+    permit_valid_s: int | None = Field(
+        ge=1,
+        json_schema_extra={"format": "int32"},
+        description="The permit came with the claim: start may be pressed so long after the look before it.",
+    )
 
 
 class NextFile(Output):

@@ -5,8 +5,9 @@ of commits: a reader that has seen 17 will never find a 16 later. The lock is he
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from uuid import UUID
 
 from sqlalchemy import Select, func, select, text, tuple_, union_all
@@ -35,8 +36,11 @@ _WRITE = text(
     """
 )
 _PENDING = "pending_events"
-#: Key of `session.info` for what rings the feed; set for all sessions when the service starts.
+_LEFT = "left_events"
+#: Key of `session.info` for what is told of each commit that leaves events: their types, organisations and printers.
+#: Set for all sessions when the service starts.
 RING = "ring"
+Ring = Callable[[Sequence[tuple[str, UUID, UUID | None]]], None]
 
 
 @dataclass(frozen=True)
@@ -57,8 +61,12 @@ def append(
     data: Mapping[str, object] | None = None,
 ) -> None:
     """Leave an event in this transaction, and ring for it once that is committed. `data` is JSON."""
-    if RING in session.info and _PENDING not in session.info:
-        after_commit(session, session.info[RING])
+    if RING in session.info:
+        if _PENDING not in session.info:
+            left: list[tuple[str, UUID, UUID | None]] = []
+            session.info[_LEFT] = left
+            after_commit(session, partial(session.info[RING], left))
+        session.info[_LEFT].append((type_, organisation_id, printer_id))
     session.info.setdefault(_PENDING, []).append(
         {
             "id": str(new_id()),

@@ -1,0 +1,111 @@
+"""Claims that wait for work. Each is a request that holds nothing but its socket until something happens."""
+
+import asyncio
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from uuid import UUID
+
+from fluxprint_common.principal import Principal
+
+#: A bridge's claims that wait at once in this process; one more is answered at once, as if it did not want to wait.
+PER_BRIDGE = 16
+#: Printers that are woken at once by a job that any may take; the doorbell rings as many as it needs a moment later.
+AT_ONCE = 4
+
+
+class Waiter:
+    """One claim that waits. `free`: it could take work at once, when it was last looked at."""
+
+    def __init__(self, organisation_id: UUID) -> None:
+        self.organisation_id = organisation_id
+        self.free = False
+        self._rung = asyncio.Event()
+        self._ended = False
+
+    @property
+    def is_rung(self) -> bool:
+        return self._rung.is_set()
+
+    def ring(self) -> None:
+        self._rung.set()
+
+    def end(self) -> None:
+        """Nobody waits for its answer any more, or the service stops."""
+        self._ended = True
+        self._rung.set()
+
+    async def rings(self, timeout_s: float) -> bool:
+        """Whether it is rung in time, and not ended; what rings from then on is for the next time."""
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self._rung.wait()
+        except TimeoutError:
+            return False
+        self._rung.clear()
+        return not self._ended
+
+
+class Waiters:
+    """All claims that wait in this process. Ringing one that finds nothing costs a look and loses nothing."""
+
+    def __init__(self) -> None:
+        self._of_printer: dict[UUID, list[Waiter]] = {}
+        self._of_bridge: dict[UUID, int] = {}
+        self._stopping = False
+
+    @contextmanager
+    def waiting(self, principal: Principal, printer_id: UUID) -> Iterator[Waiter | None]:
+        """A place to wait; None where the bridge has all of its places, or the service stops."""
+        bridge_id = principal.subject
+        taken = self._of_bridge.get(bridge_id, 0)
+        if self._stopping or taken >= PER_BRIDGE:
+            yield None
+            return
+        waiter = Waiter(principal.organisation_id)
+        self._of_bridge[bridge_id] = taken + 1
+        self._of_printer.setdefault(printer_id, []).append(waiter)
+        try:
+            yield waiter
+        finally:
+            self._of_bridge[bridge_id] -= 1
+            if not self._of_bridge[bridge_id]:
+                del self._of_bridge[bridge_id]
+            self._of_printer[printer_id].remove(waiter)
+            if not self._of_printer[printer_id]:
+                del self._of_printer[printer_id]
+
+    def ring(self, printer_id: UUID) -> None:
+        """Something happened that this printer's claim may find."""
+        for waiter in self._of_printer.get(printer_id, ()):
+            waiter.ring()
+
+    def on_commit(self, events: Sequence[tuple[str, UUID, UUID | None]]) -> None:
+        """Events that this process has just committed: their types, organisations and printers (None: any)."""
+        for type_, organisation_id, printer_id in events:
+            if type_ not in WAKING:
+                continue
+            if printer_id is not None:
+                self.ring(printer_id)
+                continue
+            free = [
+                waiter
+                for waiters in self._of_printer.values()
+                for waiter in waiters
+                if waiter.free and waiter.organisation_id == organisation_id and not waiter.is_rung
+            ]
+            for waiter in free[:AT_ONCE]:
+                waiter.ring()
+
+    def stop(self) -> None:
+        """Answer them all."""
+        self._stopping = True
+        for waiters in self._of_printer.values():
+            for waiter in waiters:
+                waiter.end()
+
+
+#: After these a claim that waits may find work.
+WAKING = frozenset(
+    {"job.created", "job.queued", "attempt.released", "attempt.completed", "attempt.failed", "printer.bed_cleared",
+     "printer.updated"}
+)  # fmt: skip

@@ -1,0 +1,45 @@
+"""A permit that comes with the claim: used at once, lost on its way, or overtaken by somebody at the printer."""
+
+from fluxprint_local.octoprint import OctoPrint
+from support import by_hand
+from support.bridge import BridgeProcess
+from support.fake_cloud import Attempt, FakeCloud
+from support.octoprint import slow_gcode
+from support.staging import prints_from, staged_for_its_bed
+
+
+async def offered(cloud: FakeCloud, bridge: BridgeProcess, octoprint: OctoPrint) -> tuple[Attempt, str]:
+    """A job whose file is staged, and a bridge that knows it, at a queue whose claims wait and bring permits along."""
+    cloud.grants = True
+    attempt, path = await staged_for_its_bed(cloud, octoprint, slow_gcode(0.3))
+    await bridge.until_logged('"staged"')
+    await cloud.until_claims(1)
+    return attempt, path
+
+
+class TestGrants:
+    async def test_it_starts_without_asking_for_another(
+        self, cloud: FakeCloud, bridge: BridgeProcess, octoprint: OctoPrint
+    ) -> None:
+        attempt, path = await offered(cloud, bridge, octoprint)
+        await prints_from(path, cloud, octoprint, attempt)
+        assert ("granted" in cloud.calls, cloud.calls.count("permit")) == (True, 0)
+
+    async def test_when_it_is_given_and_not_received(
+        self, cloud: FakeCloud, bridge: BridgeProcess, octoprint: OctoPrint
+    ) -> None:
+        attempt, path = await offered(cloud, bridge, octoprint)
+        cloud.once("granted", bridge.restart)
+        await prints_from(path, cloud, octoprint, attempt)
+        assert cloud.calls.count("permit") == 1
+
+    async def test_a_print_by_hand_that_came_first_takes_it_back(
+        self, cloud: FakeCloud, bridge: BridgeProcess, octoprint: OctoPrint
+    ) -> None:
+        await by_hand.upload(octoprint, "by_hand.gcode", slow_gcode(20))
+        attempt, path = await offered(cloud, bridge, octoprint)
+        cloud.once("granted", lambda: by_hand.start(octoprint, "by_hand.gcode"))
+        await cloud.clear_bed()
+        await cloud.until_state(attempt, "released")
+        assert octoprint.starts(path) == 0
+        assert cloud.beds[cloud.printer_id] == "occupied"

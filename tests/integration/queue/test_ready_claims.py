@@ -1,0 +1,111 @@
+"""A claim may wait for work, and bring its permit along for what the bridge has staged and looked at."""
+
+import asyncio
+import hashlib
+from collections.abc import Awaitable
+from typing import Any
+
+import httpx
+
+from fluxprint_common.ids import new_id, show
+from fluxprint_queue.bridge.waiters import PER_BRIDGE
+from support.queue import GCODE, Json, QueueWorld, eventually
+
+Asked = asyncio.Task[httpx.Response]
+
+
+def staged(content: bytes = GCODE) -> Json:
+    return {"attempt_id": show("attempt", new_id()), "sha256": hashlib.sha256(content).hexdigest()}
+
+
+async def ask(world: QueueWorld, printer: str, **more: Any) -> httpx.Response:
+    body = {"journal_id": str(world.journal), **more}
+    return await world.call("POST", f"/printers/{printer}/claim", json=body)
+
+
+def begin(asked: Awaitable[httpx.Response]) -> Asked:
+    return asyncio.ensure_future(asked)
+
+
+async def waits(world: QueueWorld, asked: Asked) -> None:
+    """Until the service has begun with what was asked: it answers others in the order in which they come."""
+    for _ in range(3):
+        await world.call("GET", "/printers", expect=200)
+    assert not asked.done()
+
+
+class TestReadyClaims:
+    async def test_the_permit_comes_with_what_was_staged(self, world: QueueWorld) -> None:
+        printer, job = await world.printer(), await world.job()
+        file = staged()
+        given = (await ask(world, printer, staged=file, ready=True)).json()
+        assert (given["attempt"]["id"], given["attempt"]["state"]) == (file["attempt_id"], "starting")
+        assert given["permit_valid_s"] == 30
+        bed = (await world.printer_now(printer))["bed"]
+        assert (bed["state"], bed["attempt_id"]) == ("occupied", file["attempt_id"])
+        assert (await world.job_now(job))["state"] == "active"
+        told = (await world.send("GET", "/events")).json()["items"]
+        assert [event["type"] for event in told[-3:]] == ["attempt.claimed", "job.active", "attempt.starting"]
+        again = await world.permit(given["attempt"])  # the same grant, where the answer was lost
+        assert again.status_code == 200
+        assert (await world.report(given["attempt"], "started")).status_code == 200
+
+    async def test_anything_else_is_claimed_without(self, world: QueueWorld) -> None:
+        used = staged()
+        for file, ready in ((staged(b"; another\n"), True), (None, True), (used, False), (used, True)):
+            printer, _ = await world.printer(str(new_id())), await world.job()
+            given = (await ask(world, printer, ready=ready, **({"staged": file} if file else {}))).json()
+            assert (given["attempt"]["state"], given["permit_valid_s"]) == ("claimed", None)
+            assert (await world.printer_now(printer))["bed"]["state"] == "clear"
+
+    async def test_one_that_lives_is_taken_over_without_another_permit(self, world: QueueWorld) -> None:
+        printer, _ = await world.printer(), await world.job()
+        first = (await ask(world, printer, staged=staged(), ready=True)).json()
+        second = (await ask(world, printer, staged=staged(), ready=True)).json()
+        assert second["attempt"]["id"] == first["attempt"]["id"]
+        assert (second["attempt"]["state"], second["permit_valid_s"]) == ("starting", None)
+
+    async def test_many_at_once_give_one_permit(self, world: QueueWorld) -> None:
+        printer, _ = await world.printer(), await world.job(copies=3)
+        asked = [ask(world, printer, staged=staged(), ready=True) for _ in range(8)]
+        given = [answer.json() for answer in await asyncio.gather(*asked) if answer.status_code == 200]
+        assert sum(one["permit_valid_s"] is not None for one in given) == 1
+        assert len({one["attempt"]["id"] for one in given}) == 1
+
+
+class TestClaimsThatWait:
+    async def test_one_is_answered_when_the_bed_is_cleared(self, world: QueueWorld) -> None:
+        printer, _ = await world.printer(clear=False), await world.job()
+        file = staged()
+        asked = begin(ask(world, printer, staged=file, ready=True, wait_s=25))
+        await waits(world, asked)
+        assert (await world.bed_cleared(printer, None)).status_code == 200
+        assert (await asked).json()["permit_valid_s"] == 30
+
+    async def test_one_is_answered_when_a_job_comes(self, world: QueueWorld) -> None:
+        printer = await world.printer()
+        asked = begin(ask(world, printer, wait_s=25))
+        await waits(world, asked)
+        job = await world.job()
+        assert (await asked).json()["attempt"]["job_id"] == job
+
+    async def test_what_one_that_went_away_was_given_is_its_next_claims(self, world: QueueWorld) -> None:
+        printer = await world.printer()
+        asked = begin(ask(world, printer, wait_s=25))
+        await waits(world, asked)
+        asked.cancel()
+        job = await world.job()  # whether the service has heard of it or not
+        assert (await world.claimed(printer))["job_id"] == job
+        assert len((await world.send("GET", f"/jobs/{job}/attempts")).json()["items"]) == 1
+
+    async def test_one_too_many_is_answered_at_once(self, world: QueueWorld) -> None:
+        printer = await world.printer()
+        asked = [begin(ask(world, printer, wait_s=25)) for _ in range(PER_BRIDGE + 1)]
+
+        async def first() -> Asked | None:
+            return next((one for one in asked if one.done()), None)
+
+        assert (await (await eventually(first, within_s=30))).status_code == 204
+        await world.job()
+        answers = await asyncio.gather(*asked)
+        assert {answer.status_code for answer in answers} == {200, 204}
