@@ -1,9 +1,12 @@
 """The real servers that tests share, started when the first test asks and once per test process."""
 
+import zlib
 from collections.abc import AsyncIterator
 
 import pytest
 import structlog
+from xdist.remote import Producer
+from xdist.scheduler import LoadScopeScheduling
 
 from fluxprint_local.postgres import Cluster
 from support import databases, servers
@@ -51,3 +54,21 @@ async def redis_url(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[s
     """A Redis-protocol server, shared by all tests of the process: use keys and channels of your own."""
     async with servers.running_redis(tmp_path_factory.mktemp("redis")) as redis:
         yield redis.url()
+
+
+class _FewProcesses(LoadScopeScheduling):  # type: ignore[misc]  # it has no types
+    """A file is one process's, and so is what shares something that takes long to start: an OctoPrint, cameras."""
+
+    _SHARING = {"tests/integration/bridge": 2, "tests/integration/camera": 1}
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.partition("::")[0]
+        folder = file.rpartition("/")[0]
+        processes = self._SHARING.get(folder)
+        return f"{folder} {zlib.crc32(file.encode()) % processes}" if processes else file
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadScopeScheduling:
+    """The scheduler of `--numprocesses`."""
+    return _FewProcesses(config, log)
