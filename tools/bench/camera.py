@@ -14,8 +14,8 @@ from tools.bench.stamped import FPS
 
 VIEWERS = 200
 MANY = 500
-ROUNDS = 5
-STUCK_ROUNDS = 10
+ROUNDS = 3
+STUCK_ROUNDS = 8
 SLOW_WARM_S, SLOW_SECONDS = 8.0, 8.0
 
 

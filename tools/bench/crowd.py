@@ -67,11 +67,11 @@ async def _grow(crowd: Crowd, client: Path, count: int) -> None:
 
 
 def show(crowds: list[Crowd] | None) -> None:
-    """Print the figures."""
+    """Print the figures; `theirs` is what the viewers themselves take of their core."""
     if crowds is None:
         return
     print(
-        f"\n{'viewers on one core':<24}{'count':>8}{'p99':>12}{'pictures':>10}{'core':>7}{'memory':>11}{'viewers`':>10}"
+        f"\n{'viewers on one core':<24}{'count':>8}{'p99':>12}{'pictures':>10}{'core':>7}{'memory':>11}{'theirs':>10}"
     )
     for crowd in crowds:
         for count, seen in crowd.seen.items():

@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import ExitStack, suppress
+from functools import lru_cache
 from itertools import count
 from uuid import UUID
 
@@ -93,11 +94,14 @@ class _Watched:
 
     def acknowledge(self, sequence: int) -> None:
         """Take an acknowledgement, which is also one of every frame before it."""
-        if (sent_at := self._unacknowledged.get(sequence)) is None:
+        under_way = self._unacknowledged
+        if (sent_at := under_way.get(sequence)) is None:
             return
         self._is_slow = time.monotonic() - sent_at > SLOW_ACK_S
-        while sequence in self._unacknowledged:
-            del self._unacknowledged[next(iter(self._unacknowledged))]
+        if len(under_way) == 1:
+            under_way.clear()
+        while sequence in under_way:
+            del under_way[next(iter(under_way))]
 
     def push(self, frame: Frame) -> bool:
         if self._unacknowledged and not self.has_room():
@@ -198,16 +202,9 @@ class ViewerSocket:
 
     def take_ack(self, text: bytes) -> bool:
         """Take a message if it is an acknowledgement, without the cost of looking at it closely."""
-        try:
-            message = from_json(text)  # a seventh of what json.loads takes
-        except ValueError:
+        if (ack := _ack(text)) is None:
             return False
-        if type(message) is not dict or message.get("type") != "ack":
-            return False
-        camera, sequence = message.get("camera_id"), message.get("sequence")
-        if type(camera) is not str or type(sequence) is not int:
-            return False
-        self._acknowledge(camera, sequence)
+        self._acknowledge(*ack)
         return True
 
     def _acknowledge(self, camera: str, sequence: int) -> None:
@@ -304,6 +301,19 @@ class ViewerSocket:
 
     async def _say(self, message: BaseModel) -> None:
         await self._websocket.send_text(message.model_dump_json())
+
+
+@lru_cache(maxsize=64)  # all who watch a camera say the same of each of its frames
+def _ack(text: bytes) -> tuple[str, int] | None:
+    """The camera and the sequence of an acknowledgement."""
+    try:
+        message = from_json(text)  # a seventh of what json.loads takes
+    except ValueError:
+        return None
+    if type(message) is not dict or message.get("type") != "ack":
+        return None
+    camera, sequence = message.get("camera_id"), message.get("sequence")
+    return (camera, sequence) if type(camera) is str and type(sequence) is int else None
 
 
 def _parsed(text: str | None) -> Watch | Stop | Ack:
