@@ -15,6 +15,7 @@ from jose import jwt
 
 from fluxprint_common.ids import new_id, show
 from fluxprint_common.permissions import Role
+from fluxprint_common.prints import PrintsQuery
 from fluxprint_local.ports import free_port
 from fluxprint_local.postgres import Cluster
 from fluxprint_local.process import Process, is_healthy
@@ -51,8 +52,14 @@ class PrintersOfBridges:
         finally:
             self._away = False
 
-    async def _nothing_prints(self) -> dict[str, object]:
-        return {"prints": []}
+    async def _nothing_prints(self, query: PrintsQuery) -> dict[str, object]:
+        asked = {show("printer", id_): id_ for id_ in query.printer_ids}
+        bridges = {
+            str(asked[printer]): bridge.removeprefix("bridge_")
+            for bridge, printers in self._printers.items()
+            for printer in printers & asked.keys()
+        }
+        return {"prints": [], "bridges": bridges}
 
     async def _answer(self, request: Request) -> dict[str, object]:
         if self._away:

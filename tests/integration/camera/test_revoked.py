@@ -8,7 +8,7 @@ from uuid import UUID
 import httpx
 import pytest
 
-from fluxprint_common.ids import new_id
+from fluxprint_common.ids import new_id, show
 from fluxprint_common.permissions import Role
 from support.bell import Bell
 from support.camera_service import Organisation
@@ -105,6 +105,39 @@ class TestSocket:
             assert await viewer.is_silent()
             await viewer.send("watch", bridge.camera_id)
             assert (await viewer.word())["reason"] == "unauthenticated"
+
+
+class TestPrinter:
+    async def test_that_is_deleted_shows_no_more(self, organisation: Organisation, viewer: httpx.AsyncClient) -> None:
+        printers, printer = organisation.service.printers, new_id()
+        async with organisation.camera(printer) as bridge:
+            await bridge.send(1)
+            camera = f"/api/v1/cameras/{bridge.camera_id}"
+            async with stream(viewer, f"{camera}/stream") as pictures:
+                await pictures.next()
+                printers.remove(organisation.bridge_token, show("printer", printer))
+                async with asyncio.timeout(WITHIN_S):
+                    assert await pictures.rest() == []
+            assert await bridge.refusals() == {0: "not_its_printer"}
+            assert (await viewer.get(f"{camera}/snapshot")).status_code == 404  # the last picture is still in memory
+            async with organisation.client(Role.OWNER) as owner:
+                assert (await owner.delete(camera)).status_code == 204
+
+    async def test_that_moves_to_another_bridge_leaves_the_first_ones_uplink(
+        self, organisation: Organisation, viewer: httpx.AsyncClient
+    ) -> None:
+        printers, printer = organisation.service.printers, new_id()
+        second = organisation.issuer.bridge_token(organisation=organisation.id, bridge=new_id())
+        async with (
+            organisation.camera(printer) as bridge,
+            stream(viewer, f"/api/v1/cameras/{bridge.camera_id}/stream") as pictures,
+        ):
+            printers.add(second, show("printer", printer))
+            printers.remove(organisation.bridge_token, show("printer", printer))
+            assert await bridge.refusals() == {0: "not_its_printer"}
+            async with organisation.camera(printer, token=second) as new:
+                await new.send(1)
+                await pictures.next()  # whoever watched does so still
 
 
 class TestUplink:

@@ -72,3 +72,11 @@ class TestPrints:
         shown = (await world.send("GET", f"/attempts/{attempt['id']}", expect=200)).json()
         assert shown["pictures_path"] == f"/api/v1/cameras/pictures?attempt_id={attempt['id']}"
         assert shown["timelapses_path"] == f"/api/v1/cameras/timelapses?attempt_id={attempt['id']}"
+
+
+class TestBridges:
+    async def test_are_those_of_printers_that_are_there(self, world: QueueWorld) -> None:
+        kept, deleted = await world.printer(), await world.printer(name="Other")
+        await world.send("DELETE", f"/printers/{deleted}", expect=204)
+        answer = await world.http.post(PATH, json={"printer_ids": [str(uuid_of(id_)) for id_ in (kept, deleted)]})
+        assert Prints.model_validate_json(answer.content).bridges == {uuid_of(kept): world.bridge}

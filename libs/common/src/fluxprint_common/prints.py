@@ -8,6 +8,7 @@ from pydantic import BaseModel, Field
 
 PATH = "/internal/prints"
 MAX_PRINTS = 5_000
+MAX_PRINTERS = 10_000
 
 
 class PrintState(StrEnum):
@@ -55,12 +56,23 @@ class Print(BaseModel):
 
 
 class PrintsQuery(BaseModel):
-    """Attempts that are wanted whatever has become of them, beside those that go on."""
+    """What is asked for beside what goes on.
+
+    Attributes:
+        attempt_ids: attempts that are wanted whatever has become of them.
+        printer_ids: printers whose bridges are wanted.
+    """
 
     attempt_ids: list[UUID] = Field(default_factory=list, max_length=MAX_PRINTS)
+    printer_ids: list[UUID] = Field(default_factory=list, max_length=MAX_PRINTERS)
 
 
 class Prints(BaseModel):
-    """Every print that goes on, and those that were asked for. One that is missing does not exist."""
+    """Every print that goes on, and those that were asked for. One that is missing does not exist.
+
+    Attributes:
+        bridges: of the printers that were asked for, by the printer; one that is missing was deleted. None: not said.
+    """
 
     prints: list[Print] = Field(max_length=2 * MAX_PRINTS)
+    bridges: dict[UUID, UUID] | None = Field(None, max_length=MAX_PRINTERS)

@@ -7,6 +7,7 @@ from functools import partial
 from fastapi import FastAPI
 
 from fluxprint_camera.cameras.routes import router as cameras
+from fluxprint_camera.ingest.owners import Owners
 from fluxprint_camera.ingest.printers import PrinterDirectory
 from fluxprint_camera.ingest.routes import router as ingest
 from fluxprint_camera.ingest.uplinks import Uplinks
@@ -83,6 +84,7 @@ async def _start(app: FastAPI) -> AsyncIterator[None]:
     app.state.before_stop.append(hub.stop)
     try:
         async with recording(app), watching(app, hub, app.state.prints):
+            app.state.prints.tell_of_printers(app.state.owners)
             yield
     finally:
         app.state.acks.close()
@@ -95,6 +97,7 @@ def _watch_over(app: FastAPI, settings: CameraSettings) -> None:
     state = app.state
     ask = standing.over_http(state.http, settings.jwks_url)
     grants = state.grants = Grants(state.revocations, state.publisher, ask)
+    state.owners = Owners(grants.end)
     state.loops.start("grants", lambda: grants.run(settings.grant_check_s), critical=False)
     state.loops.start(
         "shares ended",

@@ -34,10 +34,12 @@ class Lane:
         *,
         channel: int,
         camera_id: UUID,
+        printer_id: UUID,
         organisation_id: UUID,
         expires_in_s: float,
     ) -> None:
         self.channel = channel
+        self.printer_id = printer_id
         self.camera_id = camera_id
         self.sequence = 0
         self.received = 0
@@ -57,6 +59,10 @@ class Lane:
     def close(self) -> None:
         """Let the camera go."""
         self._holding.close()
+
+    def lose_printer(self) -> None:
+        """Its printer was deleted, or is another bridge's now."""
+        self._publication.end(Ended.PRINTER_LEFT)
 
     async def announce(self) -> Ended:
         """Tell the bridge what is wanted, until the publication ends; why it did."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from uuid import UUID
 
 from pydantic import TypeAdapter, ValidationError
@@ -24,7 +24,7 @@ from fluxprint_common.problems import ServiceError, Unavailable, from_database
 DATABASE_ERRORS = (DBAPIError, PoolTimeout, ConnectionError, TimeoutError)
 
 _PRINTER_ID: TypeAdapter[UUID] = TypeAdapter(PrinterId)
-_NOT_ITS_PRINTER = ("not_its_printer", "This bridge has no such printer; see GET /bridge/printers.")
+NOT_ITS_PRINTER = ("not_its_printer", "This bridge has no such printer; see GET /bridge/printers.")
 
 
 @dataclass(frozen=True)
@@ -33,11 +33,13 @@ class Registered:
 
     Attributes:
         cameras: by channel.
+        printers: by channel, of those cameras.
         unsure: channels that are refused only because it cannot be found out now whose they are.
     """
 
     cameras: Mapping[int, UUID]
     refused: Sequence[RefusedCamera]
+    printers: Mapping[int, UUID] = field(default_factory=dict)
     unsure: frozenset[int] = frozenset()
 
 
@@ -82,7 +84,7 @@ class Register:
                     found = await self._ensure(session, mine)
         except ServiceError as error:
             refused += [_refused(c, error.code, error.detail or error.title) for c in asked]
-            return Registered({}, refused, frozenset(c.channel for c in asked))
+            return Registered({}, refused, unsure=frozenset(c.channel for c in asked))
         for camera in asked:
             if camera.channel in found:
                 continue
@@ -91,8 +93,9 @@ class Register:
             elif away is not None:
                 refused.append(_refused(camera, away.code, away.detail or away.title))
             else:
-                refused.append(_refused(camera, *_NOT_ITS_PRINTER))
-        return Registered(found, refused)
+                refused.append(_refused(camera, *NOT_ITS_PRINTER))
+        printers = {c.channel: id_ for c in asked if c.channel in found and (id_ := _printer_id(c)) is not None}
+        return Registered(found, refused, printers)
 
     async def _before(self, session: AsyncSession, asked: Sequence[AnnouncedCamera]) -> list[AnnouncedCamera]:
         """What belonged to this bridge before: enough while nobody can be asked."""

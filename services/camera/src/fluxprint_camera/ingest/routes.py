@@ -4,6 +4,7 @@ from fastapi import APIRouter, WebSocket
 from fastapi.security.utils import get_authorization_scheme_param
 
 from fluxprint_camera.ingest.messages import SUBPROTOCOL
+from fluxprint_camera.ingest.owners import Owners
 from fluxprint_camera.ingest.register import Register
 from fluxprint_camera.ingest.uplink import Uplink
 from fluxprint_camera.ingest.uplinks import Uplinks
@@ -41,9 +42,11 @@ async def ingest_cameras(websocket: WebSocket) -> None:
     uplink = Uplink(websocket, state.hub, register, state.database, state.settings, bridge=bridge)
     revocations: Revocations = state.revocations
     uplinks: Uplinks = state.uplinks
+    owners: Owners = state.owners
     with (
         uplinks.joined(bridge.subject, transport_of(websocket.scope).abort),
         revocations.watching(bridge.session_id, bridge.issued_at, uplink.expire),
+        owners.watching(uplink),
     ):
         close = await uplink.run()
     why = close.name.lower() if close else "left"

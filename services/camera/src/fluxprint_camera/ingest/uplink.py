@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from uuid import UUID
@@ -26,7 +26,8 @@ from fluxprint_camera.ingest.messages import (
     FrameHeader,
     RefusedCamera,
 )
-from fluxprint_camera.ingest.register import DATABASE_ERRORS, Register
+from fluxprint_camera.ingest.register import DATABASE_ERRORS, NOT_ITS_PRINTER, Register
+from fluxprint_camera.relay.channel import Ended
 from fluxprint_camera.relay.hub import Hub
 from fluxprint_camera.settings import CameraSettings
 from fluxprint_common.database import Database
@@ -83,6 +84,15 @@ class Uplink:
         self._texts = _Allowance(TEXTS_AT_ONCE, TEXTS_PER_S)
         self.received = 0
 
+    @property
+    def bridge_id(self) -> UUID:
+        return self._bridge.subject
+
+    @property
+    def lanes(self) -> Collection[Lane]:
+        """The cameras that are connected now."""
+        return self._lanes.values()
+
     def expire(self) -> None:
         """What the bridge was let in with is worth nothing any more."""
         self._expired.set()
@@ -138,19 +148,24 @@ class Uplink:
                 if wanted.get(channel) != camera_id:
                     await self._let_go(channel)
             self._refused = {one.channel: one for one in registered.refused if one.channel not in wanted}
-            opened = [self._open(channel, camera_id) for channel, camera_id in wanted.items() if channel not in there]
+            opened = [
+                self._open(channel, camera_id, registered.printers[channel])
+                for channel, camera_id in wanted.items()
+                if channel not in there
+            ]
             await self._tell()
             for lane in opened:
                 lane.serving = group.create_task(self._serve(lane), name="uplink:lane")
             await asyncio.sleep(BETWEEN_LISTS_S)
 
-    def _open(self, channel: int, camera_id: UUID) -> Lane:
+    def _open(self, channel: int, camera_id: UUID, printer_id: UUID) -> Lane:
         lane = self._lanes[channel] = Lane(
             self._hub,
             self._settings,
             self._send,
             channel=channel,
             camera_id=camera_id,
+            printer_id=printer_id,
             organisation_id=self._bridge.organisation_id,
             expires_in_s=self._expires_in_s,
         )
@@ -176,14 +191,15 @@ class Uplink:
         )
 
     async def _serve(self, lane: Lane) -> None:
-        """Say what is wanted of one camera. Another connection may take it over, and leave this one the others."""
+        """Say what is wanted of one camera. Another connection may take it over, and leave this one the others; so may
+        its printer leave the bridge."""
         ended = await lane.announce()
         if ended in CLOSE_AT_END:
             raise UplinkClosed(CLOSE_AT_END[ended])
         await self._let_go(lane.channel)
-        if not self._lanes:
+        if ended is Ended.TAKEN_OVER and not self._lanes:
             raise UplinkClosed(Close.TAKEN_OVER)
-        code, detail = _TAKEN_OVER
+        code, detail = NOT_ITS_PRINTER if ended is Ended.PRINTER_LEFT else _TAKEN_OVER
         self._refused[lane.channel] = RefusedCamera(channel=lane.channel, code=code, detail=detail)
         await self._tell()
 

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Collection, Mapping
+from typing import Protocol
 from uuid import UUID
 
 import httpx
@@ -28,6 +29,16 @@ class QueueSilent(Exception):
     """The queue service did not say what prints."""
 
 
+class Holder(Protocol):
+    """Whoever holds something of printers, and wants to know whose these are."""
+
+    def held(self) -> list[UUID]:
+        """The printers to ask for next, at most `MAX_PRINTERS`."""
+
+    def told(self, bridges: Mapping[UUID, UUID]) -> None:
+        """The bridges of the printers that were last asked for; one that is missing was deleted."""
+
+
 class PrintFeed:
     """The prints of all organisations that go on, and those that ended lately.
 
@@ -47,6 +58,11 @@ class PrintFeed:
         self._wake = asyncio.Event()
         self._asking: set[UUID] = set()
         self._ended_at: dict[UUID, float] = {}
+        self._holder: Holder | None = None
+
+    def tell_of_printers(self, holder: Holder) -> None:
+        """Ask for these printers too, each time."""
+        self._holder = holder
 
     def ask_about(self, attempt_ids: Collection[UUID]) -> None:
         """Have the next answer tell of these, whatever became of them."""
@@ -84,15 +100,18 @@ class PrintFeed:
 
     async def _ask(self) -> None:
         wanted = {attempt for attempt, found in self.prints.items() if attempt not in self._ended_at} | self._asking
-        query = PrintsQuery(attempt_ids=list(wanted)[:MAX_PRINTS])
+        held = self._holder.held() if self._holder is not None else []
+        query = PrintsQuery(attempt_ids=list(wanted)[:MAX_PRINTS], printer_ids=held)
         try:
             answer = await self._http.post(self._url, content=query.model_dump_json(), headers=_JSON, timeout=TIMEOUT_S)
             answer.raise_for_status()
-            found = Prints.model_validate_json(answer.content).prints
+            told = Prints.model_validate_json(answer.content)
         except (httpx.HTTPError, ValidationError) as error:
             raise QueueSilent(repr(error)) from None
         self._asking -= set(query.attempt_ids)
-        self._take(found, set(query.attempt_ids))
+        self._take(told.prints, set(query.attempt_ids))
+        if self._holder is not None and told.bridges is not None:
+            self._holder.told(told.bridges)
 
     def _take(self, found: Collection[Print], asked: set[UUID]) -> None:
         now = time.monotonic()

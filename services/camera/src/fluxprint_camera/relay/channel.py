@@ -22,6 +22,7 @@ class Ended(StrEnum):
     TAKEN_OVER = "taken_over"
     EXPIRED = "expired"
     SILENT = "silent"
+    PRINTER_LEFT = "printer_left"
 
 
 class Publication:

@@ -83,6 +83,10 @@ class Grants:
             self._stood.popitem(last=False)
         return asked_at
 
+    def is_gone(self, camera_id: UUID) -> bool:
+        """Whether a camera was forgotten, or its printer deleted, of which a picture may still be here."""
+        return self.revocations.refuse(camera_id, datetime.now(UTC))
+
     def end(self, ids: Iterable[UUID]) -> None:
         """Shares or cameras are no more: end what is open with them, here and in the other replicas."""
         gone = [Revocation(sid, None) for sid in ids]

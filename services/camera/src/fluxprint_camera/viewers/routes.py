@@ -14,6 +14,7 @@ from fluxprint_camera.relay.problems import CameraOffline
 from fluxprint_camera.relay.status import NO_PICTURES
 from fluxprint_camera.settings import CameraSettings
 from fluxprint_camera.viewers.access import watches
+from fluxprint_camera.viewers.grants import Grants
 from fluxprint_camera.viewers.mjpeg import MjpegStream
 from fluxprint_camera.viewers.pictures import Pictures, Width
 from fluxprint_camera.viewers.watcher import Watcher
@@ -37,7 +38,8 @@ async def _look(request: Request, hub: Relay, watcher: Watching, camera_id: Came
     Raises:
         NotFound: there is none that this watcher may see.
     """
-    if not watcher.may_see(camera_id):
+    grants: Grants = request.app.state.grants
+    if not watcher.may_see(camera_id) or grants.is_gone(camera_id):
         raise NotFound
     live = hub.look(camera_id=camera_id, organisation_id=watcher.organisation_id)
     if live is None or watcher.printers is not None:

@@ -31,4 +31,12 @@ async def telemetry(session: ReadSession, printer_ids: Collection[UUID]) -> dict
     return {row.id: row.telemetry for row in rows}
 
 
+async def bridges(session: ReadSession, printer_ids: Collection[UUID]) -> dict[UUID, UUID]:
+    """The bridges of those of these printers that were not deleted."""
+    rows = await session.execute(
+        select(Printer.id, Printer.bridge_id).where(Printer.id.in_(printer_ids), Printer.deleted_at.is_(None))
+    )
+    return {row.id: row.bridge_id for row in rows}
+
+
 _ATTEMPTS = select(Attempt).options(defer(Attempt.evidence, raiseload=True))
