@@ -13,11 +13,13 @@ from uuid import UUID
 import httpx
 import imageio_ffmpeg
 import pytest
+from sqlalchemy.ext.asyncio import AsyncSession
 
-from fluxprint_camera.recording import files, recorder
+from fluxprint_camera.recording import files, recorder, repository
+from fluxprint_camera.recording.models import TimelapseRow
 from fluxprint_common.ids import new_id, show
 from fluxprint_common.permissions import Role
-from fluxprint_common.prints import PrintState
+from fluxprint_common.prints import Print, PrintState
 from fluxprint_common.revocations import Revocation
 from fluxprint_local.jpeg import frame_number
 from fluxprint_local.postgres import Cluster
@@ -152,6 +154,27 @@ class TestTimelapse:
         async with studio.client() as client:
             answer = await client.get(f"/timelapses/{empty['id']}/video")
         assert (answer.status_code, answer.json()["code"]) == (409, "timelapse_without_video")
+
+    async def test_that_is_over_before_its_print_is_not_begun_again(
+        self, shared: Studio, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        studio, begin, begun = shared.neighbour(), repository.begin, []
+
+        async def counted(session: AsyncSession, print_: Print, camera_id: UUID) -> TimelapseRow:
+            begun.append(camera_id)
+            return await begin(session, print_, camera_id)
+
+        monkeypatch.setattr(repository, "begin", counted)
+        await studio.add_camera()
+        print_ = studio.starts()
+        await studio.timelapse(print_, "recording")
+        studio.ends(print_)
+        await studio.timelapse(print_, "empty")
+        studio.queue.prints[print_.attempt_id] = print_  # it is found to go on
+        await studio.queue.asked_twice()
+        await studio.queue.asked_twice()
+        assert begun.count(studio.camera) == 2
+        studio.ends(print_)
 
     async def test_gets_shorter_and_not_endless(self, studio: Studio) -> None:
         async with studio.running(timelapse_max_frames=10, timelapse_interval_s=0.1):

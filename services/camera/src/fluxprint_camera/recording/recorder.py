@@ -22,6 +22,9 @@ DUTY_POLLS = 4
 DUTY_S = 8.0
 MAX_RECORDINGS = 500
 
+_Key = tuple[UUID, UUID]
+"""An attempt, and a camera."""
+
 
 class Recorder:
     """Run `run` under a supervisor, within `working`."""
@@ -33,7 +36,9 @@ class Recorder:
         self._place = place
         self._feed = feed
         self._holder = new_id()
-        self._running: dict[tuple[UUID, UUID], tuple[Recording, asyncio.Task[None]]] = {}
+        self._running: dict[_Key, tuple[Recording, asyncio.Task[None]]] = {}
+        #: Of prints that go on: timelapses that are over all the same.
+        self._over: set[_Key] = set()
         place.metrics.running.set_function(lambda: len(self._running))
 
     @asynccontextmanager
@@ -82,6 +87,8 @@ class Recorder:
         await self._take_up_left()
 
     async def _start_new(self, prints: list[Print]) -> None:
+        going_on = {print_.attempt_id for print_ in prints}
+        self._over = {key for key in self._over if key[0] in going_on}
         if not prints:
             return
         by_printer = {(print_.organisation_id, print_.printer_id): print_ for print_ in prints}
@@ -89,11 +96,15 @@ class Recorder:
             cameras = await repository.cameras_of(session, by_printer.keys())
         for camera in cameras:
             print_ = by_printer[camera.organisation_id, camera.printer_id]
-            if (print_.attempt_id, camera.id) not in self._running:
-                async with self._place.database.unit_of_work() as session:
-                    timelapse = await repository.begin(session, print_, camera.id)
-                if timelapse.state == TimelapseState.RECORDING:
-                    self._start(timelapse, print_)
+            key = print_.attempt_id, camera.id
+            if key in self._running or key in self._over:
+                continue
+            async with self._place.database.unit_of_work() as session:
+                timelapse = await repository.begin(session, print_, camera.id)
+            if timelapse.state == TimelapseState.RECORDING:
+                self._start(timelapse, print_)
+            else:
+                self._over.add(key)
 
     async def _take_up_left(self) -> None:
         """What a process before this one recorded of prints that are over."""
