@@ -176,6 +176,23 @@ class TestTimelapse:
         assert begun.count(studio.camera) == 2
         studio.ends(print_)
 
+    async def test_of_one_organisation_are_so_many_at_a_time(
+        self, shared: Studio, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setitem(shared.app.state.settings.__dict__, "max_recordings_per_organisation", 1)
+        studio, other = shared.neighbour(), shared.neighbour()
+        second = replace(studio, camera=new_id())
+        for one, key in ((studio, "default"), (second, "second"), (other, "default")):
+            await one.add_camera(key)
+        print_, others = studio.starts(), other.starts()
+        await studio.recording_of(print_)
+        await other.recording_of(others)
+        await studio.queue.asked_twice()
+        found = await studio.get("/timelapses", attempt_id=show("attempt", print_.attempt_id))
+        assert [item["camera_id"] for item in found["items"]] == [show("camera", studio.camera)]
+        studio.ends(print_)
+        other.ends(others)
+
     async def test_gets_shorter_and_not_endless(self, studio: Studio) -> None:
         async with studio.running(timelapse_max_frames=10, timelapse_interval_s=0.1):
             await studio.add_camera()

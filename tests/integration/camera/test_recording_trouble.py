@@ -227,11 +227,11 @@ class TestRenderer:
 class TestRetention:
     async def test_deletes_what_is_too_old_and_what_is_too_much(self, studio: Studio) -> None:
         # Nothing is deleted by the service itself: it tidied when it started.
-        async with studio.running(recordings_kept_days=10, recordings_bytes=2**20):
+        async with studio.running(recordings_kept_days=10, recordings_bytes=2**20 + 100):
             state = studio.app.state
             place = Place(state.hub, state.recordings, state.database, state.settings)
             old, big, small = [await self.finished(place, studio, size_bytes=size) for size in (10, 2**20, 20)]
-            going_on = await self.finished(place, studio, size_bytes=2**21, state="recording")
+            going_on = await self.finished(place, studio, size_bytes=100, state="recording")
             async with place.database.unit_of_work() as session:
                 row = await session.get_one(TimelapseRow, old)
                 row.created_at = row.created_at.replace(year=2020)

@@ -39,6 +39,9 @@ class Recorder:
         self._running: dict[_Key, tuple[Recording, asyncio.Task[None]]] = {}
         #: Of prints that go on: timelapses that are over all the same.
         self._over: set[_Key] = set()
+        #: Those that are too many, this time and the time before.
+        self._refused: set[_Key] = set()
+        self._refused_before: set[_Key] = set()
         place.metrics.running.set_function(lambda: len(self._running))
 
     @asynccontextmanager
@@ -78,6 +81,7 @@ class Recorder:
 
     async def _follow(self) -> None:
         self._reap()
+        self._refused_before, self._refused = self._refused, set()
         prints = self._feed.prints
         for recording, _task in self._running.values():
             attempt_id = recording.timelapse.attempt_id
@@ -97,7 +101,7 @@ class Recorder:
         for camera in cameras:
             print_ = by_printer[camera.organisation_id, camera.printer_id]
             key = print_.attempt_id, camera.id
-            if key in self._running or key in self._over:
+            if key in self._running or key in self._over or not self._has_room(key, camera.organisation_id):
                 continue
             async with self._place.database.unit_of_work() as session:
                 timelapse = await repository.begin(session, print_, camera.id)
@@ -113,13 +117,21 @@ class Recorder:
         left = [row for row in rows if (row.attempt_id, row.camera_id) not in self._running]
         self._feed.ask_about({row.attempt_id for row in left})
         for row in left:
-            if row.attempt_id in self._feed.known:
+            key = row.attempt_id, row.camera_id
+            if row.attempt_id in self._feed.known and self._has_room(key, row.organisation_id):
                 self._start(row, self._feed.prints.get(row.attempt_id))
 
+    def _has_room(self, key: _Key, organisation_id: UUID) -> bool:
+        """Whether one more may run, of all and of its organisation; it gets its turn when another one ends."""
+        of = sum(one.timelapse.organisation_id == organisation_id for one, _task in self._running.values())
+        if len(self._running) < MAX_RECORDINGS and of < self._place.settings.max_recordings_per_organisation:
+            return True
+        self._refused.add(key)
+        if key not in self._refused_before:
+            log.warning("too_many_recordings", organisation=show("org", organisation_id), camera=show("camera", key[1]))
+        return False
+
     def _start(self, timelapse: TimelapseRow, print_: Print | None) -> None:
-        if len(self._running) >= MAX_RECORDINGS:
-            log.warning("too_many_recordings", timelapse=show("timelapse", timelapse.id))
-            return
         recording = Recording(self._place, timelapse, print_)
         task = asyncio.create_task(recording.run(), name="recording")
         self._running[timelapse.attempt_id, timelapse.camera_id] = recording, task

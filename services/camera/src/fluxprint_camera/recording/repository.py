@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import TypeVar
 from uuid import UUID
 
-from sqlalchemy import Select, delete, func, literal, or_, select, union_all, update
+from sqlalchemy import Select, delete, false, func, literal, or_, select, union_all, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -169,16 +169,23 @@ async def older_than(session: ReadSession, kind: type[Row], *, days: int, limit:
 
 
 async def beyond(session: ReadSession, *, max_bytes: int, limit: int) -> tuple[list[UUID], list[UUID]]:
-    """The oldest timelapses and pictures of organisations that have more than `max_bytes` of them."""
+    """The oldest timelapses and pictures of organisations that have more than `max_bytes` of them. What the frames of
+    unfinished ones take counts, and they stay."""
     both = union_all(
         select(
-            literal("timelapse").label("kind"), TimelapseRow.id, TimelapseRow.organisation_id, TimelapseRow.size_bytes
-        ).where(~unfinished()),
-        select(literal("picture"), PictureRow.id, PictureRow.organisation_id, PictureRow.size_bytes),
+            literal("timelapse").label("kind"),
+            TimelapseRow.id,
+            TimelapseRow.organisation_id,
+            TimelapseRow.size_bytes,
+            unfinished().label("stays"),
+        ),
+        select(literal("picture"), PictureRow.id, PictureRow.organisation_id, PictureRow.size_bytes, false()),
     ).subquery()
-    newer = func.sum(both.c.size_bytes).over(partition_by=both.c.organisation_id, order_by=both.c.id.desc())
-    summed = select(both.c.kind, both.c.id, newer.label("total")).subquery()
-    query = select(summed.c.kind, summed.c.id).where(summed.c.total > max_bytes).limit(limit)
+    # What stays comes first, so that it is never what an older one is kept for.
+    newest_first = both.c.stays.desc(), both.c.id.desc()
+    newer = func.sum(both.c.size_bytes).over(partition_by=both.c.organisation_id, order_by=newest_first)
+    summed = select(both.c.kind, both.c.id, both.c.stays, newer.label("total")).subquery()
+    query = select(summed.c.kind, summed.c.id).where(summed.c.total > max_bytes, ~summed.c.stays).limit(limit)
     rows = (await session.execute(query)).all()
     return [row.id for row in rows if row.kind == "timelapse"], [row.id for row in rows if row.kind == "picture"]
 

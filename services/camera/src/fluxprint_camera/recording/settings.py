@@ -32,4 +32,5 @@ class RecordingSettings(BaseModel):
     render_max_bytes: int = Field(256 * 1024**2, ge=1024**2, description="A video ends where it would become larger")
     ffmpeg: str | None = Field(None, description="Another ffmpeg than the one that is installed with the service")
     recordings_kept_days: int = Field(30, ge=1, le=3650)
+    max_recordings_per_organisation: int = Field(100, ge=1, le=500, description="At a time; 500 are of all together")
     recordings_bytes: int = Field(10 * 1024**3, ge=1024**2, description="Of one organisation; the oldest go first")
