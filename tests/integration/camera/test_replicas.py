@@ -183,9 +183,11 @@ class TestViewerElsewhere:
                 await bridge.send(2)
                 assert await own.next() == jpeg(2)
             assert await pair.published() == before
+            await until_wanted(bridge, 60)
             await until_wanted(bridge, 0)
             async with stream(client, f"/api/v1/cameras/{bridge.camera_id}/stream") as pictures:
                 await until_shown(pictures, 2)
+                await until_wanted(bridge, 60)
             await until_wanted(bridge, 0)
             after = await pair.published()
             await bridge.send(3)
