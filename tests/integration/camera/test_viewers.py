@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from fluxprint_camera.app import create_app
+from fluxprint_camera.viewers.pictures import Width
 from fluxprint_common.ids import new_id, show
 from fluxprint_common.permissions import Role
 from fluxprint_common.tokens import SharedSecret
@@ -302,6 +303,19 @@ class TestSnapshot:
             assert again.status_code == 304
             assert (await viewer.get(path, params={"width": 1280})).content == picture  # made larger by nobody
             assert (await viewer.get(path, params={"width": 321})).status_code == 422
+
+    async def test_is_made_smaller_so_often_for_one_person(
+        self, organisation: Organisation, viewer: httpx.AsyncClient
+    ) -> None:
+        async with organisation.camera() as bridge:
+            path = f"/api/v1/cameras/{bridge.camera_id}/snapshot"
+            await bridge.send_raw(1, photograph(80, 60))
+            await bridge.acknowledged(1)
+            made = [(await viewer.get(path, params={"width": width})).status_code for width in (*Width, *Width)]
+            *first, last = list(Width)
+            assert made == 2 * [*(200 for _ in first), 429]  # those that are there are had again
+            async with organisation.client() as colleague:
+                assert (await colleague.get(path, params={"width": last})).status_code == 200
 
     async def test_that_is_no_picture_cannot_be_made_smaller(
         self, organisation: Organisation, viewer: httpx.AsyncClient

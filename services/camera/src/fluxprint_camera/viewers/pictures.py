@@ -1,12 +1,14 @@
 """Pictures that this service makes: smaller ones, and those that say why there is none. Off the event loop."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from enum import IntEnum
 from functools import partial
 from io import BytesIO
+from uuid import UUID
 from weakref import WeakKeyDictionary
 
 from PIL import ExifTags, Image, ImageDraw, ImageFont
@@ -17,6 +19,7 @@ from fluxprint_camera.relay.unpacking import Unreadable, unpacked
 from fluxprint_common.problems import Unavailable
 
 MAX_WAITING = 32
+MAX_WAITING_OF_ORGANISATION = 8
 TIMEOUT_S = 10.0
 _QUALITY = 80
 _LAST_ORIENTATION = 8  # of Exif
@@ -68,17 +71,22 @@ class Pictures:
         self._writers = ThreadPoolExecutor(max_workers=1, thread_name_prefix="placards")
         self._narrowed: WeakKeyDictionary[Frame, dict[Width, asyncio.Future[bytes]]] = WeakKeyDictionary()
         self._placards: dict[str, Frame] = {}
-        self._waiting = 0
+        #: How many wait, by the organisation.
+        self._waiting: Counter[UUID] = Counter()
 
-    async def narrowed(self, frame: Frame, width: Width) -> bytes:
+    def has(self, frame: Frame, width: Width) -> bool:
+        """Whether a frame's picture was made in this width, or is about to be."""
+        return width in self._narrowed.get(frame, {})
+
+    async def narrowed(self, frame: Frame, width: Width, *, organisation_id: UUID) -> bytes:
         """A frame's picture, not wider than `width` pixels.
 
         Raises:
-            PicturesBusy: too many wait. PictureUnreadable: it is no picture.
+            PicturesBusy: too many wait, of all or of the organisation. PictureUnreadable: it is no picture.
         """
         made = self._narrowed.setdefault(frame, {})
         if width not in made:
-            made[width] = self._start(partial(_narrow, frame.jpeg, width))
+            made[width] = self._start(partial(_narrow, frame.jpeg, width), organisation_id)
         return await self._result(made[width])
 
     async def placard(self, reason: str) -> Frame:
@@ -94,16 +102,19 @@ class Pictures:
         for pool in (self._pool, self._writers):
             pool.shutdown(wait=False, cancel_futures=True)
 
-    def _start(self, make: Callable[[], bytes]) -> asyncio.Future[bytes]:
-        if self._waiting >= MAX_WAITING:
+    def _start(self, make: Callable[[], bytes], organisation_id: UUID) -> asyncio.Future[bytes]:
+        of_organisation = self._waiting[organisation_id]
+        if self._waiting.total() >= MAX_WAITING or of_organisation >= MAX_WAITING_OF_ORGANISATION:
             raise PicturesBusy
-        self._waiting += 1
+        self._waiting[organisation_id] += 1
         made = asyncio.get_running_loop().run_in_executor(self._pool, make)
-        made.add_done_callback(self._done)
+        made.add_done_callback(partial(self._done, organisation_id))
         return made
 
-    def _done(self, made: asyncio.Future[bytes]) -> None:
-        self._waiting -= 1
+    def _done(self, organisation_id: UUID, made: asyncio.Future[bytes]) -> None:
+        self._waiting[organisation_id] -= 1
+        if not self._waiting[organisation_id]:
+            del self._waiting[organisation_id]
         if not made.cancelled():
             made.exception()  # whoever asked may be gone
 

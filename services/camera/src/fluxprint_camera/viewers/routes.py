@@ -8,7 +8,7 @@ from fastapi import APIRouter, Depends, Header, Query, Request, Response
 from fluxprint_camera.cameras import service as cameras
 from fluxprint_camera.ids import CameraId
 from fluxprint_camera.relay.access import Relay
-from fluxprint_camera.relay.frame import JPEG, rfc3339
+from fluxprint_camera.relay.frame import JPEG, Frame, rfc3339
 from fluxprint_camera.relay.live import Live
 from fluxprint_camera.relay.problems import CameraOffline
 from fluxprint_camera.relay.status import NO_PICTURES
@@ -22,6 +22,7 @@ from fluxprint_common import openapi
 from fluxprint_common.database import Database
 from fluxprint_common.permissions import Permission
 from fluxprint_common.problems import NotFound
+from fluxprint_common.ratelimit import RateLimiter
 
 router = APIRouter(prefix="/cameras/{camera_id}", tags=["cameras"])
 
@@ -117,8 +118,22 @@ async def get_snapshot(
     }
     if if_none_match is not None and tag in if_none_match:
         return Response(status_code=304, headers=headers)
-    picture = frame.jpeg if width is None else await pictures.narrowed(frame, width)
+    picture = frame.jpeg if width is None else await _narrowed(request, watcher, frame, width)
     return Response(picture, media_type=frame.media_type, headers=headers)
+
+
+async def _narrowed(request: Request, watcher: Watcher, frame: Frame, width: Width) -> bytes:
+    """A smaller picture. What is there already is had without a limit.
+
+    Raises:
+        RateLimited: too many were made for this person. PicturesBusy, PictureUnreadable.
+    """
+    state = request.app.state
+    pictures: Pictures = state.pictures
+    if not pictures.has(frame, width):
+        limiter: RateLimiter = state.rate_limiter
+        await limiter.hit(state.settings.limit_small_pictures, "small_pictures", watcher.person_id.hex)
+    return await pictures.narrowed(frame, width, organisation_id=watcher.organisation_id)
 
 
 @router.get(
