@@ -336,6 +336,14 @@ class TestEnd:
             await bridge.send(1)
             assert await bridge.closed() == 4401
 
+    async def test_ends_when_no_camera_is_named(self, issuer: Issuer, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("fluxprint_camera.ingest.uplink.NAMELESS_S", 0.2)
+        app = create_app(settings_of(jwks_url=issuer.jwks_url))
+        token = issuer.bridge_token(organisation=new_id(), bridge=new_id())
+        async with serving(app) as url, connected(url, token) as bridge:
+            assert (await bridge.announce())["cameras"] == []
+            assert await bridge.closed() == 4408
+
     async def test_ends_when_nothing_comes(self, hasty: Organisation) -> None:
         async with hasty.camera() as bridge:
             assert await bridge.closed() == 4408

@@ -38,6 +38,8 @@ from fluxprint_common.principal import Principal
 log = get_logger(__name__)
 
 FIRST_LIST_S = 10.0
+#: Without a camera, and without a list that names one: a bridge names what was refused again within a minute.
+NAMELESS_S = 120.0
 #: The database is asked and told not more often than this.
 BETWEEN_LISTS_S = 0.5
 BETWEEN_WRITES_S = 1.0
@@ -81,6 +83,7 @@ class Uplink:
         self._listed = _Lists()
         self._news = asyncio.Event()
         self._expired = asyncio.Event()
+        self._names_some = False
         self._texts = _Allowance(TEXTS_AT_ONCE, TEXTS_PER_S)
         self.received = 0
 
@@ -103,6 +106,7 @@ class Uplink:
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._until_expired(), name="uplink:token")
+                group.create_task(self._until_nameless(), name="uplink:nameless")
                 group.create_task(self._answer_lists(group), name="uplink:lists")
                 group.create_task(self._keep_news(), name="uplink:news")
                 group.create_task(self._receive(group), name="uplink:receive")
@@ -126,6 +130,14 @@ class Uplink:
             async with asyncio.timeout(self._expires_in_s):
                 await self._expired.wait()
         raise UplinkClosed(Close.TOKEN_ENDED)
+
+    async def _until_nameless(self) -> None:
+        """Who has no camera here needs no connection, and may come back with one."""
+        while True:
+            self._names_some = bool(self._lanes)
+            await asyncio.sleep(NAMELESS_S)
+            if not self._lanes and not self._names_some:
+                raise UplinkClosed(Close.SILENT)
 
     @property
     def _expires_in_s(self) -> float:
@@ -232,6 +244,7 @@ class Uplink:
             raise UplinkClosed(Close.NOT_THE_PROTOCOL) from None
         if isinstance(message, Cameras):
             self._listed.put(message.cameras)
+            self._names_some |= bool(message.cameras)
         elif (lane := self._lanes.get(message.channel)) is not None and lane.hear(message):
             self._news.set()
 
