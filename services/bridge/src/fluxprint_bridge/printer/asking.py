@@ -1,7 +1,6 @@
 """Asks the queue for work: with what is staged, with the word that the printer is ready for it, and waiting for it."""
 
 import asyncio
-import contextlib
 from dataclasses import dataclass
 
 from fluxprint_bridge import clock
@@ -54,7 +53,8 @@ class Answer:
 
 async def ask(desk: Desk, record: Attempt | None, *, adopt_only: bool) -> Answer:
     """Claim. Raises `CloudError`, and `Withdrawn`."""
-    desk.offered = None
+    if desk.asked:  # else a claim whose answer was lost may have got it
+        desk.offered = None
     staged = await desk.shelf.file()
     if record is None and not adopt_only and not desk.outbox.stale:
         return await _ask_ready(desk, staged)
@@ -75,7 +75,8 @@ async def _ask_ready(desk: Desk, staged: StagedFile | None) -> Answer:
     offer = _offer(desk, staged, glance)
     wait_s = WAIT_S if desk.nothing_to_claim else 0.0
     asked_at = clock.now()
-    desk.offered = offer.file.attempt_id if offer is not None else None
+    if offer is not None:
+        desk.offered = offer.file.attempt_id
     claiming = asyncio.create_task(
         desk.api.claim(
             desk.printer_id,
@@ -131,9 +132,7 @@ async def _until_answered(desk: Desk, claiming: "asyncio.Task[Assignment | None]
         try:
             await asyncio.wait({claiming, changing}, timeout=GLANCE_S, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            changing.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await changing
+            changing.cancel()  # not awaited: who is stopped at that moment must not take it for this one's end
 
 
 def _refuses(assignment: Assignment | None, staged: StagedFile) -> bool:
