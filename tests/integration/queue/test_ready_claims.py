@@ -5,13 +5,18 @@ import hashlib
 from collections.abc import Awaitable
 from typing import Any
 
+import asyncpg
 import httpx
+import pytest
 
 from fluxprint_common.ids import new_id, show
 from fluxprint_queue.bridge.waiters import PER_BRIDGE
 from support.queue import GCODE, Json, QueueWorld, eventually
+from support.servers import Database
 
 Asked = asyncio.Task[httpx.Response]
+
+_WAITS_FOR_A_LOCK = "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
 
 
 def staged(content: bytes = GCODE) -> Json:
@@ -65,6 +70,29 @@ class TestReadyClaims:
         assert second["attempt"]["id"] == first["attempt"]["id"]
         assert (second["attempt"]["state"], second["permit_valid_s"]) == ("starting", None)
 
+    @pytest.mark.parametrize("occupied", [False, True])
+    async def test_it_acts_on_what_it_finds_behind_the_lock(
+        self, own_world: QueueWorld, database: Database, occupied: bool
+    ) -> None:
+        printer, job = await own_world.printer(), await own_world.job()
+        file = staged()
+        owner = await asyncpg.connect(database.url.replace("+asyncpg", ""))
+        try:
+            async with owner.transaction():  # somebody changes both rows that the claim has begun with
+                bed = ", bed_state = 'occupied'" if occupied else ""
+                await owner.execute(f"UPDATE queue.printer SET name = 'Other'{bed}")  # noqa: S608  (see above)
+                await owner.execute("UPDATE queue.job SET priority = 77")
+                asked = begin(ask(own_world, printer, staged=file, ready=True))
+                await eventually(lambda: owner.fetchval(_WAITS_FOR_A_LOCK), within_s=30)
+            answer = await asked
+        finally:
+            await owner.close()
+        assert answer.status_code == (204 if occupied else 200)
+        bed_now = (await own_world.printer_now(printer))["bed"]
+        assert bed_now["state"] == "occupied"
+        assert bed_now["attempt_id"] == (None if occupied else file["attempt_id"])
+        assert (await own_world.job_now(job))["state"] == ("queued" if occupied else "active")
+
     async def test_many_at_once_give_one_permit(self, world: QueueWorld) -> None:
         printer, _ = await world.printer(), await world.job(copies=3)
         asked = [ask(world, printer, staged=staged(), ready=True) for _ in range(8)]
@@ -106,6 +134,21 @@ class TestClaimsThatWait:
             return next((one for one in asked if one.done()), None)
 
         assert (await (await eventually(first, within_s=30))).status_code == 204
+        job = await world.job()
+
+        async def given() -> httpx.Response | None:
+            return next((one.result() for one in asked if one.done() and one.result().status_code == 200), None)
+
+        assert (await eventually(given, within_s=30)).json()["attempt"]["job_id"] == job
+        for one in asked:
+            one.cancel()
+
+    async def test_one_that_was_withdrawn_takes_nothing_from_the_next(self, world: QueueWorld) -> None:
+        printer = await world.printer()
+        # The service may hear late that a bridge has gone, which asks again meanwhile: both are rung.
+        asked = [begin(ask(world, printer, wait_s=wait_s)) for wait_s in (3, 3)]
+        await waits(world, asked[1])
         await world.job()
-        answers = await asyncio.gather(*asked)
-        assert {answer.status_code for answer in answers} == {200, 204}
+        answers = sorted(await asyncio.gather(*asked), key=lambda answer: answer.status_code)
+        assert [answer.status_code for answer in answers] == [200, 204]
+        assert (await world.permit(answers[0].json()["attempt"])).status_code == 200

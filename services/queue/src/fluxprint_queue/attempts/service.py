@@ -115,8 +115,9 @@ async def claim(
     journal_id: UUID,
     staged: Staged | None,
     ready: bool = False,
+    take_over: bool = True,
 ) -> Claimed | None:
-    """A new attempt of the best job, else the printer's live attempt with a new fence, or None.
+    """A new attempt of the best job, else (with `take_over`) the printer's live attempt with a new fence, or None.
 
     With `ready`, an attempt that gets the id of what is staged has its permit in the same transaction: the bridge has
     looked at that file and at the printer.
@@ -137,7 +138,7 @@ async def claim(
             rest_s=settings.fault_rest_s,
         )
     if opened is None:
-        return await adopt(session, settings, principal, printer_id)
+        return await adopt(session, settings, principal, printer_id) if take_over else None
     held = await repository.held(session, principal, opened.attempt_id)
     if held is None:
         raise AttemptNotFound  # it cannot be missing: what the claim wrote stands in this transaction

@@ -258,7 +258,9 @@ async def report_command(session: Session, principal: Bridge, command_id: Comman
     return Response(status_code=204)
 
 
-async def _claim(request: Request, principal: Principal, printer_id: UUID, body: Claim) -> Claimed | None:
+async def _claim(
+    request: Request, principal: Principal, printer_id: UUID, body: Claim, *, take_over: bool = True
+) -> Claimed | None:
     settings: QueueSettings = request.app.state.settings
     database: Database = request.app.state.database
     staged = Staged(body.staged.attempt_id, body.staged.sha256) if body.staged else None
@@ -268,8 +270,9 @@ async def _claim(request: Request, principal: Principal, printer_id: UUID, body:
             if body.adopt_only:
                 return await attempt_rules.adopt(session, settings, principal, printer_id)
             return await attempt_rules.claim(
-                session, settings, principal, printer_id, journal_id=body.journal_id, staged=staged, ready=body.ready
-            )
+                session, settings, principal, printer_id,
+                journal_id=body.journal_id, staged=staged, ready=body.ready, take_over=take_over,
+            )  # fmt: skip
 
     try:
         return await claim()
@@ -283,7 +286,8 @@ async def _claim_when_rung(
 ) -> Claimed | None:
     """Claim each time that something happens, for `wait_s`; no database connection is held in between.
 
-    A bridge that has gone gets nothing. One that goes while its claim is made takes over later what that opened.
+    A bridge that has gone gets nothing. One that goes while its claim is made takes over later what that opened. What
+    lives by now was given to another claim, perhaps to this bridge's next one: its fence must not grow under it.
     """
     revocations: Revocations = request.app.state.revocations
     settings: QueueSettings = request.app.state.settings
@@ -294,7 +298,7 @@ async def _claim_when_rung(
         while (left_s := ends_at - time.monotonic()) > 0 and await waiter.rings(left_s):
             if revocations.refuse(principal.session_id, principal.issued_at):
                 raise Unauthenticated
-            claimed = await _claim(request, principal, printer_id, body)
+            claimed = await _claim(request, principal, printer_id, body, take_over=False)
             if claimed is not None:
                 return claimed
         return None
