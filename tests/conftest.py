@@ -2,7 +2,9 @@
 
 import zlib
 from collections.abc import AsyncIterator
+from functools import cache
 
+import httpx
 import pytest
 import structlog
 from xdist.remote import Producer
@@ -20,6 +22,9 @@ structlog.configure(
         structlog.processors.KeyValueRenderer(key_order=["level", "event"]),
     ]
 )
+
+# Hundreds of clients are made, nearly all for loopback without TLS, and each would read the authorities anew.
+httpx._transports.default.create_ssl_context = cache(httpx.create_ssl_context)  # type: ignore[attr-defined]
 
 
 @pytest.fixture(scope="session")
