@@ -68,13 +68,15 @@ class Site:
         (found,) = (item["id"] for item in items if item["hint"] == key[-4:])
         assert (await self.auth.http.delete(f"/api-keys/{found}", headers=self.owner.headers)).status_code == 204
 
-    async def until(self, status: int, key: str, path: str = "/jobs", *, within_s: float) -> float:
-        """The seconds until the queue answers so."""
-        began = time.monotonic()
+    async def until(self, status: int, key: str, path: str = "/jobs", *, within_s: float) -> None:
+        """Wait until the queue answers so."""
         async with asyncio.timeout(within_s):
             while (await self.get(key, path)).status_code != status:
                 await asyncio.sleep(0.01)
-        return time.monotonic() - began
+
+
+#: What is heard so soon came over Redis: services ask every 10 s.
+BEFORE_THE_POLL_S = 8
 
 
 @dataclass(frozen=True)
@@ -158,7 +160,7 @@ class TestAnotherService:
         assert (answer.status_code, answer.json()["code"]) == (503, "unavailable")
         assert "retry-after" in answer.headers
         site.wire.away = False
-        assert await site.until(200, unknown, within_s=10) < 5
+        await site.until(200, unknown, within_s=30)
 
     async def test_bounds_how_many_unknown_keys_one_network_may_try(
         self, database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -187,7 +189,7 @@ class TestRevoking:
         await site.get(key)
         await site.get(other)
         await site.revoke(key)
-        assert await site.until(401, key, within_s=5) < 1
+        await site.until(401, key, within_s=BEFORE_THE_POLL_S)
         assert (await site.get(other)).status_code == 200
         assert {(await site.get(key)).status_code for _ in range(10)} == {401}
         assert site.wire.exchanges <= 3 + 1
@@ -197,7 +199,7 @@ class TestRevoking:
             key = await site.make()
             await site.get(key)
             await site.revoke(key)
-            assert await site.until(401, key, within_s=5) < 2
+            await site.until(401, key, within_s=BEFORE_THE_POLL_S)
 
     async def test_ends_a_stream(self, site: Site) -> None:
         key = await site.make("events:read")
@@ -218,7 +220,7 @@ class TestTheMaker:
         assert (seen.status_code, (await site.get(key)).status_code) == (200, 200)
         change = await self.role_of(site, grace, "client")
         assert change.status_code == 200, change.text
-        assert await site.until(403, key, "/printers", within_s=5) < 1
+        await site.until(403, key, "/printers", within_s=BEFORE_THE_POLL_S)
         assert (await site.get(key)).status_code == 200
         refused = await site.auth.http.get("/bridges", headers={"X-API-Key": key})
         assert refused.status_code == 403
@@ -253,7 +255,7 @@ class TestTheMaker:
         me = (await site.auth.http.get("/auth/me", headers=grace.headers)).json()
         path = f"/organisations/current/members/{me['user']['id']}"
         assert (await site.auth.http.delete(path, headers=site.owner.headers)).status_code == 204
-        assert await site.until(401, key, within_s=5) < 1
+        await site.until(401, key, within_s=BEFORE_THE_POLL_S)
         rows = await site.auth.fetch("SELECT * FROM auth.security_events WHERE type = 'auth_api_key_revoked'")
         assert [row["reason"] for row in rows] == ["membership_ended"]
 
