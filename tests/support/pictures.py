@@ -6,6 +6,8 @@ import random
 from PIL import Image, ImageDraw
 
 SIZE = (640, 480)
+#: The size of the picture that says why there is none.
+PLACARD = (640, 360)
 _NOISE = random.Random(7)
 
 
@@ -42,3 +44,15 @@ def black(*, noise: bool = False) -> bytes:
             at = (_NOISE.randrange(SIZE[0]), _NOISE.randrange(SIZE[1]))
             image.putpixel(at, (40, 40, 40))
     return jpeg_of(image)
+
+
+def size_of(picture: bytes) -> tuple[int, int]:
+    """Width and height of a real JPEG."""
+    with Image.open(io.BytesIO(picture)) as image:
+        image.load()
+        return image.size
+
+
+def photograph(width: int, height: int) -> bytes:
+    """A real JPEG."""
+    return jpeg_of(Image.radial_gradient("L").resize((width, height)), quality=75)

@@ -19,7 +19,7 @@ from fluxprint_camera.relay.frame import Frame
 from fluxprint_common.ids import new_id, show
 from fluxprint_common.permissions import Role
 from fluxprint_common.prints import PATH, Print, Prints, PrintsQuery, PrintState
-from fluxprint_local.jpeg import numbered_picture
+from fluxprint_local.jpeg import frame_number, numbered_picture
 from support.camera import settings_of
 from support.queue import eventually
 from support.servers import Database
@@ -216,6 +216,16 @@ class Studio:
         """The pictures of a print, oldest first."""
         items = (await self.get("/pictures", attempt_id=show("attempt", print_.attempt_id)))["items"]
         return list(reversed(items))
+
+    async def shown(self, picture: Json) -> int:
+        """The number of the frame that a kept picture is."""
+        async with self.client() as client:
+            answer = await client.get(picture["image_path"].removeprefix("/api/v1/cameras"))
+        assert (answer.status_code, answer.headers["content-type"]) == (200, "image/jpeg")
+        assert len(answer.content) == picture["size_bytes"]
+        number = frame_number(answer.content)
+        assert number is not None
+        return number
 
     def frames_folder(self, timelapse: Json) -> Path:
         folder: str = timelapse["id"].partition("_")[2]

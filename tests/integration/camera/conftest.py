@@ -1,6 +1,7 @@
 """The real camera service on real PostgreSQL and Redis."""
 
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import httpx
 import pytest
@@ -9,6 +10,9 @@ from fluxprint_local.postgres import Cluster
 from support import bell as bells
 from support import tokens
 from support.camera_service import Organisation, Service, running
+from support.databases import new_database
+from support.servers import Database
+from support.studio import QueueOfPrints, Studio
 from support.tokens import Issuer
 
 issuer = tokens.issuer
@@ -96,3 +100,28 @@ async def viewer(organisation: Organisation) -> AsyncIterator[httpx.AsyncClient]
     """Somebody who may watch."""
     async with organisation.client() as client:
         yield client
+
+
+@pytest.fixture
+def studio(database: Database, issuer: Issuer, tmp_path: Path) -> Studio:
+    return Studio(database, issuer, tmp_path / "data", QueueOfPrints(), {})
+
+
+@pytest.fixture(scope="session")
+async def shared_studio(
+    migrated_cluster: Cluster, issuer: Issuer, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Studio]:
+    """A running service for all who do not end it."""
+    async with new_database(migrated_cluster) as database:
+        studio = Studio(database, issuer, tmp_path_factory.mktemp("recordings"), QueueOfPrints(), {})
+        async with studio.running():
+            yield studio
+
+
+@pytest.fixture
+async def filmed(shared_studio: Studio) -> AsyncIterator[Studio]:
+    """An organisation of one's own there, whose camera sends pictures."""
+    studio = shared_studio.neighbour()
+    await studio.add_camera()
+    async with studio.filming():
+        yield studio

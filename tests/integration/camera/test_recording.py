@@ -1,10 +1,7 @@
 """Prints are recorded: a video at the end, pictures on the way, whatever becomes of the service meanwhile."""
 
-import asyncio
-import os
 import re
 import subprocess
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
 from unittest.mock import AsyncMock
@@ -15,47 +12,13 @@ import imageio_ffmpeg
 import pytest
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from fluxprint_camera.recording import files, recorder, repository
+from fluxprint_camera.recording import recorder, repository
 from fluxprint_camera.recording.models import TimelapseRow
 from fluxprint_common.ids import new_id, show
 from fluxprint_common.permissions import Role
 from fluxprint_common.prints import Print, PrintState
-from fluxprint_common.revocations import Revocation
-from fluxprint_local.jpeg import frame_number
-from fluxprint_local.postgres import Cluster
-from support import browser
-from support.databases import new_database
 from support.queue import eventually
-from support.servers import Database
-from support.studio import WITHIN_S, Json, QueueOfPrints, Studio
-from support.tokens import Issuer, bearer
-
-LONGER_THAN_BUFFERS = 256 * 1024 * 1024
-
-
-@pytest.fixture
-def studio(database: Database, issuer: Issuer, tmp_path: Path) -> Studio:
-    return Studio(database, issuer, tmp_path / "data", QueueOfPrints(), {})
-
-
-@pytest.fixture(scope="module")
-async def shared(
-    migrated_cluster: Cluster, issuer: Issuer, tmp_path_factory: pytest.TempPathFactory
-) -> AsyncIterator[Studio]:
-    """A running service for all who do not end it."""
-    async with new_database(migrated_cluster) as database:
-        studio = Studio(database, issuer, tmp_path_factory.mktemp("recordings"), QueueOfPrints(), {})
-        async with studio.running():
-            yield studio
-
-
-@pytest.fixture
-async def filmed(shared: Studio) -> AsyncIterator[Studio]:
-    """An organisation of one's own there, whose camera sends pictures."""
-    studio = shared.neighbour()
-    await studio.add_camera()
-    async with studio.filming():
-        yield studio
+from support.studio import WITHIN_S, Studio
 
 
 def probed(video: Path) -> tuple[str, int]:
@@ -143,8 +106,8 @@ class TestTimelapse:
             assert (await key.get("/timelapses")).json()["items"] == []
             assert [(await key.get(path)).status_code, (await key.get(image)).status_code] == [404, 404]
 
-    async def test_is_empty_without_a_picture(self, shared: Studio) -> None:
-        studio = shared.neighbour()
+    async def test_is_empty_without_a_picture(self, shared_studio: Studio) -> None:
+        studio = shared_studio.neighbour()
         await studio.add_camera()
         print_ = studio.starts()
         await studio.timelapse(print_, "recording")
@@ -156,9 +119,9 @@ class TestTimelapse:
         assert (answer.status_code, answer.json()["code"]) == (409, "timelapse_without_video")
 
     async def test_that_is_over_before_its_print_is_not_begun_again(
-        self, shared: Studio, monkeypatch: pytest.MonkeyPatch
+        self, shared_studio: Studio, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        studio, begin, begun = shared.neighbour(), repository.begin, []
+        studio, begin, begun = shared_studio.neighbour(), repository.begin, []
 
         async def counted(session: AsyncSession, print_: Print, camera_id: UUID) -> TimelapseRow:
             begun.append(camera_id)
@@ -177,10 +140,10 @@ class TestTimelapse:
         studio.ends(print_)
 
     async def test_of_one_organisation_are_so_many_at_a_time(
-        self, shared: Studio, monkeypatch: pytest.MonkeyPatch
+        self, shared_studio: Studio, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setitem(shared.app.state.settings.__dict__, "max_recordings_per_organisation", 1)
-        studio, other = shared.neighbour(), shared.neighbour()
+        monkeypatch.setitem(shared_studio.app.state.settings.__dict__, "max_recordings_per_organisation", 1)
+        studio, other = shared_studio.neighbour(), shared_studio.neighbour()
         second = replace(studio, camera=new_id())
         for one, key in ((studio, "default"), (second, "second"), (other, "default")):
             await one.add_camera(key)
@@ -323,7 +286,7 @@ class TestPictures:
         await filmed.timelapse(print_, "ready")
         start, end = await filmed.pictures(print_)
         assert (start["moment"], end["moment"]) == ("start", "end")
-        assert await shown(filmed, start) < await shown(filmed, end)
+        assert await filmed.shown(start) < await filmed.shown(end)
 
     @pytest.mark.parametrize("state", [PrintState.FAILED, PrintState.UNKNOWN])
     async def test_of_a_failure_show_what_came_before_it(self, filmed: Studio, state: PrintState) -> None:
@@ -333,107 +296,5 @@ class TestPictures:
         assert (await filmed.timelapse(print_, "ready"))["outcome"] == state
         pictures = await filmed.pictures(print_)
         assert [picture["moment"] for picture in pictures] == ["start", *["before_failure"] * 5, "failure"]
-        numbers = [await shown(filmed, picture) for picture in pictures]
+        numbers = [await filmed.shown(picture) for picture in pictures]
         assert numbers == sorted(set(numbers))
-
-
-class TestInAPage:
-    """`<video>` and `<img>` can send no header: a view token of the camera opens what was kept of it."""
-
-    async def test_a_view_token_opens_what_its_camera_recorded_and_a_browser_plays_it(
-        self, filmed: Studio, tmp_path: Path
-    ) -> None:
-        print_ = filmed.starts()
-        await filmed.frames_on_disk(await filmed.timelapse(print_, "recording"), 4)
-        filmed.ends(print_)
-        ready = await filmed.timelapse(print_, "ready")
-        [start, end] = await filmed.pictures(print_)
-        base = f"{filmed.url}/api/v1/cameras"
-        images = [f"{filmed.url}{picture['image_path']}" for picture in (start, end)]
-        paths = [f"{base}/timelapses/{ready['id']}/video", *images]
-        second = replace(filmed, camera=new_id())
-        await second.add_camera("top")
-        async with httpx.AsyncClient() as page:
-            token = await view_token(filmed)
-            other, share = await view_token(second), await share_of(filmed)
-            live = f"{base}/{show('camera', filmed.camera)}/snapshot"
-            assert [(await page.get(live, params=by)).status_code for by in (token, share, other)] == [200, 200, 404]
-            for opened_by, status in ((token, 200), (other, 404), (share, 401), ({}, 401), ({"token": "x"}, 401)):
-                assert [(await page.get(path, params=opened_by)).status_code for path in paths] == [status] * 3
-            for path in (f"{base}/timelapses", f"{base}/pictures", f"{base}/timelapses/{ready['id']}"):
-                assert (await page.get(path, params=token)).status_code == 401
-        if browser.chromium() is not None:
-            video, *stills = [f"{path}?token={token['token']}" for path in paths]
-            async with browser.page(tmp_path, {"video": video, "stills": stills}) as seen:
-                played = await browser.next_of(seen)
-            assert played["stills"] == [[320, 128]] * 2
-            assert (played["video"]["width"], played["video"]["height"]) == (320, 128)
-            assert played["video"]["duration"] == pytest.approx(ready["duration_s"], abs=0.1)
-
-    async def test_is_cut_off_when_the_session_ends_and_when_nobody_takes_it(
-        self, filmed: Studio, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        print_ = filmed.starts()
-        await filmed.frames_on_disk(await filmed.timelapse(print_, "recording"), 1)
-        filmed.ends(print_)
-        ready = await filmed.timelapse(print_, "ready")
-        [video] = (filmed.folder / "videos").rglob(f"{ready['id'].partition('_')[2]}.mp4")
-        os.truncate(video, LONGER_THAN_BUFFERS)
-        session = new_id()
-        token = await view_token(filmed, session=session)
-        path = f"{filmed.url}/api/v1/cameras/timelapses/{ready['id']}/video"
-        async with httpx.AsyncClient() as page:
-            async with page.stream("GET", path, params=token) as answer:
-                assert answer.headers["content-length"] == str(LONGER_THAN_BUFFERS)
-                await anext(chunks := answer.aiter_raw())
-                filmed.app.state.revocations.add(Revocation(session, None))
-                with pytest.raises(httpx.TransportError):
-                    await to_the_end(chunks)
-            assert (await page.get(path, params=token)).status_code == 401
-            token, downloads = await view_token(filmed), filmed.app.state.downloads
-            with monkeypatch.context() as crowded:
-                crowded.setattr(downloads, "_of_person", 0)
-                assert (await page.get(path, params=token)).json()["code"] == "too_many_viewers"
-            monkeypatch.setattr(files, "STUCK_S", 0.2)
-            async with page.stream("GET", path, params=token) as answer:
-                await anext(chunks := answer.aiter_raw())
-
-                async def let_go() -> bool:
-                    return not downloads._taken
-
-                await eventually(let_go, within_s=WITHIN_S)
-                with pytest.raises(httpx.TransportError):
-                    await to_the_end(chunks)
-
-
-async def to_the_end(chunks: AsyncIterator[bytes]) -> None:
-    async with asyncio.timeout(WITHIN_S):
-        async for _chunk in chunks:
-            pass
-
-
-async def view_token(studio: Studio, *, session: UUID | None = None) -> dict[str, str]:
-    """The query that opens a camera's stream and what was kept of it."""
-    user = studio.issuer.user_token(organisation=studio.organisation, role=Role.VIEWER, session=session or new_id())
-    async with studio.client() as client:
-        made = await client.post(f"/{show('camera', studio.camera)}/view-tokens", headers=bearer(user))
-    return {"token": made.json()["token"]}
-
-
-async def share_of(studio: Studio) -> dict[str, str]:
-    """The same of a share, which opens what is live."""
-    async with studio.client() as client:
-        body = {"label": "Customer", "expires_in_s": 600}
-        made = await client.post(f"/{show('camera', studio.camera)}/shares", json=body)
-    return {"token": made.json()["token"]}
-
-
-async def shown(studio: Studio, picture: Json) -> int:
-    """The number of the frame that a kept picture is."""
-    async with studio.client() as client:
-        answer = await client.get(picture["image_path"].removeprefix("/api/v1/cameras"))
-    assert (answer.status_code, answer.headers["content-type"]) == (200, "image/jpeg")
-    assert len(answer.content) == picture["size_bytes"]
-    number = frame_number(answer.content)
-    assert number is not None
-    return number

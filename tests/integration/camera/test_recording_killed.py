@@ -21,13 +21,8 @@ from fluxprint_local.ports import free_port
 from support import camera_service, servers
 from support.queue import eventually
 from support.servers import Database
-from support.studio import WITHIN_S, Json, QueueOfPrints, Studio
+from support.studio import WITHIN_S, Json, Studio
 from support.tokens import Issuer
-
-
-@pytest.fixture
-def studio(database: Database, issuer: Issuer, tmp_path: Path) -> Studio:
-    return Studio(database, issuer, tmp_path / "data", QueueOfPrints(), {})
 
 
 class Ffmpeg:

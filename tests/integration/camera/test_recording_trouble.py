@@ -27,15 +27,8 @@ from fluxprint_common.permissions import Role
 from fluxprint_common.prints import PrintState
 from fluxprint_local.jpeg import frame_number, numbered_picture
 from support.queue import eventually
-from support.servers import Database
-from support.studio import WITHIN_S, Json, QueueOfPrints, Studio
-from support.tokens import Issuer
+from support.studio import WITHIN_S, Json, Studio
 from support.uplink import sleeper, stream
-
-
-@pytest.fixture
-def studio(database: Database, issuer: Issuer, tmp_path: Path) -> Studio:
-    return Studio(database, issuer, tmp_path / "data", QueueOfPrints(), {})
 
 
 @pytest.fixture
