@@ -148,3 +148,22 @@ class Journey:
             self.cookies[name] = rest.partition(";")[0]
         self.auth.http.cookies.clear()
         return answer
+
+
+def somebody() -> str:
+    return f"s{secrets.token_hex(6)}"
+
+
+async def outcome(auth: Auth, journey: Journey, provider: OidcServer) -> tuple[str, str]:
+    """What the page learns, and what the audit knows."""
+    address = await provider.sign_in(await journey.set_out(), somebody())
+    learnt = await journey.come_back(address)
+    if "code" in learnt:
+        return "code", ""
+    return learnt["error"], await last_reason(auth)
+
+
+async def last_reason(auth: Auth) -> str:
+    row = (await auth.fetch("SELECT * FROM auth.security_events ORDER BY id DESC LIMIT 1"))[0]
+    assert (row["type"], row["outcome"]) == ("auth_provider_sign_in_failed", "failure")
+    return str(row["reason"])
