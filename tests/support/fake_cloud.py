@@ -104,6 +104,7 @@ class FakeCloud:
         self.lease_s = 30.0
         self.permit_valid_s = 10.0
         self.beds = dict.fromkeys(self.printer_ids, "clear")
+        self.beds_held_by: dict[str, str] = {}  #: attempts, by printer: what has its permit, until a foreign print
         self.enabled = True
         self.grants = False  #: whether claims wait and bring their permit along; an older queue's do not
         self.rung = asyncio.Event()
@@ -230,6 +231,11 @@ class FakeCloud:
         before = self.calls.count("claim")
         await self.until(lambda: self.calls.count("claim") >= before + more)
 
+    async def until_called(self, call: str) -> None:
+        """Until the bridge has made such a call once more."""
+        before = self.calls.count(call)
+        await self.until(lambda: self.calls.count(call) > before)
+
     async def until_asked_for_work(self) -> None:
         """Until the bridge takes its printer for idle, and has told what was printed without it."""
         before = self.asked_for_work
@@ -322,6 +328,8 @@ class FakeCloud:
         if not self.enabled:
             raise Refusal(409, "printing_disabled")
         if attempt.state == "starting":
+            if self.beds_held_by.get(attempt.printer_id) != attempt.id:
+                raise Refusal(409, "bed_occupied")
             return
         if time.monotonic() > attempt.lease_ends_at:
             raise Refusal(409, "lease_expired")
@@ -329,6 +337,12 @@ class FakeCloud:
             raise Refusal(409, "bed_occupied")
         attempt.move("starting")
         self.beds[attempt.printer_id] = "occupied"
+        self.beds_held_by[attempt.printer_id] = attempt.id
+
+    def foreign_print(self, printer_id: str, file_name: str) -> None:
+        self.foreign_prints.append(file_name)
+        self.beds[printer_id] = "occupied"
+        self.beds_held_by.pop(printer_id, None)
 
     def report(self, attempt: Attempt | None, body: dict[str, object]) -> None:
         if attempt is None:

@@ -80,6 +80,7 @@ def _calls(cloud: FakeCloud) -> APIRouter:
 
     async def claim_later(printer_id: str, body: dict[str, Any], request: Request) -> Attempt | None:
         cloud.rung.clear()
+        await cloud.note("waits:ready" if body.get("ready") else "waits")
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(cloud.rung.wait(), min(body["wait_s"], cloud.permit_valid_s / 3))
         if await request.is_disconnected():
@@ -148,8 +149,7 @@ def _calls(cloud: FakeCloud) -> APIRouter:
 
     @router.post("/bridge/printers/{printer_id}/foreign-print", status_code=204)
     async def foreign(printer_id: str, body: dict[str, str]) -> None:
-        cloud.foreign_prints.append(body["file_name"])
-        cloud.beds[printer_id] = "occupied"
+        cloud.foreign_print(printer_id, body["file_name"])
         await cloud.note("foreign")
 
     @router.get("/bridge/printers/{printer_id}/commands")

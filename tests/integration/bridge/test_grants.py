@@ -13,7 +13,7 @@ async def offered(cloud: FakeCloud, bridge: BridgeProcess, octoprint: OctoPrint)
     cloud.grants = True
     attempt, path = await staged_for_its_bed(cloud, octoprint, slow_gcode(0.3))
     await bridge.until_logged('"staged"')
-    await cloud.until_claims(1)
+    await cloud.until_called("waits:ready")
     return attempt, path
 
 

@@ -14,6 +14,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
+from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from fluxprint_common.logs import get_logger
 from fluxprint_common.messages import Message, parse
@@ -37,8 +38,9 @@ def connect(url: str) -> Redis:
         socket_connect_timeout=CONNECT_TIMEOUT_S,
         socket_timeout=COMMAND_TIMEOUT_S,
         health_check_interval=HEALTH_CHECK_S,
-        # A pooled connection that died with the last Redis is noticed at its next use: try once more on a new one.
-        retry=Retry(NoBackoff(), 1, supported_errors=(RedisConnectionError,)),
+        # A pooled connection that died with the last Redis is noticed at its next use, and a machine that stood still
+        # for a moment has not lost Redis: try once more on a new one. What is rung twice does no harm.
+        retry=Retry(NoBackoff(), 1, supported_errors=(RedisConnectionError, RedisTimeoutError)),
         decode_responses=False,
     )
 
