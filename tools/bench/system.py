@@ -8,7 +8,7 @@ import json
 import secrets
 import signal
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Self
@@ -160,6 +160,13 @@ class Workshop:
 
 def bridge(system: System, workshop: Workshop, printer: OctoPrint, folder: Path) -> Process:
     """A bridge with its defaults."""
+    return bridge_process(
+        system, workshop, folder, {"OCTOPRINT_URL": printer.url, "OCTOPRINT_API_KEY": printer.keys.bridge}
+    )
+
+
+def bridge_process(system: System, workshop: Workshop, folder: Path, environment: Mapping[str, str]) -> Process:
+    """A bridge of the workshop, with what else its environment says."""
 
     async def at_once() -> bool:
         return True
@@ -172,8 +179,7 @@ def bridge(system: System, workshop: Workshop, printer: OctoPrint, folder: Path)
             "FLUXPRINT_API_URL": system.url,
             "BRIDGE_AUTH_TOKEN": workshop.bridge_token,
             "BRIDGE_DATA_DIR": str(folder / "bridge"),
-            "OCTOPRINT_URL": printer.url,
-            "OCTOPRINT_API_KEY": printer.keys.bridge,
+            **environment,
         },
         is_ready=at_once,
         stop_timeout_s=30,

@@ -19,7 +19,7 @@ import psutil
 from fluxprint_local.camera_source import CameraSource
 from fluxprint_local.process import Process
 from fluxprint_local.supervisor import Supervisor
-from tools.bench.system import POLL_S, WAIT_TIMEOUT_S, System, Workshop
+from tools.bench.system import POLL_S, WAIT_TIMEOUT_S, System, Workshop, bridge_process
 from tools.soak.memory import Held
 from tools.soak.viewers import Crowd
 
@@ -135,28 +135,13 @@ class Soak:
 
 def _bridge(system: System, workshop: Workshop, folder: Path, sources: list[Camera]) -> Process:
     """A bridge whose OctoPrint is not there: its cameras are."""
-
-    async def at_once() -> bool:
-        return True
-
     file = folder / "bridge.toml"
     cameras = "".join(f'[[printers.cameras]]\nkey = "{n}"\nurl = "{s.url}"\n' for n, s in enumerate(sources))
     file.write_text(
         f'[[printers]]\nid = "{workshop.printer}"\noctoprint_url = "http://127.0.0.1:1"\n'
         f'octoprint_api_key = "{secrets.token_hex(16)}"\n{cameras}'
     )
-    return Process(
-        name="bridge",
-        command=[sys.executable, "-P", "-m", "fluxprint_bridge"],
-        environment={
-            "FLUXPRINT_ENVIRONMENT": "development",
-            "FLUXPRINT_API_URL": system.url,
-            "BRIDGE_AUTH_TOKEN": workshop.bridge_token,
-            "BRIDGE_DATA_DIR": str(folder / "bridge"),
-            "BRIDGE_CONFIG": str(file),
-        },
-        is_ready=at_once,
-    )
+    return bridge_process(system, workshop, folder, {"BRIDGE_CONFIG": str(file)})
 
 
 async def _run(folder: Path, seconds: float, seed: int) -> bool:
