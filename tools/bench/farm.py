@@ -17,7 +17,7 @@ from pathlib import Path
 import psutil
 
 from fluxprint_local.ports import free_port
-from fluxprint_local.process import Process, http_status
+from fluxprint_local.process import Process, at_once, http_status
 from fluxprint_local.supervisor import Supervisor
 from tools.bench.system import Json, System, Workshop
 from tools.bench.wire import Wire
@@ -106,10 +106,6 @@ def standins(port: int, count: int, *, print_s: float, silent: int = 0) -> Proce
 
 def bridge(system: System, folder: Path, *, name: str, token: str, places: Sequence[tuple[str, str]]) -> Process:
     """A bridge of several printers: their ids and the addresses of their OctoPrints."""
-
-    async def at_once() -> bool:
-        return True
-
     config = folder / f"{name}.toml"
     entry = '[[printers]]\nid = "{}"\noctoprint_url = "{}"\noctoprint_api_key = "any"\n'
     config.write_text("\n".join(entry.format(printer, url) for printer, url in places))

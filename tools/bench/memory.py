@@ -6,18 +6,19 @@ import psutil
 
 from tools.bench.system import System
 
+FORKS = "forks"
 CLOUD = ("auth", "queue", "camera", "postgres", "redis", "traefik")
 
 
 def measure(system: System) -> dict[str, float]:
-    """Megabytes (10^6 bytes) of each part with its children, and of the supervisor alone."""
+    """Megabytes (10^6 bytes) of each part with its children, of what forks the services, and of the supervisor."""
     parts = {name: _tree_mb(system.process(name)) for name in CLOUD}
-    return {**parts, "supervisor": pss_mb(system.supervisor)}
+    return {**parts, FORKS: pss_mb(system.fork_server), "supervisor": pss_mb(system.supervisor)}
 
 
 def cloud_mb(parts: dict[str, float]) -> float:
     """The sum of all but the supervisor: in containers the engine is that."""
-    return sum(parts[name] for name in CLOUD)
+    return sum(parts[name] for name in (*CLOUD, FORKS))
 
 
 def _tree_mb(process: psutil.Process) -> float:

@@ -20,7 +20,7 @@ from fluxprint_local import octoprint
 from fluxprint_local.datafolder import DataFolder, Ports, Secrets
 from fluxprint_local.octoprint import OctoPrint
 from fluxprint_local.ports import free_port
-from fluxprint_local.process import Process, http_status
+from fluxprint_local.process import Process, at_once, http_status
 from fluxprint_local.supervisor import Supervisor
 
 Json = dict[str, Any]
@@ -77,6 +77,10 @@ class System:
         owner = self._data.owner()
         assert owner is not None
         return psutil.Process(owner[0])
+
+    @property
+    def fork_server(self) -> psutil.Process:
+        return next(child for child in self.supervisor.children() if "fluxprint_local.forkserver" in child.cmdline())
 
     def process(self, name: str) -> psutil.Process:
         """One of its processes by its name: `queue`, `traefik`, `postgres`."""
@@ -167,10 +171,6 @@ def bridge(system: System, workshop: Workshop, printer: OctoPrint, folder: Path)
 
 def bridge_process(system: System, workshop: Workshop, folder: Path, environment: Mapping[str, str]) -> Process:
     """A bridge of the workshop, with what else its environment says."""
-
-    async def at_once() -> bool:
-        return True
-
     return Process(
         name="bridge",
         command=[sys.executable, "-P", "-m", "fluxprint_bridge"],

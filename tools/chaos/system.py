@@ -17,7 +17,7 @@ from fluxprint_local.datafolder import DataFolder, Ports
 from fluxprint_local.octoprint import OctoPrint
 from fluxprint_local.ports import free_port
 from fluxprint_local.postgres import OWNER
-from fluxprint_local.process import Process, http_status
+from fluxprint_local.process import Process, at_once, http_status
 from fluxprint_local.stack import Place, Stack
 from fluxprint_local.supervisor import Supervisor
 from tools.chaos.link import Link
@@ -145,7 +145,7 @@ class System:
                 **await self._own_links(name, printers),
                 **doorbells,
             },
-            is_ready=_at_once,
+            is_ready=at_once,
         )
         self._printers[name] = printers
         await self._supervisor.start(self.bridges[name])
@@ -323,10 +323,6 @@ def _octoprint_process(number: int, octoprint: OctoPrint) -> Process:
     return Process(
         name=f"octoprint-{number}", command=octoprint.command, environment=octoprint.variables, is_ready=is_ready
     )
-
-
-async def _at_once() -> bool:
-    return True
 
 
 def _tree(pid: int | None) -> list[psutil.Process]:

@@ -4,11 +4,21 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from fluxprint_local.forks import ForkServer
 from fluxprint_local.octoprint import OctoPrint
 from support.bridge import BridgeProcess, running_bridge
 from support.fake_cloud import FakeCloud
 from support.fake_cloud_routes import running_cloud
 from support.octoprint import ready_again, running_octoprint
+
+
+@pytest.fixture(scope="session", autouse=True)
+async def forks(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[None]:
+    """Bridges start quickly."""
+    BridgeProcess.forks = ForkServer(["fluxprint_bridge"], tmp_path_factory.mktemp("forks") / "log")
+    yield
+    await BridgeProcess.forks.stop()
+    BridgeProcess.forks = None
 
 
 @pytest.fixture(scope="session")

@@ -65,7 +65,8 @@ async def up(place: Place) -> AsyncIterator[tuple[psutil.Process, str]]:
 
 
 def service(supervisor: psutil.Process, module: str) -> psutil.Process:
-    [found] = [child for child in supervisor.children() if module in child.cmdline()]
+    ours = supervisor.children(recursive=True)
+    [found] = [child for child in ours if " ".join(child.cmdline()).rstrip().endswith(f" -m {module}")]
     return found
 
 

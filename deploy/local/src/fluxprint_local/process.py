@@ -50,6 +50,11 @@ def _tie_to_parent(death_signal: signal.Signals) -> list[str]:
     return [setpriv, "--pdeathsig", death_signal.name.removeprefix("SIG"), "--"]
 
 
+async def at_once() -> bool:
+    """For what cannot be asked, and need not be."""
+    return True
+
+
 def beside_python(name: str) -> Path:
     """The path of a program that a wheel of this environment brought."""
     return Path(sys.executable).with_name(name)

@@ -16,7 +16,7 @@ from fluxprint_local.bootstrap import ROOT
 from fluxprint_local.datafolder import DataFolder, Ports, Secrets
 from fluxprint_local.ports import is_free
 from fluxprint_local.postgres import Cluster
-from fluxprint_local.process import Process, is_healthy
+from fluxprint_local.process import Process, at_once, is_healthy
 from fluxprint_local.redis import Redis
 from fluxprint_local.supervisor import StartFailed, Supervisor
 from fluxprint_local.traefik import Traefik
@@ -73,6 +73,7 @@ class Stack:
                 f"port {place.port} on {place.host} is in use by another program; choose another one, "
                 f"for example FLUXPRINT_PORT={place.port + 1} ./fluxprint up"
             )
+        await supervisor.preload(*(f"fluxprint_{name}" for name in SERVICES))
         ports, secrets, _ = data.choose_ports(), data.secrets(), data.signing_key()
         stores = []
         if "MIGRATE_DATABASE_URL" not in self._environment:
@@ -85,7 +86,8 @@ class Stack:
         await self._migrate(supervisor, ports, secrets)
         addresses = {name: f"http://127.0.0.1:{getattr(ports, name)}" for name in SERVICES}
         traefik = Traefik(host=place.host, port=place.port, internal_port=ports.traefik, services=addresses)
-        await supervisor.start(*(self.service(name, ports, secrets) for name in SERVICES), traefik.process())
+        services = [self.service(name, ports, secrets) for name in SERVICES]
+        await supervisor.start(traefik.process(), *services)  # it needs no import, and starts while they wait for that
         if (bridge := data.path / "bridge.env").exists():
             await supervisor.start(self.bridge(bridge))
         return ports
@@ -133,9 +135,6 @@ class Stack:
     def bridge(self, file: Path) -> Process:
         """A bridge with the settings of `file`, and its journal in the data folder."""
 
-        async def at_once() -> bool:  # it may find nothing to connect to yet, and the rest works without it
-            return True
-
         file.chmod(0o600)  # it holds keys
         settings = {key: value or "" for key, value in dotenv_values(file, interpolate=False).items()}
         return Process(
@@ -148,7 +147,7 @@ class Stack:
                 "BRIDGE_DATA_DIR": str(self.place.data.path / "bridge"),
                 **settings,
             },
-            is_ready=at_once,
+            is_ready=at_once,  # it may find nothing to connect to yet, and the rest works without it
         )
 
     def redis_url(self) -> str:

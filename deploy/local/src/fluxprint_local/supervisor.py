@@ -18,6 +18,7 @@ from typing import Self
 
 from fluxprint_local import leftovers
 from fluxprint_local.bootstrap import ROOT, SetupError
+from fluxprint_local.forks import Forked, ForkServer, ForkServerEnded
 from fluxprint_local.process import Process
 
 ENDING_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -45,7 +46,8 @@ class Supervisor:
         self._logs = folder / "logs"
         self._notes = folder / "run"
         self._groups: list[list[Process]] = []
-        self._children: dict[str, asyncio.subprocess.Process] = {}
+        self._children: dict[str, asyncio.subprocess.Process | Forked] = {}
+        self._forks: ForkServer | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._stopping = asyncio.Event()
         self._spawning = asyncio.Lock()
@@ -87,6 +89,14 @@ class Supervisor:
         finally:
             for future in ready:
                 future.cancel()
+
+    async def preload(self, *packages: str) -> None:
+        """Begin to import these; `python -m` of one of them is forked from then on. Only Linux bears that."""
+        if sys.platform != "linux":
+            return
+        async with self._spawning:
+            self._forks = ForkServer(packages, self._logs / "forks.log")
+            await self._forks.start()
 
     async def run(self, name: str, command: Sequence[str], environment: Mapping[str, str], *, timeout_s: float) -> None:
         """Run a command to its end. Raises `StartFailed` when it fails or takes too long."""
@@ -134,7 +144,7 @@ class Supervisor:
             backoff_s = min(backoff_s * 2, LAST_BACKOFF_S)
 
     async def _until_end(
-        self, process: Process, child: asyncio.subprocess.Process, first_ready: asyncio.Future[None]
+        self, process: Process, child: asyncio.subprocess.Process | Forked, first_ready: asyncio.Future[None]
     ) -> None:
         """Return when `child` has ended, or at its first start when it is not ready in time."""
         began = time.monotonic()
@@ -158,24 +168,37 @@ class Supervisor:
             else:
                 ended.cancel()
 
-    async def _spawn(self, process: Process) -> asyncio.subprocess.Process | None:
+    async def _spawn(self, process: Process) -> asyncio.subprocess.Process | Forked | None:
         """Start it, or return None when all is being stopped."""
         async with self._spawning:
             if self._stopping.is_set():
                 return None
-            with self._log(process).open("ab") as log:
-                child = await asyncio.create_subprocess_exec(
-                    *process.full_command(),
-                    cwd=ROOT,
-                    env=process.full_environment(),
-                    stdin=asyncio.subprocess.DEVNULL,
-                    stdout=log,
-                    stderr=log,
-                    start_new_session=True,
-                )
+            child = await self._fork(process) or await self._exec(process)
             leftovers.remember(self._notes, process, child.pid)
             self._children[process.name] = child
             return child
+
+    async def _fork(self, process: Process) -> Forked | None:
+        """Start it the quick way, if there is one for it."""
+        if self._forks is None or not self._forks.can(process):
+            return None
+        try:
+            return await self._forks.spawn(process, self._log(process))
+        except ForkServerEnded as error:
+            self.say(process.name, str(error))
+            return None
+
+    async def _exec(self, process: Process) -> asyncio.subprocess.Process:
+        with self._log(process).open("ab") as log:
+            return await asyncio.create_subprocess_exec(
+                *process.full_command(),
+                cwd=ROOT,
+                env=process.full_environment(),
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
 
     # -- for who breaks things on purpose --------------------------------------------------------------------------
 
@@ -208,6 +231,8 @@ class Supervisor:
             self._stopping.set()
         for group in reversed(self._groups):
             await asyncio.gather(*(self._stop_one(process) for process in reversed(group)))
+        if self._forks is not None:
+            await self._forks.stop()
         for task in self._tasks:
             if task.get_name() == "logs":
                 task.cancel()
@@ -279,7 +304,7 @@ async def _until_ready(process: Process) -> None:
         await asyncio.sleep(READY_POLL_S)
 
 
-def _signal_group(child: asyncio.subprocess.Process, number: signal.Signals) -> None:
+def _signal_group(child: asyncio.subprocess.Process | Forked, number: signal.Signals) -> None:
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(child.pid, number)
 

@@ -11,11 +11,13 @@ def collection_paused() -> Iterator[None]:
 
     Importing makes several hundred thousand objects that live as long as the process. The collector would walk over
     them again and again while they come, which is a tenth of a service's start, and on every full collection later:
-    they are set aside for good (`gc.freeze`).
+    they are set aside for good (`gc.freeze`). Where collection was off already, it stays off.
     """
+    was_on = gc.isenabled()
     gc.disable()
     try:
         yield
     finally:
         gc.freeze()
-        gc.enable()
+        if was_on:
+            gc.enable()

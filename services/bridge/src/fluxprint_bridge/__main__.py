@@ -75,4 +75,5 @@ def _work() -> None:
         sys.exit(EX_TEMPFAIL)
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -8,7 +8,14 @@ with collection_paused():
     from fluxprint_common.service import run
     from fluxprint_common.settings import load_or_exit
 
-    settings = load_or_exit(CameraSettings)
-    app = create_app(settings)
 
-run(app, settings, service="camera")
+def main() -> None:
+    """Serve."""
+    settings = load_or_exit(CameraSettings)
+    with collection_paused():
+        app = create_app(settings)
+    run(app, settings, service="camera")
+
+
+if __name__ == "__main__":
+    main()

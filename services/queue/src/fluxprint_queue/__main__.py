@@ -8,7 +8,14 @@ with collection_paused():
     from fluxprint_queue.app import create_app
     from fluxprint_queue.settings import QueueSettings
 
-    settings = load_or_exit(QueueSettings)
-    app = create_app(settings)
 
-run(app, settings, service="queue")
+def main() -> None:
+    """Serve."""
+    settings = load_or_exit(QueueSettings)
+    with collection_paused():
+        app = create_app(settings)
+    run(app, settings, service="queue")
+
+
+if __name__ == "__main__":
+    main()

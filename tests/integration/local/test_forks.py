@@ -1,0 +1,193 @@
+"""Forked processes: they are what `python -m` starts, and end with their server, whatever ends that."""
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from fluxprint_local.forks import PYTHON_MODULE, Forked, ForkServer, ForkServerEnded
+from fluxprint_local.process import Process, at_once
+from fluxprint_local.supervisor import Supervisor
+
+#: What it is told to do it finds in its arguments; what it is it writes to a file beside its package.
+PROGRAM = """
+import json, os, pathlib, sys, time
+loaded_by = os.getpid()
+print("said while it is imported")
+
+def main():
+    state = {"pid": os.getpid(), "loaded_by": loaded_by, "arguments": sys.argv[1:], "session": os.getsid(0),
+             "environment": dict(os.environ), "folder": os.getcwd(), "input": sys.stdin.read()}
+    file = pathlib.Path(sys.argv[1])
+    file.with_suffix(".new").write_text(json.dumps(state))
+    file.with_suffix(".new").rename(file)
+    print("as", *sys.argv, flush=True)
+    if "stays" in sys.argv:
+        time.sleep(600)
+    sys.exit(int(sys.argv[2]))
+"""
+DEADLINE_S = 20
+
+
+@pytest.fixture
+def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A package with such a program."""
+    folder = tmp_path / "packages/forked_program"
+    folder.mkdir(parents=True)
+    (folder / "__init__.py").touch()
+    (folder / "__main__.py").write_text(PROGRAM)
+    monkeypatch.setenv("PYTHONPATH", str(folder.parent))
+    return folder.name
+
+
+@pytest.fixture
+async def forks(package: str, tmp_path: Path) -> AsyncIterator[ForkServer]:
+    forks = ForkServer([package], tmp_path / "forks.log")
+    await forks.start()
+    yield forks
+    await forks.stop()
+
+
+def program(package: str, *arguments: str, environment: dict[str, str] | None = None) -> Process:
+    command = [*PYTHON_MODULE, package, *arguments]
+    return Process(name="program", command=command, environment=environment or {}, is_ready=at_once)
+
+
+async def told(file: Path) -> dict[str, object]:
+    """What the program writes, once it has."""
+    async with asyncio.timeout(DEADLINE_S):
+        while not file.exists():
+            await asyncio.sleep(0.02)
+    state: dict[str, object] = json.loads(file.read_text())
+    file.unlink()
+    return state
+
+
+async def ended(forked: Forked) -> int:
+    async with asyncio.timeout(DEADLINE_S):
+        return await forked.wait()
+
+
+class TestForked:
+    async def test_it_is_what_the_command_would_be(
+        self, forks: ForkServer, package: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        file = tmp_path / "state"
+        monkeypatch.setenv("QUEUE_X", "of the supervisor")
+        monkeypatch.setenv("SEEN", "as ever")
+        process = program(package, str(file), "stays", environment={"AUTH_Y": "its own"})
+        forked = await forks.spawn(process, tmp_path / "program.log")
+        state = await told(file)
+        environment = state["environment"]
+        assert isinstance(environment, dict)
+        assert (state["pid"], state["session"], state["arguments"]) == (forked.pid, forked.pid, [str(file), "stays"])
+        assert (environment.get("AUTH_Y"), environment.get("SEEN"), environment.get("QUEUE_X")) == (
+            "its own", "as ever", None,
+        )  # fmt: skip
+        assert (state["folder"], state["input"]) == (str(Path.cwd()), "")
+        assert state["loaded_by"] != forked.pid  # that is what it is for
+        assert psutil.Process(forked.pid).cmdline()[0] == " ".join(process.command[:4])
+        assert (tmp_path / "program.log").read_text() == f"as {package} {file} stays\n"
+
+    async def test_its_end_is_told(self, forks: ForkServer, package: str, tmp_path: Path) -> None:
+        file, log = tmp_path / "state", tmp_path / "log"
+        assert await ended(await forks.spawn(program(package, str(file), "0"), log)) == 0
+        assert await ended(await forks.spawn(program(package, str(file), "78"), log)) == 78
+        assert await ended(await forks.spawn(program(package, str(file), "no number"), log)) == 1
+        assert "ValueError" in log.read_text()
+        stays = await forks.spawn(program(package, str(file), "stays"), log)
+        stays.send_signal(signal.SIGTERM)
+        assert await ended(stays) == -signal.SIGTERM
+        with pytest.raises(ProcessLookupError):
+            stays.send_signal(signal.SIGTERM)
+
+    async def test_many_at_once(self, forks: ForkServer, package: str, tmp_path: Path) -> None:
+        several = [
+            await forks.spawn(program(package, str(tmp_path / f"state-{n}"), str(n)), tmp_path / "log")
+            for n in range(20)
+        ]
+        assert [await ended(forked) for forked in several] == list(range(20))
+
+
+class TestTheServersEnd:
+    async def test_ends_its_children_and_the_next_order_has_a_new_one(
+        self, forks: ForkServer, package: str, tmp_path: Path
+    ) -> None:
+        file, log = tmp_path / "state", tmp_path / "log"
+        first = await forks.spawn(program(package, str(file), "stays"), log)
+        server = (await told(file))["loaded_by"]
+        assert isinstance(server, int)
+        os.kill(server, signal.SIGKILL)
+        assert await ended(first) == -signal.SIGKILL
+        async with asyncio.timeout(DEADLINE_S):
+            while psutil.pid_exists(first.pid) and psutil.Process(first.pid).status() != psutil.STATUS_ZOMBIE:
+                await asyncio.sleep(0.02)
+        second = await forks.spawn(program(package, str(file), "3"), log)
+        assert await ended(second) == 3
+        assert (await told(file))["loaded_by"] != server
+
+    async def test_what_cannot_be_imported_is_said(self, tmp_path: Path) -> None:
+        forks = ForkServer(["no_such_package"], tmp_path / "forks.log")
+        with pytest.raises(ForkServerEnded, match=r"forks\.log"):
+            await forks.spawn(program("no_such_package"), tmp_path / "log")
+        assert "No module named 'no_such_package'" in (tmp_path / "forks.log").read_text()
+
+
+class TestSupervised:
+    async def test_what_dies_is_forked_again(self, package: str, tmp_path: Path) -> None:
+        file = tmp_path / "state"
+        async with Supervisor(tmp_path) as supervisor:
+            await supervisor.preload(package)
+            await supervisor.start(program(package, str(file), "stays"))
+            first = await told(file)
+            pid = supervisor.pid("program")
+            assert isinstance(first["pid"], int)
+            assert pid == first["pid"] != first["loaded_by"]
+            os.kill(first["pid"], signal.SIGKILL)
+            second = await told(file)
+            assert second["pid"] != first["pid"]
+            assert second["loaded_by"] == first["loaded_by"]
+        for gone in (second["pid"], second["loaded_by"]):
+            assert isinstance(gone, int)
+            assert not psutil.pid_exists(gone)
+
+    async def test_what_cannot_be_forked_is_executed(self, package: str, tmp_path: Path) -> None:
+        file = tmp_path / "state"
+        start = f"import sys; sys.argv[0] = 'x'; from {package}.__main__ import main; main()"
+        executed = Process(
+            name="program",
+            command=[sys.executable, "-c", start, str(file), "stays"],
+            is_ready=program(package).is_ready,
+        )
+        async with Supervisor(tmp_path) as supervisor:
+            await supervisor.preload(package)
+            await supervisor.start(executed)
+            state = await told(file)
+            assert state["pid"] == state["loaded_by"]
+
+    async def test_a_broken_server_only_costs_time(self, package: str, tmp_path: Path) -> None:
+        (tmp_path / "packages/broken_program").mkdir()
+        file = tmp_path / "state"
+        start = "import pathlib, sys, time; pathlib.Path(sys.argv[1]).write_text('{}'); time.sleep(600)"
+        (tmp_path / "packages/broken_program/__main__.py").write_text(
+            f"if __name__ != '__main__':\n    raise RuntimeError('no')\n{start}\n"
+        )
+        async with Supervisor(tmp_path) as supervisor:
+            await supervisor.preload("broken_program")
+            await supervisor.start(program("broken_program", str(file)))
+            await told(file)
+
+
+def test_importing_a_service_starts_nothing() -> None:
+    """A thread that runs at a fork is missing in the child, with the locks that it held."""
+    services = ", ".join(f"fluxprint_{name}.__main__" for name in ("auth", "queue", "camera", "bridge"))
+    look = f"import threading, {services}; print(threading.active_count())"
+    seen = subprocess.run([sys.executable, "-P", "-c", look], capture_output=True, text=True, timeout=60, check=True)
+    assert seen.stdout == "1\n"
