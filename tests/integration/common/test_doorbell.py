@@ -1,13 +1,16 @@
 """Doorbells over a real Redis: heard at once, lost without harm, and never waited for."""
 
 import asyncio
+import json
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import pytest
+import uvloop
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
@@ -187,3 +190,40 @@ class TestRedisAway:
             await redis.publish("third:1", '{"n": 1}')
             assert (await ear.next())[1] == {"n": 1}
             task.cancel()
+
+
+class TestLostConnections:
+    """A connection that the other side, or the kernel, has just ended: nobody has read from it yet."""
+
+    @pytest.mark.parametrize("loop", [asyncio.SelectorEventLoop, uvloop.new_event_loop])
+    async def test_are_made_anew(self, redis_url: str, loop: Callable[[], asyncio.AbstractEventLoop]) -> None:
+        def run() -> None:
+            with asyncio.Runner(loop_factory=loop) as runner:
+                runner.run(self.use_lost_connections(redis_url))
+
+        await asyncio.to_thread(run)
+
+    async def use_lost_connections(self, url: str) -> None:
+        channel = f"test:{uuid4().hex}"
+        async with doorbell.connect(url) as redis, redis.pubsub(ignore_subscribe_messages=True) as pubsub:
+            await pubsub.subscribe(channel)
+            self.end(pubsub.connection)
+            await pubsub.subscribe(f"{channel}:more")
+            publisher = Publisher(redis)
+            for n in range(2):
+                publisher.publish(channel, {"n": n})
+                await publisher.flush()
+                for connection in redis.connection_pool._available_connections:
+                    self.end(connection)
+            assert publisher.dropped == 0
+            assert [json.loads(await self.next(pubsub)) for _ in range(2)] == [{"n": 0}, {"n": 1}]
+
+    async def next(self, pubsub: Any) -> bytes:
+        async with asyncio.timeout(10):
+            while (message := await pubsub.get_message(timeout=1)) is None:
+                pass
+        data: bytes = message["data"]
+        return data
+
+    def end(self, connection: Any) -> None:
+        connection._writer.transport.abort()

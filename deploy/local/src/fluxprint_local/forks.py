@@ -96,6 +96,7 @@ class ForkServer:
             folder=str(ROOT),
             log=str(log),
         )
+        await asyncio.to_thread(log.touch)  # who reads it need not wait for the child
         self._answer = asyncio.get_running_loop().create_future()
         try:
             self._orders.write(json.dumps(asdict(order)).encode() + b"\n")

@@ -27,20 +27,24 @@ OnConnect = Callable[[], Awaitable[None]]
 CONNECT_TIMEOUT_S = 1.0
 COMMAND_TIMEOUT_S = 1.0
 HEALTH_CHECK_S = 10
+#: What a call may raise while Redis is away. uvloop has a `RuntimeError` for a connection that was just lost.
+REDIS_ERRORS = (RedisError, OSError, TimeoutError, RuntimeError)
 BUFFER = 1000
 CHANNELS_KEPT = 10_000
 
 
 def connect(url: str) -> Redis:
     """A client with short time-outs: Redis is never worth waiting for."""
+    # A pooled connection that died with the last Redis is noticed at its next use, and a machine that stood still for a
+    # moment has not lost Redis: try once more on a new one. What is rung twice does no harm.
+    errors = (RedisConnectionError, RedisTimeoutError, RuntimeError)
+    retry = Retry(NoBackoff(), 1, supported_errors=errors)  # type: ignore[arg-type]  # any that `except` takes will do
     return Redis.from_url(
         url,
         socket_connect_timeout=CONNECT_TIMEOUT_S,
         socket_timeout=COMMAND_TIMEOUT_S,
         health_check_interval=HEALTH_CHECK_S,
-        # A pooled connection that died with the last Redis is noticed at its next use, and a machine that stood still
-        # for a moment has not lost Redis: try once more on a new one. What is rung twice does no harm.
-        retry=Retry(NoBackoff(), 1, supported_errors=(RedisConnectionError, RedisTimeoutError)),
+        retry=retry,
         decode_responses=False,
     )
 
@@ -89,7 +93,7 @@ class Publisher:
             if len(self.heard_by) > CHANNELS_KEPT:
                 self.heard_by.clear()
             self.heard_by |= {channel: count for (channel, _data), count in zip(batch, heard_by, strict=True)}
-        except (RedisError, OSError, TimeoutError) as error:
+        except REDIS_ERRORS as error:
             self.dropped += len(batch)
             log.warning("doorbell_lost", messages=len(batch), error=repr(error))
 

@@ -5,7 +5,6 @@ import json
 from collections.abc import Mapping
 
 from pydantic import SecretStr
-from redis.exceptions import RedisError
 
 from fluxprint_bridge.cloud.errors import CloudError
 from fluxprint_bridge.cloud.link import MAX_BACKOFF_S, Ring
@@ -13,7 +12,7 @@ from fluxprint_bridge.cloud.telemetry import TelemetrySlots
 from fluxprint_bridge.cloud.token import AccessToken
 from fluxprint_bridge.tasks import until_first
 from fluxprint_common.background import backoff_s
-from fluxprint_common.doorbell import connect, listen
+from fluxprint_common.doorbell import REDIS_ERRORS, connect, listen
 from fluxprint_common.logs import get_logger
 
 log = get_logger(__name__)
@@ -34,7 +33,7 @@ class RedisLink:
         while True:
             try:
                 await self._once()
-            except (CloudError, RedisError, OSError, TimeoutError) as error:
+            except (CloudError, *REDIS_ERRORS) as error:
                 failures += 1
                 log.warning("redis_link_failed", error=repr(error)[:300], failures=failures)
             await asyncio.sleep(backoff_s(failures, cap_s=MAX_BACKOFF_S))

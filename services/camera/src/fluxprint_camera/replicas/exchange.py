@@ -17,7 +17,6 @@ from pydantic import ValidationError
 from redis.asyncio import Redis
 from redis.asyncio.client import PubSub
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import RedisError
 
 from fluxprint_camera.relay.channel import Ended, Publication
 from fluxprint_camera.relay.frame import Frame
@@ -38,7 +37,7 @@ from fluxprint_camera.replicas.messages import (
 )
 from fluxprint_camera.settings import CameraSettings
 from fluxprint_common import doorbell
-from fluxprint_common.doorbell import Publisher
+from fluxprint_common.doorbell import REDIS_ERRORS, Publisher
 from fluxprint_common.ids import new_id, show
 from fluxprint_common.logs import get_logger
 from fluxprint_common.messages import Message
@@ -49,7 +48,6 @@ BEATS_BELIEVED = 3
 #: Not more often than so many seconds, however much changes.
 APART_S = 0.02
 AT_ONCE = 64
-REDIS_ERRORS = (RedisError, OSError, TimeoutError)
 
 
 class Replicas:
