@@ -86,6 +86,7 @@ class ForkServer:
     async def spawn(self, process: Process, log: Path) -> Forked:
         """Start a process. Raises: ForkServerEnded"""
         if self._server is None or self._server.returncode is not None:
+            await self.stop()
             await self.start()
         if self._orders is None:
             raise ForkServerEnded("it has no pipe for orders")
@@ -119,16 +120,26 @@ class ForkServer:
             await self._listening
 
     async def _listen(self, server: asyncio.subprocess.Process, answers: asyncio.StreamReader | None) -> None:
-        """Take its answers until it has ended."""
-        while answers is not None and (line := await answers.readline()):
-            said = json.loads(line)
-            if "status" in said:
-                self._children.pop(said["pid"]).ended(said["status"])
-                continue
-            forked = self._children[said["pid"]] = Forked(said["pid"])
-            if self._answer is not None and not self._answer.done():
-                self._answer.set_result(forked)
-        await server.wait()
+        """Take its answers until it has ended, or says what it should not."""
+        try:
+            while answers is not None and (line := await answers.readline()):
+                self._take(json.loads(line))
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                server.kill()
+            await server.wait()
+            self._forget()
+
+    def _take(self, said: dict[str, int]) -> None:
+        if "status" in said:
+            self._children.pop(said["pid"]).ended(said["status"])
+            return
+        forked = self._children[said["pid"]] = Forked(said["pid"])
+        if self._answer is not None and not self._answer.done():
+            self._answer.set_result(forked)
+
+    def _forget(self) -> None:
+        """The server is gone, and what it forked with it."""
         if self._answer is not None and not self._answer.done():
             self._answer.set_exception(ConnectionResetError("the fork server ended"))
         for child in self._children.values():
