@@ -111,6 +111,7 @@ class FakeCloud:
         self.takes_evidence = True
         for attempt in self.attempts.values():
             attempt.state = "failed" if attempt.live or attempt.state == "queued" else attempt.state
+        self.uploaded: Attempt | None = None  #: what was just uploaded, as the attempt of a job that may come
         self.commands: list[Command] = []
         self.calls: list[str] = []
         self.asked_for_work = 0  #: claims that would take new work
@@ -151,6 +152,11 @@ class FakeCloud:
         await self.ring("work", printer_id)
         return attempt
 
+    async def upload(self, content: bytes) -> None:
+        """Keep something to print that has no job yet."""
+        self.uploaded = Attempt(show("attempt", new_id()), self.printer_id, content)
+        await self.ring("stage")
+
     async def printing(self, content: bytes) -> Attempt:
         """Something that is queued and prints."""
         attempt = await self.add_job(content)
@@ -169,7 +175,8 @@ class FakeCloud:
         return command
 
     async def ring(self, reason: str, printer_id: str | None = None) -> None:
-        self.rung.set()
+        if reason != "stage":
+            self.rung.set()
         message = {"type": "doorbell", "printer_id": printer_id or self.printer_id, "reason": reason}
         for link in self.links:
             await link.send_text(json.dumps(message))
@@ -291,6 +298,10 @@ class FakeCloud:
         """What a claim takes if the printer is free."""
         waiting = (a for a in self.of(printer_id) if a.state == "queued") if self.enabled else iter(())
         return min(waiting, key=lambda attempt: -attempt.priority, default=None)
+
+    def ahead(self, printer_id: str) -> Attempt | None:
+        """What may be brought to the printer ahead of time."""
+        return self.next(printer_id) or (self.uploaded if self.beds[printer_id] == "clear" else None)
 
     def claim(self, printer_id: str, journal_id: str, staged: dict[str, str] | None = None) -> Attempt | None:
         attempt = self.live(printer_id)

@@ -89,7 +89,7 @@ def _calls(cloud: FakeCloud) -> APIRouter:
 
     @router.get("/bridge/printers/{printer_id}/next")
     async def next_file(printer_id: str) -> Response:
-        attempt = cloud.next(printer_id)
+        attempt = cloud.ahead(printer_id)
         await cloud.note("next")
         if attempt is None:
             return Response(status_code=204)
@@ -97,7 +97,8 @@ def _calls(cloud: FakeCloud) -> APIRouter:
 
     @router.get("/bridge/printers/{printer_id}/files/{sha256}")
     async def file_ahead(printer_id: str, sha256: str, request: Request) -> Response:
-        waiting = [a for a in cloud.of(printer_id) if a.state == "queued" and a.sha256 == sha256]
+        ahead = [*cloud.of(printer_id), *([cloud.uploaded] if cloud.uploaded is not None else [])]
+        waiting = [a for a in ahead if a.state == "queued" and a.sha256 == sha256]
         if not waiting:
             raise Refusal(404, "file_not_found")
         return await content_of(waiting[0], request, "ahead")

@@ -1,13 +1,12 @@
 """From the cleared bed to the printing printer, its file staged: against selecting and starting a file at OctoPrint."""
 
 import asyncio
-import hashlib
 
 from fluxprint_local.octoprint import OctoPrint
 from fluxprint_local.process import Process
 from fluxprint_local.supervisor import Supervisor
-from tools.bench.system import POLL_S, SETTLE_S, WAIT_TIMEOUT_S, Workshop
-from tools.bench.ways import Stand, Ways, compare, end_by_hand, end_job, gcode
+from tools.bench.system import SETTLE_S, Workshop
+from tools.bench.ways import Stand, Ways, compare, end_by_hand, end_job, gcode, until_brought
 
 
 async def measure(supervisor: Supervisor, bridge: Process, workshop: Workshop, printer: OctoPrint) -> Ways:
@@ -42,7 +41,7 @@ async def _through_the_system(stand: Stand) -> float:
     """Confirm a clear bed while the next job's file is staged."""
     content = gcode()
     job = await stand.workshop.queue(await stand.workshop.upload(content))
-    await _until_staged(stand, content)
+    await until_brought(stand, content)
     bed = await stand.workshop.bed()
 
     async def start() -> None:
@@ -51,11 +50,3 @@ async def _through_the_system(stand: Stand) -> float:
     took_s = await stand.watch.time(start)
     await end_job(stand, job)
     return took_s
-
-
-async def _until_staged(stand: Stand, content: bytes) -> None:
-    wanted = hashlib.sha1(content, usedforsecurity=False).hexdigest()
-    async with asyncio.timeout(WAIT_TIMEOUT_S):
-        while wanted not in (await stand.octoprint.get("/api/files", params={"recursive": "true"})).text:
-            await asyncio.sleep(5 * POLL_S)
-    await asyncio.sleep(SETTLE_S)  # the bridge reads it back

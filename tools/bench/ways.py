@@ -1,6 +1,7 @@
 """Two ways to the printing printer, the system's and OctoPrint's own, compared on one OctoPrint in one run."""
 
 import asyncio
+import hashlib
 import os
 import statistics
 import time
@@ -108,6 +109,15 @@ def gcode() -> bytes:
         lines.append(step.format(x=number % 100, y=number % 50, e=number * 0.01))
         size += len(lines[-1])
     return "".join(lines).encode()
+
+
+async def until_brought(stand: Stand, content: bytes) -> None:
+    """Wait until the bridge has brought a file to OctoPrint ahead of time."""
+    wanted = hashlib.sha1(content, usedforsecurity=False).hexdigest()
+    async with asyncio.timeout(WAIT_TIMEOUT_S):
+        while wanted not in (await stand.octoprint.get("/api/files", params={"recursive": "true"})).text:
+            await asyncio.sleep(5 * POLL_S)
+    await asyncio.sleep(SETTLE_S)  # the bridge reads it back
 
 
 async def end_by_hand(stand: Stand) -> None:

@@ -3,8 +3,10 @@
 import asyncio
 import hashlib
 
+import pytest
+
 from fluxprint_local.octoprint import OctoPrint
-from support.bridge import BridgeProcess
+from support.bridge import BridgeProcess, running_bridge
 from support.fake_cloud import FakeCloud
 from support.octoprint import slow_gcode
 
@@ -85,6 +87,15 @@ class TestPrint:
         assert clock() - first > 1  # at least 0.4 s and 0.8 s
         following = await cloud.add_job(slow_gcode(0.3))
         await cloud.until_state(following, "completed")
+
+    async def test_a_bridge_that_starts_asks_at_once(
+        self, own_cloud: FakeCloud, octoprint: OctoPrint, tmp_path_factory: pytest.TempPathFactory
+    ) -> None:
+        attempt = await own_cloud.add_job(slow_gcode(0.3))
+        settings = {"BRIDGE_POLL_S": "300"}
+        folder = tmp_path_factory.mktemp("starts")
+        async with running_bridge(folder, cloud_url=own_cloud.url, octoprint=octoprint, settings=settings):
+            await own_cloud.until_state(attempt, "completed")
 
     async def test_a_download_that_breaks_off_goes_on_where_it_stopped(
         self, cloud: FakeCloud, bridge: BridgeProcess, octoprint: OctoPrint

@@ -145,7 +145,7 @@ class TestDownload:
         sha256 = (await staged(world, printer))["sha256"]
         other = world.neighbour()
         theirs = await other.printer()
-        await other.file()
+        await other.send("POST", f"/jobs/{await other.job()}/cancel")
         await other.call("GET", f"/printers/{printer}/files/{sha256}", expect=404)
         await other.call("GET", f"/printers/{theirs}/files/{sha256}", expect=404)
 

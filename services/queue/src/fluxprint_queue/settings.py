@@ -24,6 +24,9 @@ class QueueSettings(ServiceSettings):
     lease_s: int = Field(60, ge=5, le=3600)
     permit_valid_s: int = Field(30, ge=1, le=300)
     fault_rest_s: int = Field(60, ge=0, le=3600, description="How long a printer leaves a job that it gave back")
+    stage_uploads_s: int = Field(
+        900, ge=0, le=86_400, description="How long a file that has no job yet is kept at free printers; 0: not at all"
+    )
     max_releases: int = Field(5, ge=1, le=100)
     offline_after_s: int = Field(15, ge=5, le=600)
     command_deadline_s: int = Field(60, ge=5, le=3600)

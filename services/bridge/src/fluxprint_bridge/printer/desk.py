@@ -119,6 +119,9 @@ class Desk:
 
     def ring(self, reason: str) -> None:
         """A doorbell for this printer: look now."""
+        if reason == "stage":
+            self.stage_bell.set()
+            return
         if reason != "work":
             self.command_bell.set()
             if self.work is not None and self.work.lease is not None:

@@ -166,14 +166,17 @@ class Worker:
         await self._rest(pause_s)
 
     async def _rest(self, timeout_s: float) -> None:
-        """Wait for the doorbell, for another state of the printer, or for `timeout_s`."""
+        """Wait for the doorbell, for another state of the printer, till a foreign print is told, or for `timeout_s`."""
         desk = self._desk
-        before = desk.state
+        before, told = desk.state, desk.foreign_told.is_set()
         ends_at = clock.now() + timeout_s
         while not desk.bell.is_set() and desk.state == before and (left_s := ends_at - clock.now()) > 0:
+            if desk.foreign_told.is_set() and not told:
+                return
+            telling = [] if told else [desk.foreign_told.wait()]
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(left_s):
-                    await until_first(desk.bell.wait(), desk.monitor.changed.wait())
+                    await until_first(desk.bell.wait(), desk.monitor.changed.wait(), *telling)
 
     # -- doing it ----------------------------------------------------------------------------------------------------
 

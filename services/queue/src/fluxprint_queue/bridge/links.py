@@ -15,7 +15,7 @@ from fluxprint_common.logs import get_logger
 from fluxprint_common.messages import parse
 from fluxprint_common.principal import Principal
 from fluxprint_common.revocations import Revocations
-from fluxprint_queue.bridge import repository
+from fluxprint_queue.bridge import repository, uploads
 from fluxprint_queue.bridge.waiters import Waiters
 from fluxprint_queue.events.repository import FeedEvent
 from fluxprint_queue.telemetry.hub import TelemetryHub
@@ -30,6 +30,9 @@ STOPPING = 1012  # RFC 6455's registry: service restart
 SEND_TIMEOUT_S = 10.0
 CHANNEL = "fluxprint:bridge:"
 
+#: Something else may be brought to the printer ahead of time; there is nothing to claim.
+STAGE = "stage"
+
 _REASONS = {
     "job.created": "work",
     "job.queued": "work",
@@ -42,6 +45,8 @@ _REASONS = {
     "printer.created": "printers",
     "printer.deleted": "printers",
     "command.created": "command",
+    "file.created": STAGE,
+    "file.deleted": STAGE,
 }
 
 #: After these a printer may be another bridge's.
@@ -158,18 +163,20 @@ class LinkHub:
         async with self._database.reading() as session:
             bridges = await repository.bridges_of(session, {printer_id for printer_id, _reason in named})
             # A job for any printer does not wake them all: hundreds would ask at once for what one of them gets.
-            lots = {
-                item.event.organisation_id: item.event.sequence for item, _reason in rings if item.printer_id is None
-            }
+            any_printer = [(item.event, reason) for item, reason in rings if item.printer_id is None]
+            lots = {event.organisation_id: event.sequence for event, reason in any_printer if reason != STAGE}
             for organisation_id, lot in lots.items():
                 for printer_id, bridge_id in await repository.printers_for_work(session, organisation_id, lot=lot):
                     self._ring(bridge_id, printer_id, "work")
+            for organisation_id in {event.organisation_id for event, reason in any_printer if reason == STAGE}:
+                for printer_id, bridge_id in await uploads.printers_for(session, organisation_id):
+                    self._ring(bridge_id, printer_id, STAGE)
         for printer_id, reason in named:
             if printer_id in bridges:
                 self._ring(bridges[printer_id], printer_id, reason)
 
     def _ring(self, bridge_id: UUID, printer_id: UUID, reason: str) -> None:
-        if reason != "command":
+        if reason not in {"command", STAGE}:
             self._waiters.ring(printer_id)
         link = self._links.get(bridge_id)
         if link is not None:

@@ -9,7 +9,7 @@ from uuid import UUID
 from fastapi import APIRouter, Request, Response
 from sqlalchemy.exc import IntegrityError
 
-from fluxprint_common.database import Database, Reading, Session
+from fluxprint_common.database import Database, Reading, ReadSession, Session
 from fluxprint_common.ids import PrinterId, new_id
 from fluxprint_common.openapi import binary, problems
 from fluxprint_common.permissions import Permission
@@ -23,6 +23,7 @@ from fluxprint_queue.attempts.errors import AttemptNotFound
 from fluxprint_queue.attempts.repository import Staged
 from fluxprint_queue.attempts.service import Claimed, Report
 from fluxprint_queue.bridge import repository as doorbells
+from fluxprint_queue.bridge import uploads
 from fluxprint_queue.bridge.repository import Waiting
 from fluxprint_queue.bridge.schemas import (
     AssignedAttempt,
@@ -47,6 +48,7 @@ from fluxprint_queue.bridge.waiters import Waiter, Waiters
 from fluxprint_queue.commands import repository as commands
 from fluxprint_queue.commands import service as command_rules
 from fluxprint_queue.commands.states import CommandState
+from fluxprint_queue.files.models import File
 from fluxprint_queue.files.routes import content_response
 from fluxprint_queue.files.schemas import Sha256
 from fluxprint_queue.files.service import FileNotFound
@@ -104,17 +106,17 @@ async def claim_work(request: Request, principal: Bridge, printer_id: PrinterId,
     "/printers/{printer_id}/next",
     summary="Look at the next file",
     response_model=NextFile,
-    responses=problems(401, 403, 404) | {204: {"description": "Nothing waits that this printer may print."}},
+    responses=problems(401, 403, 404) | {204: {"description": "There is nothing to bring to this printer."}},
 )
 async def get_next_file(
     request: Request, session: Reading, principal: Bridge, printer_id: PrinterId
 ) -> NextFile | Response:
-    """What the printer would claim if it were free, so that its file can be brought there ahead of time."""
-    settings: QueueSettings = request.app.state.settings
+    """What the printer would claim if it were free, so that its file can be brought there ahead of time.
+
+    Where nothing waits, a free printer is told of what was just uploaded.
+    """
     waiting = await _waiting(request, principal, printer_id)
-    file = None
-    if settings.enabled and waiting.job:
-        file = await attempts.next_file(session, principal, printer_id, rest_s=settings.fault_rest_s)
+    file = await _next_file(request, session, principal, printer_id, waiting)
     if file is None:
         return Response(status_code=204)
     return NextFile(attempt_id=new_id(), file=AssignedFile.model_validate(file))
@@ -130,12 +132,9 @@ async def get_next_file(
 async def download_next_file(
     request: Request, session: Reading, principal: Bridge, printer_id: PrinterId, sha256: Sha256
 ) -> Response:
-    """The file of a job that waits and that the printer may take, with ranges."""
-    await _waiting(request, principal, printer_id)
-    settings: QueueSettings = request.app.state.settings
-    file = None
-    if settings.enabled:
-        file = await attempts.next_file(session, principal, printer_id, rest_s=settings.fault_rest_s, sha256=sha256)
+    """The file of a job that waits and that the printer may take, or that `next` tells of, with ranges."""
+    waiting = await _waiting(request, principal, printer_id)
+    file = await _next_file(request, session, principal, printer_id, waiting, sha256=sha256)
     if file is None:
         raise FileNotFound
     return content_response(request.app.state.storage, file)
@@ -317,6 +316,28 @@ async def _waiting(request: Request, principal: Principal, printer_id: UUID) -> 
     if waiting is None:
         raise printer_rules.PrinterNotFound
     return waiting
+
+
+async def _next_file(
+    request: Request,
+    session: ReadSession,
+    principal: Principal,
+    printer_id: UUID,
+    waiting: Waiting,
+    *,
+    sha256: str | None = None,
+) -> File | None:
+    settings: QueueSettings = request.app.state.settings
+    if not settings.enabled:
+        return None
+    file = None
+    if waiting.job:
+        file = await attempts.next_file(session, principal, printer_id, rest_s=settings.fault_rest_s, sha256=sha256)
+    if file is None and waiting.free and settings.stage_uploads_s:
+        file = await uploads.recent_file(
+            session, principal, printer_id, recent_s=settings.stage_uploads_s, sha256=sha256
+        )
+    return file
 
 
 def _assignment(claimed: Claimed, claim: Claim, permit_valid_s: int | None) -> Assignment:
