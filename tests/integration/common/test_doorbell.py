@@ -227,3 +227,11 @@ class TestLostConnections:
 
     def end(self, connection: Any) -> None:
         connection._writer.transport.abort()
+
+    async def test_are_noticed_by_who_listens(self, redis_url: str) -> None:
+        """What was rung before the new connection is not heard on it: whoever listens has to ask."""
+        async with house(redis_url) as at, doorbell.connect(redis_url) as other:
+            await other.client_kill_filter(_type="pubsub")
+            await at.ready()
+            at.publisher.publish(at.channel, {"n": 1})
+            assert (await at.ear.next())[1] == {"n": 1}

@@ -12,13 +12,14 @@ from pathlib import Path
 import psutil
 import pytest
 
-from fluxprint_local.forks import PYTHON_MODULE, Forked, ForkServer, ForkServerEnded
+from fluxprint_local import supervisor
+from fluxprint_local.forks import PYTHON_MODULE, Forked, ForkServer, NotForked
 from fluxprint_local.process import Process, at_once
 from fluxprint_local.supervisor import Supervisor
 
 #: What it is told to do it finds in its arguments; what it is it writes to a file beside its package.
 PROGRAM = """
-import json, os, pathlib, sys, time
+import json, os, pathlib, signal, sys, time
 loaded_by = os.getpid()
 print("said while it is imported")
 
@@ -27,9 +28,13 @@ def main():
              "environment": dict(os.environ), "folder": os.getcwd(), "input": sys.stdin.read()}
     file = pathlib.Path(sys.argv[1])
     file.with_suffix(".new").write_text(json.dumps(state))
-    file.with_suffix(".new").rename(file)
+    if "gently" not in sys.argv:
+        file.with_suffix(".new").rename(file)
     print("as", *sys.argv, flush=True)
-    if "stays" in sys.argv:
+    if "gently" in sys.argv:
+        signal.signal(signal.SIGTERM, lambda *_: (time.sleep(0.5), os._exit(7)))
+        file.with_suffix(".new").rename(file)
+    if sys.argv[2] in ("stays", "gently"):
         time.sleep(600)
     sys.exit(int(sys.argv[2]))
 """
@@ -44,6 +49,7 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     (folder / "__init__.py").touch()
     (folder / "__main__.py").write_text(PROGRAM)
     monkeypatch.setenv("PYTHONPATH", str(folder.parent))
+    monkeypatch.delenv("PYTHONUNBUFFERED", raising=False)
     return folder.name
 
 
@@ -70,6 +76,11 @@ async def told(file: Path) -> dict[str, object]:
     return state
 
 
+def alive(pid: object) -> bool:
+    assert isinstance(pid, int)
+    return psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+
+
 async def ended(forked: Forked) -> int:
     async with asyncio.timeout(DEADLINE_S):
         return await forked.wait()
@@ -94,6 +105,7 @@ class TestForked:
         assert (state["folder"], state["input"]) == (str(Path.cwd()), "")
         assert state["loaded_by"] != forked.pid  # that is what it is for
         assert psutil.Process(forked.pid).cmdline()[0] == " ".join(process.command[:4])
+        assert psutil.Process(forked.pid).name() == package
         assert (tmp_path / "program.log").read_text() == f"as {package} {file} stays\n"
 
     async def test_its_end_is_told(self, forks: ForkServer, package: str, tmp_path: Path) -> None:
@@ -115,6 +127,32 @@ class TestForked:
         ]
         assert [await ended(forked) for forked in several] == list(range(20))
 
+    async def test_one_that_nobody_waits_for_any_more_is_ended(
+        self, forks: ForkServer, package: str, tmp_path: Path
+    ) -> None:
+        first, second = tmp_path / "first", tmp_path / "second"
+        forgotten = asyncio.create_task(forks.spawn(program(package, str(first), "stays"), tmp_path / "log"))
+        await asyncio.sleep(0.03)  # it is ordered, and the server still imports
+        forgotten.cancel()
+        forked = await forks.spawn(program(package, str(second), "stays"), tmp_path / "log")
+        assert (await told(second))["pid"] == forked.pid
+        server = psutil.Process(forked.pid).parent()
+        assert server is not None
+        async with asyncio.timeout(DEADLINE_S):
+            while [child.pid for child in server.children()] != [forked.pid]:
+                await asyncio.sleep(0.02)
+
+    async def test_a_signal_to_everybody_lets_it_end_by_itself(
+        self, forks: ForkServer, package: str, tmp_path: Path
+    ) -> None:
+        file = tmp_path / "state"
+        forked = await forks.spawn(program(package, str(file), "gently"), tmp_path / "log")
+        server = (await told(file))["loaded_by"]
+        assert isinstance(server, int)
+        for pid in (server, forked.pid):
+            os.kill(pid, signal.SIGTERM)
+        assert await ended(forked) == 7
+
 
 class TestTheServersEnd:
     async def test_ends_its_children_and_the_next_order_has_a_new_one(
@@ -127,7 +165,7 @@ class TestTheServersEnd:
         os.kill(server, signal.SIGKILL)
         assert await ended(first) == -signal.SIGKILL
         async with asyncio.timeout(DEADLINE_S):
-            while psutil.pid_exists(first.pid) and psutil.Process(first.pid).status() != psutil.STATUS_ZOMBIE:
+            while alive(first.pid):
                 await asyncio.sleep(0.02)
         second = await forks.spawn(program(package, str(file), "3"), log)
         assert await ended(second) == 3
@@ -135,7 +173,7 @@ class TestTheServersEnd:
 
     async def test_what_cannot_be_imported_is_said(self, tmp_path: Path) -> None:
         forks = ForkServer(["no_such_package"], tmp_path / "forks.log")
-        with pytest.raises(ForkServerEnded, match=r"forks\.log"):
+        with pytest.raises(NotForked, match=r"forks\.log"):
             await forks.spawn(program("no_such_package"), tmp_path / "log")
         assert "No module named 'no_such_package'" in (tmp_path / "forks.log").read_text()
 
@@ -143,11 +181,11 @@ class TestTheServersEnd:
 class TestSupervised:
     async def test_what_dies_is_forked_again(self, package: str, tmp_path: Path) -> None:
         file = tmp_path / "state"
-        async with Supervisor(tmp_path) as supervisor:
-            await supervisor.preload(package)
-            await supervisor.start(program(package, str(file), "stays"))
+        async with Supervisor(tmp_path) as running:
+            await running.preload(package)
+            await running.start(program(package, str(file), "stays"))
             first = await told(file)
-            pid = supervisor.pid("program")
+            pid = running.pid("program")
             assert isinstance(first["pid"], int)
             assert pid == first["pid"] != first["loaded_by"]
             os.kill(first["pid"], signal.SIGKILL)
@@ -158,6 +196,29 @@ class TestSupervised:
             assert isinstance(gone, int)
             assert not psutil.pid_exists(gone)
 
+    async def test_a_server_that_stands_still_holds_up_no_end(
+        self, package: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(supervisor, "KILL_TIMEOUT_S", 0.2)
+        file = tmp_path / "state"
+        async with asyncio.timeout(DEADLINE_S), Supervisor(tmp_path) as running:
+            await running.preload(package)
+            await running.start(program(package, str(file), "stays"))
+            state = await told(file)
+            os.kill(state["loaded_by"], signal.SIGSTOP)  # type: ignore[arg-type]  # numbers, both of them
+        assert not alive(state["pid"])
+
+    async def test_an_end_waits_for_no_import(self, package: str, tmp_path: Path) -> None:
+        slow = tmp_path / "packages/slow_program"
+        slow.mkdir()
+        (slow / "__main__.py").write_text("import time; time.sleep(600)")
+        async with asyncio.timeout(DEADLINE_S), Supervisor(tmp_path) as running:
+            await running.preload("slow_program")
+            starting = asyncio.create_task(running.start(program("slow_program")))
+            await asyncio.sleep(0.2)
+            starting.cancel()
+        assert psutil.Process().children(recursive=True) == []
+
     async def test_what_cannot_be_forked_is_executed(self, package: str, tmp_path: Path) -> None:
         file = tmp_path / "state"
         start = f"import sys; sys.argv[0] = 'x'; from {package}.__main__ import main; main()"
@@ -166,9 +227,9 @@ class TestSupervised:
             command=[sys.executable, "-c", start, str(file), "stays"],
             is_ready=program(package).is_ready,
         )
-        async with Supervisor(tmp_path) as supervisor:
-            await supervisor.preload(package)
-            await supervisor.start(executed)
+        async with Supervisor(tmp_path) as running:
+            await running.preload(package)
+            await running.start(executed)
             state = await told(file)
             assert state["pid"] == state["loaded_by"]
 
@@ -179,15 +240,15 @@ class TestSupervised:
         (tmp_path / "packages/broken_program/__main__.py").write_text(
             f"if __name__ != '__main__':\n    raise RuntimeError('no')\n{start}\n"
         )
-        async with Supervisor(tmp_path) as supervisor:
-            await supervisor.preload("broken_program")
-            await supervisor.start(program("broken_program", str(file)))
+        async with Supervisor(tmp_path) as running:
+            await running.preload("broken_program")
+            await running.start(program("broken_program", str(file)))
             await told(file)
 
 
 def test_importing_a_service_starts_nothing() -> None:
     """A thread that runs at a fork is missing in the child, with the locks that it held."""
     services = ", ".join(f"fluxprint_{name}.__main__" for name in ("auth", "queue", "camera", "bridge"))
-    look = f"import threading, {services}; print(threading.active_count())"
+    look = f"import psutil, {services}; print(psutil.Process().num_threads())"
     seen = subprocess.run([sys.executable, "-P", "-c", look], capture_output=True, text=True, timeout=60, check=True)
     assert seen.stdout == "1\n"

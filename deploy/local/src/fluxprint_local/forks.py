@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import itertools
 import json
 import os
 import signal
@@ -15,11 +16,12 @@ from fluxprint_local.forkserver import Order
 from fluxprint_local.process import Process, at_once
 
 START_TIMEOUT_S = 60
+END_TIMEOUT_S = 5
 PYTHON_MODULE = [sys.executable, "-P", "-m"]
 
 
-class ForkServerEnded(Exception):
-    """It ended, or did not answer; it has to be started again."""
+class NotForked(Exception):
+    """The process could not be forked; it can be executed."""
 
 
 class Forked:
@@ -50,47 +52,55 @@ class Forked:
 
 
 class ForkServer:
-    """Forks what runs one of `packages`; one order at a time, so calls need a lock around them."""
+    """Forks what runs one of `packages`. It is started with the first, or before (`start`), and again when it died."""
 
     def __init__(self, packages: Sequence[str], log: Path) -> None:
         self._packages = packages
         self._log = log
         self._server: asyncio.subprocess.Process | None = None
-        self._orders: asyncio.StreamWriter | None = None
         self._listening: asyncio.Task[None] | None = None
-        self._answer: asyncio.Future[Forked] | None = None
+        self._starting = asyncio.Lock()
+        self._numbers = itertools.count(1)
+        self._orders: dict[int, asyncio.Future[Forked]] = {}
         self._children: dict[int, Forked] = {}
 
     def can(self, process: Process) -> bool:
-        """Whether this process can be forked: it is Python with one of the packages, as the same user."""
+        """Whether this process can be forked: Python with one of the packages, as this user, ended like the server."""
         command = list(process.command)
-        return command[:3] == PYTHON_MODULE and command[3] in self._packages and not process.identity
+        return (
+            len(command) > len(PYTHON_MODULE)
+            and command[:3] == PYTHON_MODULE
+            and command[3] in self._packages
+            and not process.identity
+            and process.death_signal == signal.SIGKILL
+        )
 
     async def start(self) -> None:
         """Let it import, without waiting for that."""
-        command = [*PYTHON_MODULE, "fluxprint_local.forkserver", *self._packages]
-        process = Process(name="forks", command=command, is_ready=at_once)
-        with self._log.open("ab") as log:
-            self._server = await asyncio.create_subprocess_exec(
-                *process.full_command(),
-                cwd=ROOT,
-                env=process.full_environment(),
-                stdin=asyncio.subprocess.PIPE,
-                stdout=asyncio.subprocess.PIPE,
-                stderr=log,
-                start_new_session=True,
-            )
-        self._orders = self._server.stdin
-        self._listening = asyncio.create_task(self._listen(self._server, self._server.stdout))
+        async with self._starting:
+            if self._server is not None and self._server.returncode is None:
+                return
+            await self.stop()
+            command = [*PYTHON_MODULE, "fluxprint_local.forkserver", *self._packages]
+            process = Process(name="forks", command=command, is_ready=at_once)
+            with self._log.open("ab") as log:
+                server = await asyncio.create_subprocess_exec(
+                    *process.full_command(),
+                    cwd=ROOT,
+                    env=process.full_environment(),
+                    stdin=asyncio.subprocess.PIPE,
+                    stdout=asyncio.subprocess.PIPE,
+                    stderr=log,
+                    start_new_session=True,
+                )
+            self._server = server
+            self._listening = asyncio.create_task(self._listen(server, server.stdout))
 
     async def spawn(self, process: Process, log: Path) -> Forked:
-        """Start a process. Raises: ForkServerEnded"""
-        if self._server is None or self._server.returncode is not None:
-            await self.stop()
-            await self.start()
-        if self._orders is None:
-            raise ForkServerEnded("it has no pipe for orders")
+        """Start a process. Raises: NotForked"""
+        await self.start()
         order = Order(
+            number=next(self._numbers),
             package=process.command[3],
             arguments=list(process.command[4:]),
             environment=process.full_environment(),
@@ -98,35 +108,50 @@ class ForkServer:
             log=str(log),
         )
         await asyncio.to_thread(log.touch)  # who reads it need not wait for the child
-        self._answer = asyncio.get_running_loop().create_future()
+        answer: asyncio.Future[Forked] = asyncio.get_running_loop().create_future()
+        self._orders[order.number] = answer
         try:
-            self._orders.write(json.dumps(asdict(order)).encode() + b"\n")
             async with asyncio.timeout(START_TIMEOUT_S):
-                await self._orders.drain()
-                forked = await self._answer
+                await self._send(order)
+                return await answer
         except (OSError, TimeoutError) as error:
             await self.stop()
-            raise ForkServerEnded(f"nothing could be forked ({error!r}); see {self._log}") from error
-        return forked
+            raise NotForked(f"nothing could be forked ({error!r}); see {self._log}") from error
+        finally:
+            del self._orders[order.number]  # a process that is forked all the same is ended then
+
+    async def _send(self, order: Order) -> None:
+        if self._server is None or self._server.stdin is None:
+            raise BrokenPipeError
+        self._server.stdin.write(json.dumps(asdict(order)).encode() + b"\n")
+        await self._server.stdin.drain()
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether an order is not answered yet."""
+        return bool(self._orders)
+
+    def kill(self) -> None:
+        """End it, and whatever of its children still runs, without waiting."""
+        if self._server is not None and self._server.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                self._server.kill()
 
     async def stop(self) -> None:
         """End it, and whatever of its children still runs."""
-        if self._server is None:
-            return
-        with contextlib.suppress(ProcessLookupError):
-            self._server.kill()
-        await self._server.wait()
+        self.kill()
         if self._listening is not None:
-            await self._listening
+            await asyncio.wait({self._listening})
 
     async def _listen(self, server: asyncio.subprocess.Process, answers: asyncio.StreamReader | None) -> None:
         """Take its answers until it has ended, or says what it should not."""
         try:
             while answers is not None and (line := await answers.readline()):
                 self._take(json.loads(line))
+            async with asyncio.timeout(END_TIMEOUT_S):
+                await server.wait()
         finally:
-            with contextlib.suppress(ProcessLookupError):
-                server.kill()
+            self.kill()
             await server.wait()
             self._forget()
 
@@ -134,16 +159,29 @@ class ForkServer:
         if "status" in said:
             self._children.pop(said["pid"]).ended(said["status"])
             return
+        answer = self._orders.get(said["order"])
+        if "error" in said:
+            if answer is not None and not answer.done():
+                answer.set_exception(NotForked(said["error"]))
+            return
         forked = self._children[said["pid"]] = Forked(said["pid"])
-        if self._answer is not None and not self._answer.done():
-            self._answer.set_result(forked)
+        if answer is not None and not answer.done():
+            answer.set_result(forked)
+        else:
+            _kill(forked)
 
     def _forget(self) -> None:
         """The server is gone, and what it forked with it."""
-        if self._answer is not None and not self._answer.done():
-            self._answer.set_exception(ConnectionResetError("the fork server ended"))
+        for answer in self._orders.values():
+            if not answer.done():
+                answer.set_exception(ConnectionResetError("the fork server ended"))
         for child in self._children.values():
-            with contextlib.suppress(ProcessLookupError):  # where the kernel does not do it
-                os.killpg(child.pid, signal.SIGKILL)
+            _kill(child)  # where the kernel does not do it
             child.ended(-signal.SIGKILL)
         self._children.clear()
+
+
+def _kill(child: Forked) -> None:
+    for kill in (os.kill, os.killpg):  # it may not have its own group yet
+        with contextlib.suppress(ProcessLookupError):
+            kill(child.pid, signal.SIGKILL)

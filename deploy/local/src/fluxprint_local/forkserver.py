@@ -2,8 +2,9 @@
 
 A child does what `python -m PACKAGE` does: it calls `main` of the package's `__main__`.
 
-It speaks JSON lines. On its standard input comes what to run: `Order`. On its standard output it answers with
-`{"pid": 1}` for each order, and says `{"pid": 1, "status": -9}` of each that has ended. When its input ends, it ends.
+It speaks JSON lines. On its standard input comes what to run: `Order`. On its standard output it answers each with
+`{"order": 1, "pid": 2}`, or `{"order": 1, "error": "..."}`, and says `{"pid": 2, "status": -9}` of each that has ended.
+It ends with its input, and by nothing that asks it to: a signal to a whole group is its children's, which end first.
 """
 
 import contextlib
@@ -19,12 +20,14 @@ from dataclasses import dataclass
 import setproctitle
 
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
+IGNORED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Order:
     """A package to run as `python -m` would, with its arguments, its whole environment and where it writes."""
 
+    number: int
     package: str
     arguments: list[str]
     environment: dict[str, str]
@@ -39,6 +42,8 @@ def main(packages: list[str]) -> None:
     gc.disable()  # see `collection_paused`; besides, a collection would write to the pages that the children share
     programs = {package: importlib.import_module(f"{package}.__main__") for package in packages}
     gc.freeze()
+    sys.stdout.flush()  # else each child would say once more what was said until now
+    sys.stderr.flush()
     order = _next_child(answers)
     if order is not None:
         gc.enable()
@@ -47,39 +52,48 @@ def main(packages: list[str]) -> None:
 
 def _next_child(answers: int) -> Order | None:
     """Serve until the input ends; in a child, return what it is to do."""
+    as_it_was = {number: signal.getsignal(number) for number in IGNORED}
+    for number in IGNORED:
+        signal.signal(number, signal.SIG_IGN)
     signal.signal(signal.SIGCHLD, lambda *_: _tell_ended(answers))
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # of a terminal: the supervisor decides
+    held = {signal.SIGCHLD, *IGNORED}
     for line in sys.stdin.buffer:
         order = Order(**json.loads(line))
-        # Nobody is told of an end before the start.
-        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD})
+        # Nobody is told of an end before the start, and no signal for the child is ignored as the server's.
+        signal.pthread_sigmask(signal.SIG_BLOCK, held)
         server = os.getpid()
-        child = os.fork()
-        if child == 0:
-            os.close(answers)
-            _become(order, server)
-            return order
-        _tell(answers, {"pid": child})
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGCHLD})
+        try:
+            child = os.fork()
+        except OSError as error:  # too many processes, too little memory
+            _tell(answers, {"order": order.number, "error": str(error)})
+        else:
+            if child == 0:
+                os.close(answers)
+                _become(order, server)
+                for number, handler in as_it_was.items():
+                    signal.signal(number, handler)
+                signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+                signal.pthread_sigmask(signal.SIG_UNBLOCK, held)
+                return order
+            _tell(answers, {"order": order.number, "pid": child})
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, held)
     return None
 
 
 def _become(order: Order, server: int) -> None:
     """Shed what is the server's."""
-    _tie_to(server)
-    os.setsid()
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGCHLD})
+    log = os.open(order.log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)  # first: what fails is said there
     nothing = os.open(os.devnull, os.O_RDONLY)
-    log = os.open(order.log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
     for opened, standard in ((nothing, 0), (log, 1), (log, 2)):
         os.dup2(opened, standard)
     os.close(nothing)
     os.close(log)
+    _tie_to(server)
+    os.setsid()
     os.chdir(order.folder)
-    # First: it finds the place for it by the environment that was given at the start.
+    # Before the environment changes: it finds the place for it by the one that was given at the start.
     setproctitle.setproctitle(f"{sys.executable} -P -m {order.package}")
+    setproctitle.setthreadtitle(order.package)
     os.environ.clear()
     os.environ.update(order.environment)
     sys.argv = [order.package, *order.arguments]
@@ -99,7 +113,7 @@ def _tell_ended(answers: int) -> None:
             _tell(answers, {"pid": ended[0], "status": os.waitstatus_to_exitcode(ended[1])})
 
 
-def _tell(answers: int, answer: dict[str, int]) -> None:
+def _tell(answers: int, answer: dict[str, int | str]) -> None:
     os.write(answers, json.dumps(answer).encode() + b"\n")
 
 

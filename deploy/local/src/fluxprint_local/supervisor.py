@@ -18,7 +18,7 @@ from typing import Self
 
 from fluxprint_local import leftovers
 from fluxprint_local.bootstrap import ROOT, SetupError
-from fluxprint_local.forks import Forked, ForkServer, ForkServerEnded
+from fluxprint_local.forks import Forked, ForkServer, NotForked
 from fluxprint_local.process import Process
 
 ENDING_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -26,6 +26,7 @@ LOG_MAX_BYTES = 10_000_000
 LOG_CHECK_S = 5
 READY_POLL_S = 0.02
 READY_CHECK_TIMEOUT_S = 2
+KILL_TIMEOUT_S = 5
 FIRST_BACKOFF_S, LAST_BACKOFF_S = 0.5, 30
 STABLE_AFTER_S = 60
 """A process that lived so long is restarted without the delay that its earlier deaths earned."""
@@ -173,18 +174,22 @@ class Supervisor:
         async with self._spawning:
             if self._stopping.is_set():
                 return None
-            child = await self._fork(process) or await self._exec(process)
+            child = await self._fork(process)
+            if child is None and not self._stopping.is_set():
+                child = await self._exec(process)
+            if child is None:
+                return None
             leftovers.remember(self._notes, process, child.pid)
             self._children[process.name] = child
             return child
 
-    async def _fork(self, process: Process) -> Forked | None:
+    async def _fork(self, process: Process) -> asyncio.subprocess.Process | Forked | None:
         """Start it the quick way, if there is one for it."""
         if self._forks is None or not self._forks.can(process):
             return None
         try:
             return await self._forks.spawn(process, self._log(process))
-        except ForkServerEnded as error:
+        except NotForked as error:
             self.say(process.name, str(error))
             return None
 
@@ -227,8 +232,11 @@ class Supervisor:
     # -- stopping --------------------------------------------------------------------------------------------------
 
     async def _stop(self) -> None:
-        async with self._spawning:  # what is being started is started, then stopped
-            self._stopping.set()
+        self._stopping.set()
+        if self._forks is not None and self._forks.is_busy:
+            await self._forks.stop()  # nothing is started any more, least of all what has to be imported first
+        async with self._spawning:
+            pass  # what is being started is started, then stopped
         for group in reversed(self._groups):
             await asyncio.gather(*(self._stop_one(process) for process in reversed(group)))
         if self._forks is not None:
@@ -250,13 +258,20 @@ class Supervisor:
             except TimeoutError:
                 self.say(process.name, f"did not stop within {process.stop_timeout_s:g} s and was killed")
         _signal_group(child, signal.SIGKILL)
-        await child.wait()
+        try:
+            await asyncio.wait_for(child.wait(), KILL_TIMEOUT_S)
+        except TimeoutError:
+            if self._forks is not None:
+                await self._forks.stop()  # a server that stands still tells of no end
+            await child.wait()
         leftovers.forget(self._notes, process)
 
     def _asked_to_end(self) -> None:
         if self._stopping.is_set():
             for child in self._children.values():
                 _signal_group(child, signal.SIGKILL)
+            if self._forks is not None:
+                self._forks.kill()
         elif self._body is not None:
             self._body.cancel()
 

@@ -7,9 +7,13 @@ reconnects for ever; whoever listens is told after each connect, because rings m
 import asyncio
 import json
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
 
 from redis.asyncio import Redis
+from redis.asyncio.client import PubSub
+from redis.asyncio.connection import AbstractConnection, Connection, ConnectionPool, SSLConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
@@ -27,8 +31,8 @@ OnConnect = Callable[[], Awaitable[None]]
 CONNECT_TIMEOUT_S = 1.0
 COMMAND_TIMEOUT_S = 1.0
 HEALTH_CHECK_S = 10
-#: What a call may raise while Redis is away. uvloop has a `RuntimeError` for a connection that was just lost.
-REDIS_ERRORS = (RedisError, OSError, TimeoutError, RuntimeError)
+#: What a call may raise while Redis is away.
+REDIS_ERRORS = (RedisError, OSError, TimeoutError)
 BUFFER = 1000
 CHANNELS_KEPT = 10_000
 
@@ -37,16 +41,44 @@ def connect(url: str) -> Redis:
     """A client with short time-outs: Redis is never worth waiting for."""
     # A pooled connection that died with the last Redis is noticed at its next use, and a machine that stood still for a
     # moment has not lost Redis: try once more on a new one. What is rung twice does no harm.
-    errors = (RedisConnectionError, RedisTimeoutError, RuntimeError)
-    retry = Retry(NoBackoff(), 1, supported_errors=errors)  # type: ignore[arg-type]  # any that `except` takes will do
-    return Redis.from_url(
+    pool = ConnectionPool.from_url(
         url,
         socket_connect_timeout=CONNECT_TIMEOUT_S,
         socket_timeout=COMMAND_TIMEOUT_S,
         health_check_interval=HEALTH_CHECK_S,
-        retry=retry,
+        retry=Retry(NoBackoff(), 1, supported_errors=(RedisConnectionError, RedisTimeoutError)),
         decode_responses=False,
     )
+    pool.connection_class = _NOTICING.get(pool.connection_class, pool.connection_class)
+    return Redis.from_pool(pool)
+
+
+class _Noticing(AbstractConnection):
+    """Says of a connection that was just lost what redis-py understands; uvloop has a bare `RuntimeError` for that."""
+
+    async def send_packed_command(
+        self, command: bytes | str | Iterable[bytes], check_health: bool = True
+    ) -> None:  # as its base has it
+        try:
+            await super().send_packed_command(command, check_health)
+        except RuntimeError as error:
+            if "handler is closed" not in str(error):
+                raise
+            raise RedisConnectionError("the connection was lost") from error
+
+
+class _Plain(_Noticing, Connection):
+    pass
+
+
+class _Encrypted(_Noticing, SSLConnection):
+    pass
+
+
+_NOTICING: Mapping[type[AbstractConnection], type[AbstractConnection]] = {
+    Connection: _Plain,
+    SSLConnection: _Encrypted,
+}
 
 
 class Publisher:
@@ -105,8 +137,7 @@ async def listen(
 
     Messages that are too large or no JSON object are dropped with a warning.
     """
-    async with redis.pubsub() as pubsub:
-        await pubsub.psubscribe(*patterns)
+    async with redis.pubsub() as pubsub, _without_retry(pubsub, patterns):
         if on_connect is not None:
             await on_connect()
         asked = False
@@ -126,6 +157,18 @@ async def listen(
                 log.warning("message_refused", channel=_text(raw["channel"]), size_bytes=len(raw["data"]))
                 continue
             await handle(_text(raw["channel"]), message)
+
+
+@asynccontextmanager
+async def _without_retry(pubsub: PubSub, patterns: Sequence[str]) -> AsyncIterator[None]:
+    """Subscribed, on a connection that is not made anew in silence: what was rung meanwhile would not be asked for."""
+    await pubsub.psubscribe(*patterns)
+    connection: Any = pubsub.connection  # whose type redis-py does not say
+    retry, connection.retry = connection.retry, Retry(NoBackoff(), 0)
+    try:
+        yield
+    finally:
+        connection.retry = retry  # it goes back to the pool
 
 
 def _text(value: bytes | str) -> str:
