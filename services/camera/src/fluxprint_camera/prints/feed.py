@@ -20,7 +20,7 @@ log = get_logger(__name__)
 
 TIMEOUT_S = 5.0
 #: Events come in bursts: one question after them.
-BURST_S = 0.1
+BURST_S = 0.25
 #: What has ended is shown so long, for whoever looks now and then.
 ENDED_SHOWN_S = 600.0
 
