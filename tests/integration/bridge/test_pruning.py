@@ -11,6 +11,13 @@ from support.octoprint import slow_gcode
 from support.staging import staged, until_gone
 
 
+@pytest.fixture(autouse=True)
+async def tidied(octoprint: OctoPrint) -> None:
+    """Without what other tests left: the bridge goes through all of it, a few files a second."""
+    answer = await octoprint.call("DELETE", "/api/files/local/fluxprint")
+    assert answer.status_code in (204, 404)
+
+
 class TestPruning:
     async def test_what_is_old_goes_and_what_is_needed_or_not_ours_stays(
         self, own_cloud: FakeCloud, octoprint: OctoPrint, tmp_path_factory: pytest.TempPathFactory

@@ -1,8 +1,5 @@
 """What was just uploaded comes to an idle printer before its job does: on the real OctoPrint."""
 
-import asyncio
-
-from fluxprint_bridge.printer.asking import ANSWER_S
 from fluxprint_local.octoprint import OctoPrint
 from support.bridge import BridgeProcess
 from support.fake_cloud import FakeCloud
@@ -47,12 +44,3 @@ class TestUploads:
         attempt = await cloud.add_job(slow_gcode(0.2))
         await cloud.until_state(attempt, "completed")
         assert octoprint.starts(attempt.path) == 1
-
-    async def test_its_doorbell_asks_for_no_work(
-        self, cloud: FakeCloud, bridge: BridgeProcess, octoprint: OctoPrint
-    ) -> None:
-        cloud.grants = True
-        await cloud.until_called("waits")
-        await cloud.ring("stage")
-        await asyncio.sleep(ANSWER_S + 0.5)
-        assert not bridge.logged("claim_withdrawn")
