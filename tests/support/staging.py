@@ -7,6 +7,9 @@ from support.fake_cloud import Attempt, FakeCloud
 from support.octoprint import contents, copies_of
 from support.queue import eventually
 
+#: OctoPrint loses the hash of a file that is stored while its folder is read anew: it is not asked all the time.
+LISTED_EVERY_S = 0.3
+
 
 async def staged(octoprint: OctoPrint, content: bytes) -> str:
     """Where the content is, once it is there, once."""
@@ -14,7 +17,7 @@ async def staged(octoprint: OctoPrint, content: bytes) -> str:
     async def there() -> list[str]:
         return await copies_of(octoprint, content)
 
-    (path,) = await eventually(there, within_s=30)
+    (path,) = await eventually(there, within_s=30, every_s=LISTED_EVERY_S)
     return path
 
 
@@ -39,4 +42,4 @@ async def until_gone(octoprint: OctoPrint, path: str) -> None:
         except httpx.HTTPStatusError:
             return False  # it answers 500 while a folder goes
 
-    await eventually(gone, within_s=30)
+    await eventually(gone, within_s=30, every_s=LISTED_EVERY_S)
