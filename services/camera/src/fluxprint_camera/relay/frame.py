@@ -10,6 +10,9 @@ BOUNDARY = "fluxprint-frame"
 JPEG = "image/jpeg"
 DELIMITER = f"\r\n--{BOUNDARY}".encode()
 _LINE_END = b"\r\n"
+#: The end of a multipart body behind its last delimiter (RFC 2046, 5.1.1), alone and with that of a chunked body.
+LAST = b"--\r\n"
+LAST_CHUNKS = b"%x\r\n%b\r\n0\r\n\r\n" % (len(LAST), LAST)
 
 
 @dataclass(frozen=True, eq=False)

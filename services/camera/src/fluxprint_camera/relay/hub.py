@@ -102,7 +102,7 @@ class Hub:
         outlet: Outlet,
         expires_in_s: float,
         max_fps: float | None = None,
-        wake: asyncio.Event | None = None,
+        wake: Callable[[], None] | None = None,
         at_most: int | None = None,
     ) -> Iterator[Viewer]:
         """A viewer of a camera for as long as the block runs, with the newest frame in its slot.
@@ -110,7 +110,7 @@ class Hub:
         Whether there is such a camera has been looked at before; it may be offline, and the viewer is told so.
 
         Args:
-            wake: set when there is something to do for the viewer, for one who serves several.
+            wake: called when there is something to do for the viewer, for one who serves several.
             at_most: so many may watch as this person, where that is fewer than others may.
 
         Raises:

@@ -1,6 +1,7 @@
 """One viewer: a slot for one frame, and when it is over."""
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 from math import isfinite
@@ -61,12 +62,12 @@ class Viewer:
         now: when the viewer came, on the hub's clock.
         ends_at: when its token ends.
         accepts: the media type of the frames it can show.
-        wake: set when there is something to do, for one who serves several viewers.
+        wake: called when there is something to do (quick, no I/O), by who does not wait in `ready`.
     """
 
     __slots__ = (
         "_accepts", "_ends_at", "_here_at", "_news", "_outlet", "_pace", "_progress", "_progress_at", "_slot",
-        "_totals", "_wake", "dropped", "idle", "left", "max_fps", "person_id", "sent",
+        "_totals", "_waiting", "_wake", "dropped", "idle", "left", "max_fps", "person_id", "sent",
     )  # fmt: skip
 
     def __init__(
@@ -79,7 +80,7 @@ class Viewer:
         ends_at: float,
         totals: Totals,
         accepts: str = JPEG,
-        wake: asyncio.Event | None = None,
+        wake: Callable[[], None] | None = None,
     ) -> None:
         self.person_id = person_id
         self.max_fps = max_fps
@@ -93,12 +94,18 @@ class Viewer:
         self._totals = totals
         self._slot: Frame | None = None
         self._news: Status | None = None
-        self._wake = wake or asyncio.Event()
+        self._wake = wake
+        self._waiting: asyncio.Future[None] | None = None
         self._pace = Pace(max_fps=max_fps, now=now) if isfinite(max_fps) else None
         self._accepts = accepts
         self._progress = (0, 0)
         self._progress_at = now
         self._here_at = now
+
+    def begin(self, outlet: Outlet, wake: Callable[[], None]) -> None:
+        """Have frames go here from now on, where nothing is under way, and call `wake` instead of waiting in `ready`."""
+        self._outlet, self._wake = outlet, wake
+        self.idle = True
 
     def offer(self, frame: Frame, now: float) -> None:
         """Send a frame at once, or put it into the slot, over one that was not taken in time."""
@@ -114,7 +121,7 @@ class Viewer:
             return
         self._slot = frame
         if not self._outlet.asks():
-            self._wake.set()
+            self._rouse()
 
     def flush(self) -> None:
         """Send what waits in the slot at once, where the connection takes it again."""
@@ -128,16 +135,22 @@ class Viewer:
             self._news = status
             if not status.online:
                 self._slot = None
-            self._wake.set()
+            self._rouse()
 
     async def ready(self) -> bool:
         """Wait until there is news or a frame; false when there will be none any more."""
         while not self.is_filled:
-            self._wake.clear()
             self.idle = True
-            await self._wake.wait()
+            self._waiting = asyncio.get_running_loop().create_future()
+            await self._waiting
         self.idle = False
         return self.left is None
+
+    def _rouse(self) -> None:
+        if self._wake is not None:
+            self._wake()
+        elif self._waiting is not None and not self._waiting.done():
+            self._waiting.set_result(None)
 
     @property
     def is_filled(self) -> bool:
@@ -165,7 +178,7 @@ class Viewer:
         if self.left is None:
             self.left = why
             self._slot = self._news = None
-            self._wake.set()
+            self._rouse()
 
     def stop(self) -> None:
         """The service stops."""

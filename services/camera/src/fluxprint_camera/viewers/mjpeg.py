@@ -1,28 +1,29 @@
 """MJPEG over HTTP: a multipart/x-mixed-replace body that replaces one picture by the next."""
 
 import asyncio
+from contextlib import ExitStack
 from uuid import UUID
 
 from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
-from fluxprint_camera.relay.frame import BOUNDARY, Frame
+from fluxprint_camera.relay.frame import BOUNDARY, LAST
 from fluxprint_camera.relay.hub import Hub
 from fluxprint_camera.relay.viewer import Left, Viewer
 from fluxprint_camera.viewers.grants import Grants
 from fluxprint_camera.viewers.pictures import Pictures
+from fluxprint_camera.viewers.playing import Playing
 from fluxprint_camera.viewers.transport import Connection
 from fluxprint_camera.viewers.watcher import Watcher
 
 _FIRST = f"--{BOUNDARY}".encode()  # each part ends with the next delimiter, so the first part needs one before it
-_LAST = b"--\r\n"
 
 
 class MjpegStream(Response):
     """Sends a camera's frames until the viewer or its token goes; while there are none, a picture that says why.
 
-    Each frame is bytes that all viewers share: handed to the socket from the publisher where it takes them at once,
-    and one `send` where it does not.
+    Each frame is bytes that all viewers share: on the fast path handed to the socket from the publisher, after the call
+    has ended with the beginning of the answer, and otherwise one `send`.
 
     Raises:
         TooManyViewers: when called, before anything is sent.
@@ -43,7 +44,7 @@ class MjpegStream(Response):
     ) -> None:
         self.status_code = 200
         self.background = None
-        self.init_headers()
+        self.init_headers({"Connection": "close"})  # on the fast path the server has let go of it
         self._hub = hub
         self._camera_id = camera_id
         self._watcher = watcher
@@ -55,19 +56,24 @@ class MjpegStream(Response):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         connection = Connection(scope, fast=self._fast)
         watcher = self._watcher
-        with (
-            self._hub.watching(
-                camera_id=self._camera_id,
-                organisation_id=watcher.organisation_id,
-                person_id=watcher.person_id,
-                outlet=connection,
-                expires_in_s=watcher.expires_in_s,
-                max_fps=self._max_fps,
-                at_most=watcher.max_viewers,
-            ) as viewer,
-            self._grants.watching(watcher, self._camera_id, viewer.revoke),
-        ):
+        with ExitStack() as held:
+            viewer = held.enter_context(
+                self._hub.watching(
+                    camera_id=self._camera_id,
+                    organisation_id=watcher.organisation_id,
+                    person_id=watcher.person_id,
+                    outlet=connection,
+                    expires_in_s=watcher.expires_in_s,
+                    max_fps=self._max_fps,
+                    at_most=watcher.max_viewers,
+                )
+            )
+            held.enter_context(self._grants.watching(watcher, self._camera_id, viewer.revoke))
             await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
+            await send(_body(_FIRST))
+            if connection.is_free:
+                connection.hand_over(Playing(connection.transport, viewer, self._pictures, held.pop_all()))
+                return
             async with asyncio.TaskGroup() as group:
                 departure = group.create_task(_until_departure(receive, viewer), name="viewer:departure")
                 await _send_frames(connection, viewer, send, self._pictures)
@@ -75,22 +81,16 @@ class MjpegStream(Response):
 
 
 async def _send_frames(connection: Connection, viewer: Viewer, send: Send, pictures: Pictures) -> None:
-    await send(_body(_FIRST))
     while await viewer.ready():
         if connection.backlog():
             # Returns when the connection has taken what it was given: the frame to send is the newest of that moment.
             await send(_body(b""))
         if (status := viewer.news()) is not None and status.reason is not None:
-            await _send_frame(connection, await pictures.placard(status.reason), send)
+            await send(_body((await pictures.placard(status.reason)).part))
         elif (frame := viewer.take()) is not None:
-            await _send_frame(connection, frame, send)
+            await send(_body(frame.part))
     await send(_body(b""))
-    await send(_body(_LAST, more=False))
-
-
-async def _send_frame(connection: Connection, frame: Frame, send: Send) -> None:
-    if not connection.write(frame):
-        await send(_body(frame.part))
+    await send(_body(LAST, more=False))
 
 
 def _body(data: bytes | memoryview, *, more: bool = True) -> Message:

@@ -247,7 +247,7 @@ class ViewerSocket:
                 outlet=watched,
                 expires_in_s=watcher.expires_in_s,
                 max_fps=watch.max_fps,
-                wake=self._wake,
+                wake=self._wake.set,
                 at_most=watcher.max_viewers,
             )
         )

@@ -44,6 +44,10 @@ def transport_of(scope: Scope) -> asyncio.Transport:
     return transport
 
 
+class _HandedOver(Exception):
+    """Not an error: the server closes a connection that it lost without one."""
+
+
 class Connection:
     """What a stream needs of the connection it is sent on.
 
@@ -54,10 +58,10 @@ class Connection:
         RuntimeError: the server is not uvicorn.
     """
 
-    __slots__ = ("_server", "_shared", "_transport", "_writable")
+    __slots__ = ("_server", "_shared", "_writable", "transport")
 
     def __init__(self, scope: Scope, *, fast: bool) -> None:
-        self._transport = transport = transport_of(scope)
+        self.transport = transport = transport_of(scope)
         self._server = server = scope["extensions"][EXTENSION]
         #: Of WebSockets, which ASGI gives no way to wait without sending something.
         self._writable: asyncio.Event | None = getattr(server, "writable", None)
@@ -68,18 +72,24 @@ class Connection:
         possible = fast and scope["http_version"] == "1.1" and SharedWriter.is_possible(transport)
         self._shared = SharedWriter(transport) if possible else None
 
-    def push(self, frame: Frame) -> bool:
-        """Send a frame of a chunked body at once, if the connection takes any of it now."""
-        return self._shared is not None and self._shared.push_chunk(frame)
+    @property
+    def is_free(self) -> bool:
+        """Whether the server can be done without from now on: the fast path is possible, and the client is there."""
+        return self._shared is not None and not self.transport.is_closing()
+
+    def hand_over(self, successor: asyncio.Protocol) -> None:
+        """Have the connection of a response that has begun be somebody else's. To the server it is lost, so that it
+        forgets all it keeps of it, and lets the response end before it is complete."""
+        server = self.transport.get_protocol()
+        self.transport.set_protocol(successor)
+        server.connection_lost(_HandedOver())
+
+    def push(self, _frame: Frame) -> bool:
+        """Of streams that the server sends: nothing goes past it."""
+        return False
 
     def asks(self) -> bool:
         return False
-
-    def write(self, frame: Frame) -> bool:
-        """Leave a frame of a chunked body to the transport; false where that is the server's to do."""
-        if self._shared is not None:
-            self._shared.write_chunk(frame)
-        return self._shared is not None
 
     def push_message(self, pieces: Pieces) -> bool:
         """Send a message of a WebSocket at once, if the connection takes any of it now."""
@@ -88,7 +98,7 @@ class Connection:
     def shortcut(self, take: Take, reader: AckReader) -> None:
         """Hand acknowledgements of a WebSocket to `take` as they come, where the fast path is taken."""
         if self._shared is not None and isinstance(self._server, asyncio.Protocol):
-            self._transport.set_protocol(AckShortcut(self._server, take, self._transport, reader))
+            self.transport.set_protocol(AckShortcut(self._server, take, self.transport, reader))
 
     async def drained(self) -> None:
         """Wait until the connection of a WebSocket has taken what it was given."""
@@ -97,8 +107,8 @@ class Connection:
 
     def backlog(self) -> int:
         """Bytes that wait in this process."""
-        return self._transport.get_write_buffer_size()
+        return self.transport.get_write_buffer_size()
 
     def cut(self) -> None:
         """Drop the connection and what waits in it."""
-        self._transport.abort()
+        self.transport.abort()
