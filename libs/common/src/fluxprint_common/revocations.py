@@ -8,8 +8,8 @@ import asyncio
 import math
 import time
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from urllib.parse import urljoin
@@ -72,7 +72,7 @@ class Revocations:
         self._clock = clock
         #: By `sid`, in the order in which they are forgotten: refused until when they were made, and forgotten when.
         self._refused: OrderedDict[UUID, tuple[float, float]] = OrderedDict()
-        self._watching: dict[UUID, list[tuple[float, End]]] = {}
+        self._watching: dict[UUID, set[_Watch]] = {}
 
     def __len__(self) -> int:
         return len(self._refused)
@@ -87,28 +87,22 @@ class Revocations:
         self._refused[revocation.sid] = before, now + self._kept_s
         self._refused.move_to_end(revocation.sid)
         self._forget(now)
-        for issued, end in list(self._watching.get(revocation.sid, ())):
-            if issued <= before:
-                _call(end)
+        for watch in list(self._watching.get(revocation.sid, ())):
+            if watch.issued <= before:
+                _call(watch.end)
 
     def refuse(self, sid: UUID, issued_at: datetime) -> bool:
         """Whether a token is refused. Tokens count whole seconds: one made in the second of the revocation is."""
-        known = self._refused.get(sid)
-        return known is not None and issued_at.timestamp() <= known[0]
+        return self._is_refused(sid, issued_at.timestamp())
 
-    @contextmanager
-    def watching(self, sid: UUID, issued_at: datetime, end: End) -> Iterator[None]:
-        """Call `end` (quick, no I/O) when the token behind a stream or a socket is revoked meanwhile."""
-        entry = issued_at.timestamp(), end
-        self._watching.setdefault(sid, []).append(entry)
-        try:
-            if self.refuse(sid, issued_at):
-                end()  # between the check of the token and here
-            yield
-        finally:
-            self._watching[sid].remove(entry)
-            if not self._watching[sid]:
-                del self._watching[sid]
+    def watching(self, sid: UUID, issued_at: datetime, end: End, *others: UUID) -> AbstractContextManager[None]:
+        """Call `end` (quick, no I/O) when the token behind a stream or a socket is revoked meanwhile, or anything else
+        that it stands on."""
+        return _Watch(self._watching, (sid, *others), issued_at.timestamp(), end, self._is_refused)
+
+    def _is_refused(self, sid: UUID, issued: float) -> bool:
+        known = self._refused.get(sid)
+        return known is not None and issued <= known[0]
 
     def _forget(self, now: float) -> None:
         while self._refused:
@@ -118,6 +112,38 @@ class Revocations:
             elif forgotten_at > now:
                 return
             self._refused.popitem(last=False)
+
+
+class _Watch(AbstractContextManager[None]):
+    """One who wants to hear of revocations. There is one for each viewer, for hours: it is small."""
+
+    __slots__ = ("_is_refused", "_sids", "_watching", "end", "issued")
+
+    def __init__(
+        self,
+        watching: dict[UUID, set["_Watch"]],
+        sids: tuple[UUID, ...],
+        issued: float,
+        end: End,
+        is_refused: Callable[[UUID, float], bool],
+    ) -> None:
+        self.issued = issued
+        self.end = end
+        self._watching = watching
+        self._sids = sids
+        self._is_refused = is_refused
+
+    def __enter__(self) -> None:
+        for sid in self._sids:
+            self._watching.setdefault(sid, set()).add(self)
+            if self._is_refused(sid, self.issued):
+                _call(self.end)  # between the check of the token and here
+
+    def __exit__(self, *_error: object) -> None:
+        for sid in self._sids:
+            self._watching[sid].discard(self)
+            if not self._watching[sid]:
+                del self._watching[sid]
 
 
 def _call(end: End) -> None:

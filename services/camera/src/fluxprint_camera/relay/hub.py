@@ -7,7 +7,7 @@ behind it: a camera whose uplink is elsewhere is a channel whose publication is 
 import asyncio
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from uuid import UUID
 
@@ -24,6 +24,25 @@ from fluxprint_common.logs import get_logger
 from fluxprint_common.problems import NotFound
 
 log = get_logger(__name__)
+
+
+class _Place(AbstractContextManager[Viewer]):
+    """A viewer's place. It is kept for as long as somebody watches, for hours: a generator takes ten times as much."""
+
+    __slots__ = ("_at_most", "_channel", "_hub", "_viewer")
+
+    def __init__(self, hub: "Hub", channel: Channel, viewer: Viewer, *, at_most: int | None) -> None:
+        self._hub = hub
+        self._channel = channel
+        self._viewer = viewer
+        self._at_most = at_most
+
+    def __enter__(self) -> Viewer:
+        self._hub.seat(self._viewer, self._channel, at_most=self._at_most)
+        return self._viewer
+
+    def __exit__(self, *_error: object) -> None:
+        self._hub.see_off(self._viewer, self._channel)
 
 
 @dataclass(frozen=True)
@@ -92,7 +111,6 @@ class Hub:
             channel.close(publication, self._clock())
             self.stirred.set()
 
-    @contextmanager
     def watching(
         self,
         *,
@@ -104,7 +122,7 @@ class Hub:
         max_fps: float | None = None,
         wake: Callable[[], None] | None = None,
         at_most: int | None = None,
-    ) -> Iterator[Viewer]:
+    ) -> AbstractContextManager[Viewer]:
         """A viewer of a camera for as long as the block runs, with the newest frame in its slot.
 
         Whether there is such a camera has been looked at before; it may be offline, and the viewer is told so.
@@ -118,9 +136,6 @@ class Hub:
             TooManyViewers: the camera, the person or the organisation has as many as it may have.
         """
         now = self._clock()
-        channel = self._channel(organisation_id, camera_id)
-        # Nothing is awaited before the place is taken: of two who come at once one may be too many.
-        self._refuse_a_crowd(channel, person_id, at_most=at_most)
         viewer = Viewer(
             person_id=person_id,
             outlet=outlet,
@@ -130,20 +145,26 @@ class Hub:
             totals=self.totals,
             wake=wake,
         )
-        channel.join(viewer, now)
+        return _Place(self, self._channel(organisation_id, camera_id), viewer, at_most=at_most)
+
+    def seat(self, viewer: Viewer, channel: Channel, *, at_most: int | None) -> None:
+        """Give a viewer a place. Raises: TooManyViewers"""
+        # Nothing is awaited before the place is taken: of two who come at once one may be too many.
+        self._refuse_a_crowd(channel, viewer.person_id, at_most=at_most)
+        channel.join(viewer, self._clock())
         self._miss(channel)
-        try:
-            yield viewer
-        finally:
-            viewer.leave(Left.DISCONNECTED)
-            channel.part(viewer, self._clock())
-            log.info(
-                "viewer_left",
-                camera=show("camera", camera_id),
-                why=viewer.left,
-                sent=viewer.sent,
-                dropped=viewer.dropped,
-            )
+
+    def see_off(self, viewer: Viewer, channel: Channel) -> None:
+        """Take a viewer's place back."""
+        viewer.leave(Left.DISCONNECTED)
+        channel.part(viewer, self._clock())
+        log.info(
+            "viewer_left",
+            camera=show("camera", channel.camera_id),
+            why=viewer.left,
+            sent=viewer.sent,
+            dropped=viewer.dropped,
+        )
 
     @contextmanager
     def tapping(self, *, camera_id: UUID, organisation_id: UUID, max_fps: float) -> Iterator[Tap]:

@@ -3,8 +3,8 @@ minute where it outlives an access token."""
 
 import time
 from collections import Counter, OrderedDict
-from collections.abc import Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterable
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from uuid import UUID
 
@@ -47,17 +47,12 @@ class Grants:
         """Whether what somebody watches by was revoked."""
         return self.revocations.refuse(watcher.session_id, watcher.issued_at)
 
-    @contextmanager
-    def watching(self, watcher: Watcher, camera_id: UUID | None, end: End) -> Iterator[None]:
+    def watching(self, watcher: Watcher, camera_id: UUID | None, end: End) -> AbstractContextManager[None]:
         """Call `end` (quick, no I/O) when somebody may no longer watch this camera, or when it is no more. Without a
         camera: what was kept of one, which outlives it."""
-        with ExitStack() as stack:
-            cameras = () if camera_id is None else (camera_id,)
-            for sid in (watcher.session_id, *cameras, *watcher.heard_of):
-                stack.enter_context(self.revocations.watching(sid, watcher.issued_at, end))
-            if watcher.ground is not None:
-                stack.enter_context(self._kept_open((watcher.ground, watcher.needs)))
-            yield
+        others = watcher.heard_of if camera_id is None else (camera_id, *watcher.heard_of)
+        watch = self.revocations.watching(watcher.session_id, watcher.issued_at, end, *others)
+        return watch if watcher.ground is None else _Open(watch, self._open, (watcher.ground, watcher.needs))
 
     async def confirm(self, ground: Ground, needs: frozenset[Permission]) -> datetime:
         """Since when it is known that a ground stands: from this moment, or for up to half a minute.
@@ -122,12 +117,23 @@ class Grants:
         ids = (ground.session_id, ground.api_key_id, ground.user_id)
         return any(self.revocations.refuse(sid, since) for sid in ids if sid is not None)
 
-    @contextmanager
-    def _kept_open(self, needs: _Needs) -> Iterator[None]:
-        self._open[needs] += 1
-        try:
-            yield
-        finally:
-            self._open[needs] -= 1
-            if not self._open[needs]:
-                del self._open[needs]
+
+class _Open(AbstractContextManager[None]):
+    """Something that is open for as long as a ground stands."""
+
+    __slots__ = ("_needs", "_open", "_watch")
+
+    def __init__(self, watch: AbstractContextManager[None], open_: Counter[_Needs], needs: _Needs) -> None:
+        self._watch = watch
+        self._open = open_
+        self._needs = needs
+
+    def __enter__(self) -> None:
+        self._watch.__enter__()
+        self._open[self._needs] += 1
+
+    def __exit__(self, *error: object) -> None:
+        self._open[self._needs] -= 1
+        if not self._open[self._needs]:
+            del self._open[self._needs]
+        self._watch.__exit__(None, None, None)

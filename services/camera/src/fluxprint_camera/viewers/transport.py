@@ -58,13 +58,13 @@ class Connection:
         RuntimeError: the server is not uvicorn.
     """
 
-    __slots__ = ("_server", "_shared", "_writable", "transport")
+    # Not the server's side of it, which keeps the whole request.
+    __slots__ = ("_shared", "_writable", "transport")
 
     def __init__(self, scope: Scope, *, fast: bool) -> None:
         self.transport = transport = transport_of(scope)
-        self._server = server = scope["extensions"][EXTENSION]
         #: Of WebSockets, which ASGI gives no way to wait without sending something.
-        self._writable: asyncio.Event | None = getattr(server, "writable", None)
+        self._writable: asyncio.Event | None = getattr(scope["extensions"][EXTENSION], "writable", None)
         transport.set_write_buffer_limits(high=0)  # what waits is to be known to the byte
         sock = transport.get_extra_info("socket")
         if sys.platform == "linux" and sock is not None and sock.family in (socket.AF_INET, socket.AF_INET6):
@@ -97,8 +97,9 @@ class Connection:
 
     def shortcut(self, take: Take, reader: AckReader) -> None:
         """Hand acknowledgements of a WebSocket to `take` as they come, where the fast path is taken."""
-        if self._shared is not None and isinstance(self._server, asyncio.Protocol):
-            self.transport.set_protocol(AckShortcut(self._server, take, self.transport, reader))
+        server = self.transport.get_protocol()
+        if self._shared is not None and isinstance(server, asyncio.Protocol):
+            self.transport.set_protocol(AckShortcut(server, take, self.transport, reader))
 
     async def drained(self) -> None:
         """Wait until the connection of a WebSocket has taken what it was given."""
