@@ -11,7 +11,8 @@ from tools.bench import relays
 from tools.bench.relays import PEERS, Peer, Seen, view
 from tools.bench.stamped import FPS
 
-STEP, MOST = 1000, 7000
+#: Crowds grow by so many until one is not held; where the limit is, is then looked for to within so many.
+STEP, MOST, NEAR = 1000, 7000, 250
 IN_TIME_MS = 200.0
 COMPLETE = 0.95
 WARM_S, SECONDS = 4.0, 5.0
@@ -27,6 +28,9 @@ class Crowd:
     peer: Peer
     seen: dict[int, Seen] = field(default_factory=dict)
     is_over: bool = False
+    #: Megabytes of a fresh one without viewers, and with as many as both hold.
+    empty_mb: float = 0.0
+    full_mb: float = 0.0
 
     @property
     def held(self) -> int:
@@ -40,30 +44,53 @@ def holds(seen: Seen, count: int) -> bool:
 
 
 async def measure(folder: Path) -> list[Crowd] | None:
-    """Crowds that grow until they are not held any more, in turns; None where viewers cannot be compiled."""
+    """What each holds, the two in turns, and then their memory; None where viewers cannot be compiled."""
     client = await relays.compiled(folder)
     if client is None:
         return None
     async with AsyncExitStack() as stack:
         bare = await stack.enter_async_context(relays.bare())
-        crowds = [Crowd(await stack.enter_async_context(relays.relay()))]
-        go2rtc = await relays.go2rtc(stack, folder, bare.port)
-        if go2rtc is not None:
-            crowds.append(Crowd(go2rtc))
-        for count in range(STEP, MOST + 1, STEP):
-            for crowd in crowds:
-                if not crowd.is_over:
-                    await _grow(crowd, client, count)
+        async with AsyncExitStack() as servers:
+            crowds = [Crowd(peer) for peer in await _start(servers, folder, bare.port)]
+            for count in range(STEP, MOST + 1, STEP):
+                for crowd in crowds:
+                    if not crowd.is_over:
+                        crowd.is_over = not await _is_held(crowd, client, count)
+            step = STEP // 2
+            while step >= NEAR:
+                for crowd in crowds:
+                    await _is_held(crowd, client, crowd.held + step)
+                step //= 2
+        if len(crowds) > 1:
+            await _weigh(crowds, folder, bare.port, client)
     return crowds
 
 
-async def _grow(crowd: Crowd, client: Path, count: int) -> None:
+async def _start(servers: AsyncExitStack, folder: Path, source: int) -> list[Peer]:
+    peers = [await servers.enter_async_context(relays.relay()), await relays.go2rtc(servers, folder, source)]
+    return [peer for peer in peers if peer is not None]
+
+
+async def _is_held(crowd: Crowd, client: Path, count: int) -> bool:
     for _ in range(TRIES):
-        seen = await view(client, crowd.peer, fast=count, warm_s=WARM_S, seconds=SECONDS, per_s=ARRIVING_PER_S)
-        crowd.seen[count] = seen
+        seen = crowd.seen[count] = await _view(client, crowd.peer, count)
         if holds(seen, count):
-            return
-    crowd.is_over = True
+            return True
+    return False
+
+
+async def _weigh(crowds: list[Crowd], folder: Path, source: int, client: Path) -> None:
+    """The memory of both with as many viewers as both hold, each freshly started: what a larger crowd took before,
+    neither gives back whole."""
+    count = min(crowd.held for crowd in crowds)
+    async with AsyncExitStack() as servers:
+        for crowd, peer in zip(crowds, await _start(servers, folder, source), strict=True):
+            crowd.empty_mb = peer.pss_mb()
+            crowd.full_mb = (await _view(client, peer, count)).pss_mb if count else 0.0
+
+
+async def _view(client: Path, peer: Peer, count: int) -> Seen:
+    return await view(client, peer, fast=count, warm_s=WARM_S, seconds=SECONDS, per_s=ARRIVING_PER_S)
 
 
 def show(crowds: list[Crowd] | None) -> None:
@@ -74,7 +101,7 @@ def show(crowds: list[Crowd] | None) -> None:
         f"\n{'viewers on one core':<24}{'count':>8}{'p99':>12}{'pictures':>10}{'core':>7}{'memory':>11}{'theirs':>10}"
     )
     for crowd in crowds:
-        for count, seen in crowd.seen.items():
+        for count, seen in sorted(crowd.seen.items()):
             share = seen.frames / (count * FPS * SECONDS)
             print(
                 f"  {crowd.peer.name:<22}{count:8}{seen.p99_ms:9.0f} ms{share:10.0%}"
@@ -87,8 +114,11 @@ def show(crowds: list[Crowd] | None) -> None:
     both = min(ours.held, theirs.held)
     print(f"""
   held by the relay, by go2rtc             {ours.held:7}, {theirs.held}         at least as many""")
+    print(
+        f"  memory with {both:5} each, fresh          {ours.full_mb:8.0f} MB, {theirs.full_mb:.0f} MB"
+        f"   ratio {ours.full_mb / max(theirs.full_mb, 1):.2f}  <= 0.5"
+    )
+    print(f"  memory without any                       {ours.empty_mb:8.0f} MB, {theirs.empty_mb:.0f} MB")
     if both:
-        mine, its = ours.seen[both].pss_mb, theirs.seen[both].pss_mb
-        print(
-            f"  memory with {both:5} each                 {mine:8.0f} MB, {its:.0f} MB   ratio {mine / its:.2f}  <= 0.5"
-        )
+        mine, its = ((crowd.full_mb - crowd.empty_mb) / both * 1000 for crowd in crowds)
+        print(f"  a viewer takes                           {mine:8.1f} KB, {its:.1f} KB")
