@@ -1,6 +1,7 @@
 """What viewers see: pictures in order, the newest when they are slow, an end that is one, and nothing of others."""
 
 import asyncio
+import json
 import time
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from fluxprint_local.postgres import Cluster
 from support.camera import VIEW_TOKEN_SECRET, jpeg, number_of
 from support.camera_service import Organisation, running
 from support.pictures import PLACARD, size_of
-from support.tokens import Issuer
+from support.tokens import Issuer, bearer
 from support.uplink import Bridge, sleeper, stream
 
 
@@ -32,6 +33,10 @@ async def until_viewers(client: httpx.AsyncClient, camera_id: str, count: int) -
     async with asyncio.timeout(10):
         while await viewers_of(client, camera_id) != count:
             await asyncio.sleep(0.02)
+
+
+def _events(log: Path, request_id: str) -> list[str]:
+    return [json.loads(line)["event"] for line in log.read_text().splitlines() if request_id in line]
 
 
 class TestStream:
@@ -135,6 +140,20 @@ class TestStream:
                 client, f"/api/v1/cameras/{bridge.camera_id}/stream", params={"token": token}
             ) as pictures:
                 assert await pictures.rest() == [jpeg(1)]
+
+    async def test_is_the_last_answer_on_its_connection_and_is_logged_under_its_request(
+        self, organisation: Organisation, viewer: httpx.AsyncClient
+    ) -> None:
+        request_id = f"req-of-a-stream-{new_id().hex}"
+        async with organisation.camera() as bridge:
+            path = f"/api/v1/cameras/{bridge.camera_id}/stream"
+            headers = {**bearer(organisation.user_token(lifetime_s=3)), "X-Request-ID": request_id}
+            async with viewer.stream("GET", path, headers=headers) as answer:
+                assert (answer.status_code, answer.headers["Connection"]) == (200, "close")
+                assert b"".join([part async for part in answer.aiter_raw()]).endswith(b"--\r\n")
+        async with asyncio.timeout(10):
+            while sorted(_events(organisation.service.log, request_id)) != ["request", "viewer_left"]:
+                await asyncio.sleep(0.02)
 
     async def test_forgets_who_goes(self, organisation: Organisation, viewer: httpx.AsyncClient) -> None:
         async with organisation.camera() as bridge:

@@ -1,8 +1,6 @@
 """The fast path's writer on real sockets: the bytes of the plain path, no others, and one file at most."""
 
-import asyncio
 import os
-import socket
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,42 +11,9 @@ from fluxprint_camera.relay.frame import Frame
 from fluxprint_camera.viewers.messages import Framer, header_of
 from fluxprint_camera.viewers.shared import SharedWriter
 from support.camera import frame
+from support.transports import Transport
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="memory files are Linux'")
-
-
-class Transport(asyncio.WriteTransport):
-    """A server's side of a connection, that keeps what it is given."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.near, self.far = socket.socketpair()
-        self.near.setblocking(False)
-        self.kept = b""
-        self.closing = False
-
-    def get_extra_info(self, name: str, default: object = None) -> object:
-        return self.near if name == "socket" else default
-
-    def get_write_buffer_size(self) -> int:
-        return len(self.kept)
-
-    def is_closing(self) -> bool:
-        return self.closing
-
-    def write(self, data: bytes | bytearray | memoryview) -> None:
-        self.kept += bytes(data)
-
-    def received(self) -> bytes:
-        """What the other side has got."""
-        self.far.setblocking(False)
-        got = b""
-        try:
-            while data := self.far.recv(1 << 20):
-                got += data
-        except BlockingIOError:
-            pass
-        return got
 
 
 @pytest.fixture

@@ -56,7 +56,7 @@ class Playing(asyncio.Protocol):
     def resume_writing(self) -> None:
         self._serve()
 
-    def connection_lost(self, exc: Exception | None) -> None:
+    def connection_lost(self, _exc: Exception | None) -> None:
         self._viewer.leave(Left.DISCONNECTED)
         self._context.run(self._held.close)
 
@@ -76,7 +76,6 @@ class Playing(asyncio.Protocol):
             transport.write(LAST_CHUNKS)
             transport.close()
         elif (status := viewer.news()) is not None and status.reason is not None:
-            viewer.idle = False  # nothing goes out before it
             self._placard = asyncio.create_task(self._show(status.reason), name="viewer:placard")
         elif (frame := viewer.take()) is not None:
             self._writer.write_chunk(frame)
@@ -86,5 +85,4 @@ class Playing(asyncio.Protocol):
             self._writer.write_chunk(await self._pictures.placard(reason))
         finally:
             self._placard = None
-            self._viewer.idle = True
             self._serve()  # unless it waits for the connection, which calls then
