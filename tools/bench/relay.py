@@ -3,10 +3,16 @@
 Prints one line of JSON: the camera and a view token of it.
 """
 
+# ruff: noqa: E402
+
+import sys
+
+# Tools for developers bring it along, and httpx and structlog import what they find, 4 MB. The image does not have it.
+sys.modules["rich"] = None  # type: ignore[assignment]
+
 import asyncio
 import json
 import secrets
-import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from fluxprint_camera.relay.unpacking import MAX_PIXELS, MAX_PIXELS_IN_SCANS, MAX_SCANS, Unreadable, unpacked
-from fluxprint_camera.viewers.pictures import _narrow
+from fluxprint_camera.viewers.drawing import narrow
 from fluxprint_camera.watching.picture import Look
 
 ORIENTATION = 0x0112
@@ -67,7 +67,7 @@ class TestNarrowed:
     def test_says_how_it_is_to_be_turned(self) -> None:
         exif = Image.Exif()
         exif[ORIENTATION] = 6
-        with Image.open(BytesIO(_narrow(memoryview(saved(Image.new("RGB", (320, 240)), exif=exif)), 160))) as small:
+        with Image.open(BytesIO(narrow(memoryview(saved(Image.new("RGB", (320, 240)), exif=exif)), 160))) as small:
             assert (small.size, small.getexif()[ORIENTATION]) == ((160, 120), 6)
 
     def test_takes_no_nonsense_from_what_the_camera_wrote(self) -> None:
@@ -76,5 +76,5 @@ class TestNarrowed:
         picture = saved(Image.new("RGB", (320, 240)), exif=exif)
         as_bytes = picture.replace(struct.pack(">HH", ORIENTATION, 3), struct.pack(">HH", ORIENTATION, 7))
         assert as_bytes != picture
-        with Image.open(BytesIO(_narrow(memoryview(as_bytes), 160))) as small:
+        with Image.open(BytesIO(narrow(memoryview(as_bytes), 160))) as small:
             assert dict(small.getexif()) == {}

@@ -3,8 +3,10 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from io import BytesIO
+from typing import TYPE_CHECKING
 
-from PIL import Image
+if TYPE_CHECKING:
+    from PIL import Image
 
 #: Pixels of a picture that is worth unpacking.
 MAX_PIXELS = 50_000_000
@@ -20,12 +22,14 @@ class Unreadable(Exception):
 
 
 @contextmanager
-def unpacked(jpeg: bytes | memoryview) -> Iterator[Image.Image]:
+def unpacked(jpeg: bytes | memoryview) -> Iterator["Image.Image"]:
     """A picture, not unpacked yet.
 
     Raises:
         Unreadable: also from the block, where that unpacks it.
     """
+    from PIL import Image  # noqa: PLC0415  (4 MB, which a relay that nothing prints beside does without)
+
     data = bytes(jpeg)
     scans = data.count(_SCAN)
     if scans > MAX_SCANS:

@@ -103,7 +103,7 @@ class Viewer:
         self._here_at = now
 
     def begin(self, outlet: Outlet, wake: Callable[[], None]) -> None:
-        """Have frames go here from now on, where nothing is under way; `wake` is called instead of waiting in `ready`."""
+        """Have frames go here from now on, where nothing is under way; nobody waits in `ready` any more."""
         self._outlet, self._wake = outlet, wake
         self.idle = True
 

@@ -7,24 +7,17 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from enum import IntEnum
 from functools import partial
-from io import BytesIO
 from uuid import UUID
 from weakref import WeakKeyDictionary
 
-from PIL import ExifTags, Image, ImageDraw, ImageFont
-
 from fluxprint_camera.relay.frame import Frame
 from fluxprint_camera.relay.status import BRIDGE_OFFLINE, NO_PICTURES
-from fluxprint_camera.relay.unpacking import Unreadable, unpacked
+from fluxprint_camera.relay.unpacking import Unreadable
 from fluxprint_common.problems import Unavailable
 
 MAX_WAITING = 32
 MAX_WAITING_OF_ORGANISATION = 8
 TIMEOUT_S = 10.0
-_QUALITY = 80
-_LAST_ORIENTATION = 8  # of Exif
-_SIZE = (640, 360)
-_BACKGROUND, _TITLE_COLOUR, _TEXT_COLOUR = (32, 34, 38), (235, 235, 235), (160, 164, 170)
 _SOMETHING_ELSE = "The camera gives no pictures"
 _TEXTS = {
     BRIDGE_OFFLINE: "The bridge is not connected",
@@ -129,32 +122,12 @@ class Pictures:
 
 
 def _narrow(jpeg: memoryview, width: int) -> bytes:
-    with unpacked(jpeg) as image:
-        if image.width <= width:
-            return bytes(jpeg)
-        size = width, max(1, round(image.height * width / image.width))
-        turned = image.getexif().get(ExifTags.Base.Orientation)
-        image.draft(None, size)  # unpacks an eighth of it where that is enough
-        out = BytesIO()
-        small = image.resize(size, Image.Resampling.BILINEAR, reducing_gap=2.0)
-        small.save(out, "JPEG", quality=_QUALITY, exif=_turned(turned))
-        return out.getvalue()
+    from fluxprint_camera.viewers import drawing  # noqa: PLC0415  (Pillow: 4 MB that most relays do without)
 
-
-def _turned(orientation: object) -> Image.Exif:
-    """How a picture is to be turned, and nothing else of what a camera wrote: it may be anything."""
-    exif = Image.Exif()
-    if isinstance(orientation, int) and 1 < orientation <= _LAST_ORIENTATION:
-        exif[ExifTags.Base.Orientation] = orientation
-    return exif
+    return drawing.narrow(jpeg, width)
 
 
 def _write(text: str) -> bytes:
-    image = Image.new("RGB", _SIZE, _BACKGROUND)
-    draw = ImageDraw.Draw(image)
-    middle = _SIZE[0] / 2
-    draw.text((middle, 150), "No picture", _TITLE_COLOUR, ImageFont.load_default(36), anchor="mm")
-    draw.text((middle, 205), text, _TEXT_COLOUR, ImageFont.load_default(20), anchor="mm")
-    out = BytesIO()
-    image.save(out, "JPEG", quality=_QUALITY)
-    return out.getvalue()
+    from fluxprint_camera.viewers import drawing  # noqa: PLC0415
+
+    return drawing.write(text)

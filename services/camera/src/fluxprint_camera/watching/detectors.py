@@ -2,10 +2,12 @@
 
 from collections.abc import Callable, Mapping
 from importlib.metadata import entry_points
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from PIL import Image
 from pydantic import JsonValue
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 GROUP = "fluxprint.detectors"
 
@@ -31,7 +33,7 @@ class Detector(Protocol):
     @property
     def version(self) -> str: ...
 
-    def score(self, image: Image.Image) -> Mapping[str, float]:
+    def score(self, image: "Image.Image") -> Mapping[str, float]:
         """How sure it is of each kind of failure, 0 to 1, by a name of at most 100 characters.
 
         Args:

@@ -1,11 +1,12 @@
 """What a picture is like, from a small grey copy of it: how light, how varied, and how much another one differs."""
 
 from dataclasses import dataclass
-from typing import Self
-
-from PIL import Image, ImageChops, ImageStat
+from typing import TYPE_CHECKING, Self
 
 from fluxprint_camera.relay.unpacking import unpacked
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 COLUMNS, ROWS = 64, 48
 #: A cell of the small copy has changed when its luma differs by more than this, of 255. A cell is the mean of a hundred
@@ -22,7 +23,7 @@ class Look:
             lighter than one with nothing; 0 to 400 or so, of 255.
     """
 
-    small: Image.Image
+    small: "Image.Image"
     light: float
 
     @classmethod
@@ -32,6 +33,8 @@ class Look:
         Raises:
             Unreadable
         """
+        from PIL import Image, ImageStat  # noqa: PLC0415  (as in `unpacked`)
+
         with unpacked(jpeg) as image:
             image.draft("L", (2 * COLUMNS, 2 * ROWS))
             small = image.convert("L").resize((COLUMNS, ROWS), Image.Resampling.BOX)
@@ -40,5 +43,7 @@ class Look:
 
     def changed(self, other: "Look") -> float:
         """The share of the picture, 0 to 1, that is another one in `other`."""
+        from PIL import ImageChops  # noqa: PLC0415
+
         difference = ImageChops.difference(self.small, other.small).histogram()
         return sum(difference[NOISE + 1 :]) / (COLUMNS * ROWS)
