@@ -15,10 +15,10 @@ from tools.bench.stamped import FPS
 STEP, MOST, NEAR = 1000, 7000, 250
 IN_TIME_MS = 200.0
 COMPLETE = 0.95
-WARM_S, SECONDS = 4.0, 5.0
+WARM_S, SECONDS = 3.0, 5.0
 ARRIVING_PER_S = 250
-#: Another time for whoever did not hold them: the machine may have been busy.
-TRIES = 2
+#: Another time for whoever nearly held them, within so much of both bounds: the machine may have been busy.
+TRIES, NEARLY = 2, 0.8
 
 
 @dataclass
@@ -32,6 +32,10 @@ class Crowd:
     empty_mb: float = 0.0
     full_mb: float = 0.0
 
+    def at_limit_mb(self, fresh: int) -> float:
+        """Megabytes with the most viewers that it held, of a fresh one where that was weighed."""
+        return self.full_mb if self.held == fresh else self.seen[self.held].pss_mb
+
     @property
     def held(self) -> int:
         """The most viewers that it held."""
@@ -40,7 +44,12 @@ class Crowd:
 
 def holds(seen: Seen, count: int) -> bool:
     """Whether so many viewers were served."""
-    return seen.p99_ms <= IN_TIME_MS and seen.frames >= COMPLETE * count * FPS * SECONDS
+    return _meets(seen, count, 1)
+
+
+def _meets(seen: Seen, count: int, share: float) -> bool:
+    """Whether they were served within a share of the bounds."""
+    return seen.p99_ms <= IN_TIME_MS / share and seen.frames >= share * COMPLETE * count * FPS * SECONDS
 
 
 async def measure(folder: Path) -> list[Crowd] | None:
@@ -74,9 +83,9 @@ async def _start(servers: AsyncExitStack, folder: Path, source: int) -> list[Pee
 async def _is_held(crowd: Crowd, client: Path, count: int) -> bool:
     for _ in range(TRIES):
         seen = crowd.seen[count] = await _view(client, crowd.peer, count)
-        if holds(seen, count):
-            return True
-    return False
+        if holds(seen, count) or not _meets(seen, count, NEARLY):
+            break
+    return holds(seen, count)
 
 
 async def _weigh(crowds: list[Crowd], folder: Path, source: int, client: Path) -> None:
@@ -122,3 +131,5 @@ def show(crowds: list[Crowd] | None) -> None:
     if both:
         mine, its = ((crowd.full_mb - crowd.empty_mb) / both * 1000 for crowd in crowds)
         print(f"  a viewer takes                           {mine:8.1f} KB, {its:.1f} KB")
+        mine, its = (crowd.at_limit_mb(both) / crowd.held * 1000 for crowd in crowds)
+        print(f"  all of it for each viewer, at its limit  {mine:8.1f} KB, {its:.1f} KB")
