@@ -39,6 +39,18 @@ def _events(log: Path, request_id: str) -> list[str]:
     return [json.loads(line)["event"] for line in log.read_text().splitlines() if request_id in line]
 
 
+async def _asking_twice(organisation: Organisation, bridge: Bridge) -> asyncio.StreamWriter:
+    """A connection with two requests for a stream: the server reads no more until the first is answered."""
+    address = httpx.URL(organisation.service.url)
+    request = (
+        f"GET /api/v1/cameras/{bridge.camera_id}/stream HTTP/1.1\r\nHost: {address.netloc.decode()}\r\n"
+        f"Authorization: Bearer {organisation.user_token()}\r\n\r\n"
+    )
+    _reader, writer = await asyncio.open_connection(address.host, address.port)
+    writer.write(2 * request.encode())
+    return writer
+
+
 class TestStream:
     @pytest.fixture
     def organisation(self, on_both_paths: Organisation) -> Organisation:
@@ -161,6 +173,19 @@ class TestStream:
                 await until_viewers(viewer, bridge.camera_id, 1)
             await until_viewers(viewer, bridge.camera_id, 0)
 
+    async def test_forgets_who_goes_after_asking_twice_at_once(
+        self, organisation: Organisation, viewer: httpx.AsyncClient
+    ) -> None:
+        async with organisation.camera() as bridge:
+            writer = await _asking_twice(organisation, bridge)
+            await until_viewers(viewer, bridge.camera_id, 1)
+            writer.close()
+            sent = 0
+            async with asyncio.timeout(10):
+                while await viewers_of(viewer, bridge.camera_id):
+                    sent += 1
+                    await bridge.send(sent)
+
     async def test_forgets_who_vanishes_with_pictures_under_way(
         self, organisation: Organisation, viewer: httpx.AsyncClient
     ) -> None:
@@ -199,6 +224,17 @@ class TestStream:
             path = f"/api/v1/cameras/{bridge.camera_id}/stream"
             async with stream(viewer, path), stream(viewer, path):
                 assert (await viewer.get("/api/v1/cameras")).status_code == 200
+
+
+class TestStreamWithoutTheServer:
+    async def test_sees_at_once_who_goes_after_asking_twice(
+        self, organisation: Organisation, viewer: httpx.AsyncClient
+    ) -> None:
+        async with organisation.camera() as bridge:
+            writer = await _asking_twice(organisation, bridge)
+            await until_viewers(viewer, bridge.camera_id, 1)
+            writer.close()
+            await until_viewers(viewer, bridge.camera_id, 0)
 
 
 class TestStop:

@@ -72,7 +72,8 @@ class MjpegStream(Response):
             await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
             await send(_body(_FIRST))
             if connection.is_free:
-                connection.hand_over(Playing(connection.transport, viewer, self._pictures, held.pop_all()))
+                playing = Playing(connection.transport, viewer, self._pictures, held.pop_all())
+                connection.hand_over(scope, playing)
                 return
             async with asyncio.TaskGroup() as group:
                 departure = group.create_task(_until_departure(receive, viewer), name="viewer:departure")
@@ -82,6 +83,8 @@ class MjpegStream(Response):
 
 async def _send_frames(connection: Connection, viewer: Viewer, send: Send, pictures: Pictures) -> None:
     while await viewer.ready():
+        if connection.transport.is_closing():
+            return  # of several requests on a connection the server only tells the last that it is gone
         if connection.backlog():
             # Returns when the connection has taken what it was given: the frame to send is the newest of that moment.
             await send(_body(b""))

@@ -77,12 +77,14 @@ class Connection:
         """Whether the server can be done without from now on: the fast path is possible, and the client is there."""
         return self._shared is not None and not self.transport.is_closing()
 
-    def hand_over(self, successor: asyncio.Protocol) -> None:
+    def hand_over(self, scope: Scope, successor: asyncio.Protocol) -> None:
         """Have the connection of a response that has begun be somebody else's. To the server it is lost, so that it
         forgets all it keeps of it, and lets the response end before it is complete."""
         server = self.transport.get_protocol()
         self.transport.set_protocol(successor)
         server.connection_lost(_HandedOver())
+        scope["extensions"][EXTENSION].disconnected = True  # of several requests the server only tells the last
+        self.transport.resume_reading()  # the server may not have wanted more: without it, nobody sees the client go
 
     def push(self, _frame: Frame) -> bool:
         """Of streams that the server sends: nothing goes past it."""
