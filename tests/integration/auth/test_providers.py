@@ -9,31 +9,15 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from pydantic import SecretStr
 
-from fluxprint_local.postgres import Cluster
+from support.at_provider import auth, journey, provider
 from support.auth import PASSWORD, Auth, Person, running_auth
-from support.databases import new_database
 from support.factors import finish, set_up
 from support.mail import MailFolder, token_in
 from support.meddling import DISCOVERY, JWKS, meddled, streamed
-from support.providers import APP, PUBLIC_URL, Journey, OidcServer, running_provider, settings_for
+from support.providers import APP, PUBLIC_URL, Journey, OidcServer, settings_for
 from support.servers import Database
 
-
-@pytest.fixture(scope="module")
-async def provider(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[OidcServer]:
-    async with running_provider(Path(tmp_path_factory.mktemp("provider"))) as provider:
-        yield provider
-
-
-@pytest.fixture(scope="module")
-async def auth(migrated_cluster: Cluster, provider: OidcServer) -> AsyncIterator[Auth]:
-    async with new_database(migrated_cluster) as database, running_auth(database, **settings_for(provider.url)) as auth:
-        yield auth
-
-
-@pytest.fixture
-def journey(auth: Auth) -> Journey:
-    return Journey(auth)
+__all__ = ["auth", "journey", "provider"]
 
 
 @pytest.fixture
