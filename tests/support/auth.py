@@ -21,6 +21,7 @@ from fluxprint_common.settings import Environment
 from support.servers import Database
 
 PASSWORD = "a long enough secret"
+ORIGIN = "http://auth.test"
 
 
 def new_key_pem() -> str:
@@ -118,16 +119,17 @@ def registration(email: object, **changed: object) -> dict[str, Any]:
     return body | changed
 
 
+def client_of(app: FastAPI, *, address: str = "127.0.0.1") -> httpx.AsyncClient:
+    """A client at that address, without a socket between; what the application raises is a 500, as from a server."""
+    transport = httpx.ASGITransport(app, raise_app_exceptions=False, client=(address, 4321))
+    return httpx.AsyncClient(transport=transport, base_url=f"{ORIGIN}/api/v1", timeout=30)
+
+
 @asynccontextmanager
 async def running_auth(database: Database, **settings: Any) -> AsyncIterator[Auth]:
     """The service as its own database role, until the block ends."""
     app = create_app(settings_of(database.url_for("auth"), **settings))
-    transport = httpx.ASGITransport(app, raise_app_exceptions=False)
-    async with (
-        LifespanManager(app),
-        httpx.AsyncClient(transport=transport, base_url="http://auth.test/api/v1", timeout=30) as http,
-        database.as_owner() as owner,
-    ):
+    async with LifespanManager(app), client_of(app) as http, database.as_owner() as owner:
         yield Auth(app, http, database, owner)
 
 

@@ -11,7 +11,7 @@ from asgi_lifespan import LifespanManager
 
 from fluxprint_auth.app import create_app
 from support import servers
-from support.auth import PASSWORD, registration, settings_of
+from support.auth import PASSWORD, client_of, registration, settings_of
 from support.switch import Switch, switched_postgres
 
 PEOPLE = 6
@@ -54,11 +54,7 @@ class Device:
 
 async def test_a_restart_in_the_middle_signs_nobody_out(postgres_of_auth: Switch) -> None:
     app = create_app(settings_of(as_auth(postgres_of_auth.url)))
-    transport = httpx.ASGITransport(app, raise_app_exceptions=False)
-    async with (
-        LifespanManager(app),
-        httpx.AsyncClient(transport=transport, base_url="http://auth.test/api/v1", timeout=30) as http,
-    ):
+    async with LifespanManager(app), client_of(app) as http:
         devices = []
         for number in range(PEOPLE):
             answer = await http.post("/auth/register", json=registration(f"person{number}@example.org"))

@@ -20,7 +20,7 @@ from fluxprint_common import exchange
 from fluxprint_common.ids import new_id, show
 from fluxprint_common.principal import Principal, principal_of
 from fluxprint_common.tokens import TokenVerifier
-from support.auth import Auth, Person, at_once, running_auth
+from support.auth import ORIGIN, Auth, Person, at_once, running_auth
 from support.queue import queue_app
 from support.servers import Database
 from support.serving import serving
@@ -262,7 +262,7 @@ class TestTheMaker:
 
 class TestTheExchange:
     async def ask(self, auth: Auth, **body: object) -> httpx.Response:
-        return await auth.http.post("http://auth.test/internal/exchange", json=body)
+        return await auth.http.post(f"{ORIGIN}/internal/exchange", json=body)
 
     async def made(self, auth: Auth, **more: object) -> tuple[str, dict[str, Any]]:
         owner = await auth.register()

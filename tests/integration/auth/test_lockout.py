@@ -1,30 +1,20 @@
 """Guessing is stopped, and nobody locks others out at will."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 
 import httpx
 import pytest
 
 from fluxprint_auth.accounts import login
-from support.auth import PASSWORD, Auth, patiently, running_auth
+from support.auth import PASSWORD, Auth, client_of, patiently, running_auth
 from support.servers import Database
 
 WRONG = "wrong password"
 HOME, CAFE, ELSEWHERE = "198.51.100.7", "203.0.113.9", "192.0.2.44"
 
 
-@asynccontextmanager
-async def at(auth: Auth, address: str) -> AsyncIterator[httpx.AsyncClient]:
-    """A client with another address."""
-    transport = httpx.ASGITransport(auth.app, raise_app_exceptions=False, client=(address, 4321))
-    async with httpx.AsyncClient(transport=transport, base_url="http://auth.test/api/v1", timeout=30) as http:
-        yield http
-
-
 async def attempt(auth: Auth, email: str, password: str = WRONG, *, at_: str = HOME, **more: object) -> httpx.Response:
-    async with at(auth, at_) as http:
+    async with client_of(auth.app, address=at_) as http:
         return await http.post("/auth/login", json={"email": email, "password": password, **more})
 
 
@@ -118,7 +108,7 @@ class TestTrustedDevices:
 
     async def test_in_a_browser_a_cookie_does_it(self, lone_auth: Auth) -> None:
         ada = await lone_auth.register()
-        async with at(lone_auth, CAFE) as browser:
+        async with client_of(lone_auth.app, address=CAFE) as browser:
             body = {"email": ada.email, "password": PASSWORD, "carry": "cookie"}
             answer = await browser.post("/auth/login", json=body)
             assert answer.json()["device_token"] is None

@@ -17,7 +17,7 @@ from pydantic import SecretStr
 from fluxprint_auth.accounts.registration import NewAccount, register
 from fluxprint_common.exchange import PATH
 from fluxprint_common.principal import principal_of
-from support.auth import Auth, Person, at_once, running_auth
+from support.auth import ORIGIN, Auth, Person, at_once, running_auth
 from support.queue import queue_app
 from support.servers import Database
 from support.serving import serving
@@ -89,7 +89,7 @@ class TestFirstSight:
     async def test_of_two_at_once_makes_one(self, shop: Shop) -> None:
         async def ask() -> httpx.Response:
             body = {"outside_token": token(jti=secrets.token_hex(4))}
-            return await shop.auth.http.post(f"http://auth.test{PATH}", json=body)
+            return await shop.auth.http.post(f"{ORIGIN}{PATH}", json=body)
 
         answers = await at_once(10, ask)
         assert {answer.status_code for answer in answers} == {200}
@@ -182,7 +182,7 @@ class TestRefused:
     async def test_is_everything_while_no_issuer_is_trusted(self, lone_auth: Auth) -> None:
         await lone_auth.register()
         assert (await lone_auth.http.get("/auth/me", headers=bearer(token()))).status_code == 401
-        asked = await lone_auth.http.post(f"http://auth.test{PATH}", json={"outside_token": token()})
+        asked = await lone_auth.http.post(f"{ORIGIN}{PATH}", json={"outside_token": token()})
         assert asked.status_code == 401
         assert await lone_auth.value("SELECT count(*) FROM auth.outside_identity") == 0
 
@@ -197,10 +197,10 @@ class TestRefused:
     async def test_is_their_issuers_name_under_our_key(self, shop: Shop) -> None:
         issued = shop.auth.app.state.issuer.for_outside
         assert issued  # what we make for them says that it is ours
-        exchanged = await shop.auth.http.post(f"http://auth.test{PATH}", json={"outside_token": token()})
+        exchanged = await shop.auth.http.post(f"{ORIGIN}{PATH}", json={"outside_token": token()})
         own = exchanged.json()["access_token"]
         assert (await shop.me(own)).status_code == 200
-        again = await shop.auth.http.post(f"http://auth.test{PATH}", json={"outside_token": own})
+        again = await shop.auth.http.post(f"{ORIGIN}{PATH}", json={"outside_token": own})
         assert again.status_code == 401
 
 
@@ -228,7 +228,7 @@ class TestTheRole:
         answer = await shop.auth.http.patch(path, json={"role": "manager"}, headers=shop.owner.headers)
         assert answer.status_code == 200, answer.text
         body = {"outside_token": token(role="guest", jti="another")}
-        asked = await shop.auth.http.post(f"http://auth.test{PATH}", json=body)
+        asked = await shop.auth.http.post(f"{ORIGIN}{PATH}", json=body)
         claims = await shop.auth.app.state.access_tokens.verify(asked.json()["access_token"])
         assert claims["role"] == "client" == await shop.role_of("42")
 
@@ -244,10 +244,10 @@ class TestTheRole:
 class TestTheEnd:
     async def test_comes_no_later_than_the_tokens(self, shop: Shop) -> None:
         body = {"outside_token": token(exp=int(time.time()) + 40)}
-        answer = (await shop.auth.http.post(f"http://auth.test{PATH}", json=body)).json()
+        answer = (await shop.auth.http.post(f"{ORIGIN}{PATH}", json=body)).json()
         assert 30 <= answer["expires_in_s"] <= 40
         body = {"outside_token": token()}
-        assert (await shop.auth.http.post(f"http://auth.test{PATH}", json=body)).json()["expires_in_s"] == 300
+        assert (await shop.auth.http.post(f"{ORIGIN}{PATH}", json=body)).json()["expires_in_s"] == 300
 
     async def test_of_a_session_takes_the_tokens_before_it_along(self, shop: Shop) -> None:
         sent = token(iat=int(time.time()) - 5)

@@ -27,7 +27,7 @@ from fluxprint_auth.sessions.service import Sessions
 from fluxprint_common.ids import Prefixed, new_id
 from fluxprint_common.principal import principal_of
 from fluxprint_common.tokens import TokenVerifier
-from support.auth import Auth, Person, at_once, settings_of
+from support.auth import ORIGIN, Auth, Person, at_once, settings_of
 from support.queue import eventually, queue_app
 from support.servers import Database
 from support.serving import serving
@@ -37,7 +37,7 @@ from support.tokens import Issuer
 #: Longer than any of these tests waits: what is heard is heard over Redis.
 NEVER_S = 30.0
 ONCE_S = 15.0
-LIST = "http://auth.test/internal/revocations"
+LIST = f"{ORIGIN}/internal/revocations"
 
 
 @dataclass
