@@ -64,7 +64,12 @@ async def redis_url(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[s
 class _FewProcesses(LoadScopeScheduling):  # type: ignore[misc]  # it has no types
     """A file is one process's, and so is what shares what takes long to start: OctoPrint, cameras, a provider."""
 
-    _SHARING = {"tests/integration/auth/attacks": 1, "tests/integration/bridge": 2, "tests/integration/camera": 1}
+    _SHARING = {
+        "tests/integration/auth/attacks": 1,
+        "tests/integration/auth/providers": 1,
+        "tests/integration/bridge": 2,
+        "tests/integration/camera": 1,
+    }
 
     def _split_scope(self, nodeid: str) -> str:
         file = nodeid.partition("::")[0]

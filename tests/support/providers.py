@@ -1,5 +1,6 @@
 """A real OpenID Connect provider in a process of its own, and a browser that goes there and back."""
 
+import asyncio
 import base64
 import hashlib
 import secrets
@@ -152,6 +153,14 @@ class Journey:
 
 def somebody() -> str:
     return f"s{secrets.token_hex(6)}"
+
+
+async def known(provider: OidcServer, email: object = None, **claims: object) -> str:
+    """The subject of somebody whom the provider knows."""
+    subject = f"subject-{id(claims)}-{asyncio.get_running_loop().time()}"
+    claims = {"email": email or f"{subject}@example.org", "email_verified": True, "name": "Grace Hopper"} | claims
+    await provider.knows(subject, **claims)
+    return subject
 
 
 async def outcome(auth: Auth, journey: Journey, provider: OidcServer) -> tuple[str, str]:
