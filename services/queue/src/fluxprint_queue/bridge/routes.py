@@ -44,7 +44,7 @@ from fluxprint_queue.bridge.schemas import (
     PermitRequest,
     ReportedAttempt,
 )
-from fluxprint_queue.bridge.waiters import Waiter, Waiters
+from fluxprint_queue.bridge.waiters import Offer, Waiter, Waiters
 from fluxprint_queue.commands import repository as commands
 from fluxprint_queue.commands import service as command_rules
 from fluxprint_queue.commands.states import CommandState
@@ -88,7 +88,7 @@ async def claim_work(request: Request, principal: Bridge, printer_id: PrinterId,
     With `wait_s` the answer comes as soon as there is one.
     """
     waiters: Waiters = request.app.state.waiters
-    with waiters.waiting(principal, printer_id) if body.wait_s else nullcontext() as waiter:
+    with waiters.waiting(principal, printer_id, _offer(principal, body)) if body.wait_s else nullcontext() as waiter:
         claimed = None
         waiting = await _waiting(request, principal, printer_id)  # whatever comes after this rings the waiter
         if waiting.attempt or (waiting.job and waiting.free):
@@ -262,7 +262,7 @@ async def _claim(
 ) -> Claimed | None:
     settings: QueueSettings = request.app.state.settings
     database: Database = request.app.state.database
-    staged = Staged(body.staged.attempt_id, body.staged.sha256) if body.staged else None
+    staged = _staged(body)
 
     async def claim() -> Claimed | None:
         async with database.unit_of_work() as session:
@@ -278,6 +278,15 @@ async def _claim(
     except IntegrityError:
         # Two claims for one printer at once: the index let one through, and this one takes over what that one opened.
         return await claim()
+
+
+def _staged(body: Claim) -> Staged | None:
+    return Staged(body.staged.attempt_id, body.staged.sha256) if body.staged else None
+
+
+def _offer(principal: Principal, body: Claim) -> Offer | None:
+    staged = _staged(body)
+    return Offer(principal, body.journal_id, staged) if staged and body.ready and not body.adopt_only else None
 
 
 async def _claim_when_rung(
@@ -297,10 +306,10 @@ async def _claim_when_rung(
         while (left_s := ends_at - time.monotonic()) > 0 and await waiter.rings(left_s):
             if revocations.refuse(principal.session_id, principal.issued_at):
                 raise Unauthenticated
-            claimed = await _claim(request, principal, printer_id, body, take_over=False)
+            claimed = waiter.given or await _claim(request, principal, printer_id, body, take_over=False)
             if claimed is not None:
                 return claimed
-        return None
+        return waiter.given
     finally:
         gone.cancel()
 

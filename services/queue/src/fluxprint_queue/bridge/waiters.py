@@ -3,9 +3,12 @@
 import asyncio
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from uuid import UUID
 
 from fluxprint_common.principal import Principal
+from fluxprint_queue.attempts.repository import Staged
+from fluxprint_queue.attempts.service import Claimed
 
 #: A bridge's claims that wait at once in this process; one more is answered at once, as if it did not want to wait.
 PER_BRIDGE = 16
@@ -13,11 +16,28 @@ PER_BRIDGE = 16
 AT_ONCE = 4
 
 
-class Waiter:
-    """One claim that waits. `free`: it could take work at once, when it was last looked at."""
+@dataclass(frozen=True)
+class Offer:
+    """A bridge that is ready to press start: what it has staged, and as whom it claims."""
 
-    def __init__(self, organisation_id: UUID) -> None:
+    principal: Principal
+    journal_id: UUID
+    staged: Staged
+
+
+class Waiter:
+    """One claim that waits.
+
+    Attributes:
+        free: it could take work at once, when it was last looked at.
+        offer: whoever frees its printer may claim for it, in the transaction that does so.
+        given: what was claimed for it, and is committed.
+    """
+
+    def __init__(self, organisation_id: UUID, offer: Offer | None) -> None:
         self.organisation_id = organisation_id
+        self.offer = offer
+        self.given: Claimed | None = None
         self.free = False
         self._rung = asyncio.Event()
         self._ended = False
@@ -29,9 +49,14 @@ class Waiter:
     def ring(self) -> None:
         self._rung.set()
 
+    def give(self, claimed: Claimed) -> None:
+        """Answer it. Where its answer is gone already, the claim is one whose answer was lost."""
+        self.given = claimed
+        self._rung.set()
+
     def end(self) -> None:
         """Nobody waits for its answer any more, or the service stops."""
-        self._ended = True
+        self._ended, self.offer = True, None
         self._rung.set()
 
     async def rings(self, timeout_s: float) -> bool:
@@ -54,14 +79,14 @@ class Waiters:
         self._stopping = False
 
     @contextmanager
-    def waiting(self, principal: Principal, printer_id: UUID) -> Iterator[Waiter | None]:
+    def waiting(self, principal: Principal, printer_id: UUID, offer: Offer | None) -> Iterator[Waiter | None]:
         """A place to wait; None where the bridge has all of its places, or the service stops."""
         bridge_id = principal.subject
         taken = self._of_bridge.get(bridge_id, 0)
         if self._stopping or taken >= PER_BRIDGE:
             yield None
             return
-        waiter = Waiter(principal.organisation_id)
+        waiter = Waiter(principal.organisation_id, offer)
         self._of_bridge[bridge_id] = taken + 1
         self._of_printer.setdefault(printer_id, []).append(waiter)
         try:
@@ -73,6 +98,10 @@ class Waiters:
             self._of_printer[printer_id].remove(waiter)
             if not self._of_printer[printer_id]:
                 del self._of_printer[printer_id]
+
+    def ready(self, printer_id: UUID) -> Waiter | None:
+        """The newest of a printer's waiting claims for which one may claim at once."""
+        return next((one for one in reversed(self._of_printer.get(printer_id, ())) if one.offer), None)
 
     def ring(self, printer_id: UUID) -> None:
         """Something happened that this printer's claim may find."""

@@ -1,15 +1,16 @@
 """SQL of printers."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import Select, bindparam, exists, func, select, update
+from sqlalchemy import Select, bindparam, func, select, text, update
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import defer
 
 from fluxprint_common.principal import Principal
-from fluxprint_queue.attempts.models import Attempt, in_states
-from fluxprint_queue.attempts.states import AttemptState
+from fluxprint_queue.attempts.models import states_sql
+from fluxprint_queue.attempts.states import PERMITTED
 from fluxprint_queue.printers.models import Printer
 from fluxprint_queue.printers.states import BedState, Connection
 
@@ -17,6 +18,20 @@ _SAVE = (
     update(Printer)
     .where(Printer.id == bindparam("printer_id"))
     .values(connection=bindparam("new_connection"), telemetry=bindparam("new_telemetry"), last_seen_at=func.now())
+)
+
+# One statement checks and clears. What a permit was given for lies on the bed by the permit's own transaction: where
+# that came while this waited for the row, the row says so, and the confirmation is for something else.
+_CLEAR_BED = text(
+    f"""
+    UPDATE queue.printer p SET bed_state = '{BedState.CLEAR}', bed_attempt_id = NULL, bed_changed_at = now()
+     WHERE p.id = :printer_id AND p.organisation_id = :organisation_id AND p.deleted_at IS NULL
+       AND (CAST(:printers AS uuid[]) IS NULL OR p.id = ANY (CAST(:printers AS uuid[])))
+       AND p.bed_state = '{BedState.OCCUPIED}' AND p.bed_attempt_id IS NOT DISTINCT FROM CAST(:attempt_id AS uuid)
+       AND (CAST(:changed_at AS timestamptz) IS NULL OR p.bed_changed_at = :changed_at)
+       AND NOT EXISTS (SELECT FROM queue.attempt a WHERE a.printer_id = p.id AND a.state IN {states_sql(PERMITTED)})
+    RETURNING p.*
+    """  # noqa: S608  (only our own state names are put together)
 )
 
 
@@ -68,17 +83,25 @@ async def set_bed(session: AsyncSession, printer_id: UUID, state: BedState, atte
     )
 
 
-async def clear_bed(session: AsyncSession, printer_id: UUID, *, unless: Collection[AttemptState]) -> bool:
-    """The same for a bed that a person confirmed, unless a locked printer has an attempt in one of some states."""
-    busy = exists().where(Attempt.printer_id == printer_id, in_states(unless))
-    cleared = await session.execute(
-        update(Printer)
-        .where(Printer.id == printer_id, ~busy)
-        .values(bed_state=BedState.CLEAR, bed_attempt_id=None, bed_changed_at=func.now())
-        .returning(Printer)
-        .execution_options(populate_existing=True, synchronize_session=False)
+async def clear_bed(
+    session: AsyncSession, principal: Principal, printer_id: UUID, attempt_id: UUID | None, changed_at: datetime | None
+) -> Printer | None:
+    """A person confirmed the bed that is occupied by an attempt (None: by something else), since `changed_at` if given.
+
+    None where it is not so (any more), or what a permit was given for has not ended.
+    """
+    found: Printer | None = await session.scalar(
+        select(Printer).from_statement(_CLEAR_BED),
+        {
+            "printer_id": printer_id,
+            "organisation_id": principal.organisation_id,
+            "printers": principal.printers and list(principal.printers),
+            "attempt_id": attempt_id,
+            "changed_at": changed_at,
+        },
+        execution_options={"populate_existing": True},
     )
-    return cleared.one_or_none() is not None
+    return found
 
 
 async def owners(session: AsyncSession, printer_ids: Sequence[UUID]) -> dict[UUID, tuple[UUID, UUID]]:

@@ -12,6 +12,7 @@ from fluxprint_common.permissions import Permission
 from fluxprint_common.principal import Principal, credentials_of, require
 from fluxprint_common.ratelimit import limit_by_subject
 from fluxprint_queue.attempts import resolution
+from fluxprint_queue.bridge.handover import freeing
 from fluxprint_queue.printers import repository, service
 from fluxprint_queue.printers.bridges import BridgeDirectory
 from fluxprint_queue.printers.models import Printer as PrinterRow
@@ -114,10 +115,12 @@ async def delete_printer(session: Session, principal: Manager, printer_id: Print
     responses=problems(401, 403, 404, 409),
 )
 async def confirm_bed_cleared(
-    request: Request, session: Session, principal: Operator, printer_id: PrinterId, body: BedCleared
+    request: Request, principal: Operator, printer_id: PrinterId, body: BedCleared
 ) -> Printer:
     """Confirm that the part is off and the bed is clear: the next print may start."""
-    printer = await service.bed_cleared(session, principal, printer_id, body)
+    printer = await freeing(
+        request.app.state, printer_id, lambda session: service.bed_cleared(session, principal, printer_id, body)
+    )
     return _with_hold(request, printer, None)  # what holds a printer refuses the confirmation
 
 

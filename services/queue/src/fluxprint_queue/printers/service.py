@@ -159,19 +159,19 @@ async def bed_cleared(session: AsyncSession, principal: Principal, printer_id: U
     Raises:
         PrinterNotFound. BedChanged: another print occupies the bed. PrinterBusy: a print may still be running.
     """
-    printer = await get(session, principal, printer_id, lock=True)
+    is_said = body.attempt_id is not None or body.changed_at is not None
+    cleared = is_said and await repository.clear_bed(session, principal, printer_id, body.attempt_id, body.changed_at)
+    if cleared:
+        _note_cleared(session, principal, cleared)
+        return cleared
+    printer = await get(session, principal, printer_id)
     if printer.bed_attempt_id != body.attempt_id:
         raise BedChanged
     if (body.changed_at or body.attempt_id is None) and body.changed_at != printer.bed_changed_at:
         raise BedChanged("Say bed.changed_at as the printer shows it now: something may have been printed since.")
-    # Clearing it and the check are one statement, behind the printer's lock.
-    is_clear = printer.bed_state == BedState.CLEAR
-    busy = await attempts.live_on_printer(session, printer.id, PERMITTED) if is_clear else False
-    if busy or not (is_clear or await repository.clear_bed(session, printer.id, unless=PERMITTED)):
+    if printer.bed_state != BedState.CLEAR or await attempts.live_on_printer(session, printer.id, PERMITTED):
         raise PrinterBusy("A print on this printer has not ended; its outcome comes first.")
-    if not is_clear:
-        _note_cleared(session, principal, printer)
-    return printer
+    return printer  # said before
 
 
 async def clear_bed(session: AsyncSession, principal: Principal, printer: Printer) -> None:
