@@ -1,4 +1,5 @@
-"""A transfer that is broken off leaves a part that can be gone on with, and one that fails can be called off."""
+"""A transfer that is broken off leaves a part that can be gone on with, one that fails can be called off, and a copy
+that OctoPrint has no hash of is stored again."""
 
 import asyncio
 import hashlib
@@ -15,7 +16,8 @@ from pydantic import SecretStr
 from fluxprint_bridge.cloud.schemas import AssignedFile
 from fluxprint_bridge.octoprint.client import OctoPrintClient
 from fluxprint_bridge.octoprint.errors import Unavailable
-from fluxprint_bridge.printer.transfer import LocalFile, fetch, store
+from fluxprint_bridge.printer import transfer
+from fluxprint_bridge.printer.transfer import LocalFile, TransferFailed, fetch, store
 from support.serving import serving
 
 
@@ -75,3 +77,62 @@ class TestCalledOff:
             with pytest.raises(Unavailable):
                 await store(octoprint, local, "fluxprint/x.gcode", called_off=lambda: len(tries) == 2)
         assert len(tries) == 2
+
+
+class ForgetfulOctoPrint:
+    """Answers uploads as OctoPrint does, and forgets the hashes of the first `losses` copies."""
+
+    def __init__(self, content: bytes, *, losses: int, may_delete: bool = True) -> None:
+        self.app = FastAPI()
+        self.uploads = 0
+        self._stored = False
+        sha1 = hashlib.sha1(content, usedforsecurity=False).hexdigest()
+
+        @self.app.post("/api/files/local", status_code=201)
+        async def upload() -> object:
+            if self._stored:
+                return Response("{}", 409, media_type="application/json")
+            self._stored = True
+            self.uploads += 1
+            return {"files": {"local": {"path": "fluxprint/x.gcode"}}}
+
+        @self.app.get("/api/files/local/fluxprint/x.gcode")
+        async def describe() -> object:
+            return {
+                "path": "fluxprint/x.gcode", "name": "x.gcode", "type": "machinecode", "size": len(content), "date": 1,
+                **({"hash": sha1} if self.uploads > losses else {}),
+            }  # fmt: skip
+
+        @self.app.delete("/api/files/local/fluxprint/x.gcode")
+        async def remove() -> Response:
+            if not may_delete:
+                return Response("{}", 403, media_type="application/json")
+            self._stored = False
+            return Response(status_code=204)
+
+
+class TestLostHash:
+    CONTENT = b"G28\n"
+
+    @pytest.fixture
+    def local(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> LocalFile:
+        monkeypatch.setattr(transfer, "HASH_LOST_S", 0.1)
+        monkeypatch.setattr(transfer, "READ_BACK_S", 1.0)
+        source = tmp_path / "x.gcode"
+        source.write_bytes(self.CONTENT)
+        sha1 = hashlib.sha1(self.CONTENT, usedforsecurity=False).hexdigest()
+        return LocalFile(source, len(self.CONTENT), sha1)
+
+    async def test_its_copy_is_stored_again(self, local: LocalFile) -> None:
+        printer = ForgetfulOctoPrint(self.CONTENT, losses=2)
+        async with serving(printer.app, lifespan=False) as url, OctoPrintClient(url, SecretStr("any")) as octoprint:
+            await store(octoprint, local, "fluxprint/x.gcode")
+        assert printer.uploads == 3
+
+    @pytest.mark.parametrize(("may_delete", "uploads"), [(True, 3), (False, 1)])
+    async def test_one_that_never_has_one_is_given_up(self, local: LocalFile, may_delete: bool, uploads: int) -> None:
+        printer = ForgetfulOctoPrint(self.CONTENT, losses=99, may_delete=may_delete)
+        async with serving(printer.app, lifespan=False) as url, OctoPrintClient(url, SecretStr("any")) as octoprint:
+            with pytest.raises(TransferFailed, match="is not what was sent"):
+                await store(octoprint, local, "fluxprint/x.gcode")
+        assert printer.uploads == uploads

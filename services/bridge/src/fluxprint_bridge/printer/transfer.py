@@ -26,6 +26,10 @@ CHUNK_BYTES = 1024 * 1024  #: written and hashed at a time, in a thread
 #: cut short.
 STILL_S = 5.0
 READ_BACK_S = 120.0
+#: A copy that is whole gets its hash before the upload is answered. OctoPrint loses it for good where somebody has that
+#: folder read anew at the same moment.
+HASH_LOST_S = 3.0
+MAX_ANEW = 2  # times that a copy without a hash is removed and stored again
 MAX_BACKOFF_S = 5.0
 MAX_TRIES = 6  # in a row and without progress: about 10 s
 PARTIAL_CONTENT = 206
@@ -38,6 +42,10 @@ class TransferFailed(Exception):
     def __init__(self, reason: str, detail: str) -> None:
         super().__init__(detail)
         self.reason = reason
+
+
+class _HashLost(Exception):
+    """OctoPrint's copy is as long as what was sent, and has no hash."""
 
 
 @dataclass(frozen=True)
@@ -191,17 +199,21 @@ async def store(
     """
     folder, _, name = to.rpartition("/")
     failures = 0
+    anew = MAX_ANEW
     while True:
         try:
+            answered = True
             try:
                 stored = await octoprint.upload(local.path, folder=folder, name=name)
             except Conflict:
-                stored = to  # an earlier try got through, whole or not: reading it back tells
+                stored, answered = to, False  # an earlier try got through, whole or not: reading it back tells
             if stored != to:
                 raise TransferFailed("file_rejected", f"OctoPrint stored the file under another name: {stored[:200]}")
             arrived()
-            await _read_back(octoprint, local, to)
+            await _read_back(octoprint, local, to, hash_within_s=HASH_LOST_S if answered and anew else None)
             return
+        except _HashLost:
+            anew = anew - 1 if await _removed(octoprint, to) else 0
         except KeyRefused:
             raise
         except Refused as refused:
@@ -216,8 +228,22 @@ async def store(
             await asyncio.sleep(backoff_s(failures, cap_s=MAX_BACKOFF_S))
 
 
-async def _read_back(octoprint: OctoPrintClient, local: LocalFile, to: str) -> None:
-    """Wait until OctoPrint holds what was sent, by its size and hash. Raises `TransferFailed` when it won't."""
+async def _removed(octoprint: OctoPrintClient, to: str) -> bool:
+    """Have a copy that nobody can verify removed, so that it is stored again. False where OctoPrint won't have it."""
+    log.warning("hash_lost", path=to)
+    try:
+        await octoprint.remove(to)
+    except Refused as refused:  # it may take a permission that our key lacks
+        log.warning("copy_not_removed", path=to, error=str(refused)[:300])
+        return False
+    return True
+
+
+async def _read_back(octoprint: OctoPrintClient, local: LocalFile, to: str, *, hash_within_s: float | None) -> None:
+    """Wait until OctoPrint holds what was sent, by its size and hash.
+
+    Raises `TransferFailed` when it won't, and `_HashLost`.
+    """
     began_at = changed_at = clock.now()
     size_bytes: int | None = None
     sha1: str | None = None
@@ -233,6 +259,8 @@ async def _read_back(octoprint: OctoPrintClient, local: LocalFile, to: str) -> N
         if (size_bytes, sha1) != before:
             changed_at = now
         awaits_its_hash = size_bytes == local.size_bytes and sha1 is None
+        if awaits_its_hash and hash_within_s is not None and now - changed_at > hash_within_s:
+            raise _HashLost
         is_still = not awaits_its_hash and now - changed_at > STILL_S
         if is_still or now - began_at > READ_BACK_S:
             what = f"{size_bytes} of {local.size_bytes} bytes" if size_bytes is not None else "nothing"

@@ -38,6 +38,7 @@ IDLE_WAIT_S = 60.0  #: for a printer that goes offline after the claim; then ano
 MAX_BACKOFF_S = 30.0
 MAX_RELEASE_PAUSE_S = 60.0
 REFUSED_PAUSE_S = 1.0
+LEFT_ALONE_S = 0.1  #: after start was pressed: a question to OctoPrint right then holds the start itself up
 STAND_BACK_S = 30.0
 MAX_STAND_BACK_S = 900.0
 #: Refusals of a first permit after which another printer may have the job.
@@ -276,6 +277,7 @@ class Worker:
         else:
             if pressed:
                 self._releases = 0
+                await asyncio.sleep(LEFT_ALONE_S)
                 await self._watch(work, mark=mark)
         finally:
             self._put_down(work)
