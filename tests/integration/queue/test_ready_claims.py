@@ -3,7 +3,9 @@
 import asyncio
 import hashlib
 from collections.abc import Awaitable
+from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import asyncpg
 import httpx
@@ -11,8 +13,10 @@ import pytest
 
 from fluxprint_common.ids import new_id, show
 from fluxprint_queue.bridge.waiters import PER_BRIDGE
-from support.queue import GCODE, Json, QueueWorld, eventually
+from support.queue import GCODE, Json, QueueWorld, code, eventually, queue_app
 from support.servers import Database
+from support.serving import serving
+from support.tokens import Issuer
 
 Asked = asyncio.Task[httpx.Response]
 
@@ -152,3 +156,101 @@ class TestClaimsThatWait:
         answers = sorted(await asyncio.gather(*asked), key=lambda answer: answer.status_code)
         assert [answer.status_code for answer in answers] == [200, 204]
         assert (await world.permit(answers[0].json()["attempt"])).status_code == 200
+
+
+class TestConfirmedAndClaimed:
+    """Who confirms the bed claims for the bridge that waits for it, in one transaction."""
+
+    async def test_confirmation_and_permit_are_one_commit(self, world: QueueWorld) -> None:
+        printer, job = await world.printer(clear=False), await world.job()
+        file = staged()
+        asked = begin(ask(world, printer, staged=file, ready=True, wait_s=25))
+        await waits(world, asked)
+        confirmed = await world.bed_cleared(printer, None)
+        assert confirmed.json()["bed"]["state"] == "clear"  # what was confirmed, not what came of it
+        given = (await asked).json()
+        assert (given["attempt"]["id"], given["permit_valid_s"]) == (file["attempt_id"], 30)
+        told = (await world.send("GET", "/events")).json()["items"][-4:]
+        kinds = ["printer.bed_cleared", "attempt.claimed", "job.active", "attempt.starting"]
+        assert [event["type"] for event in told] == kinds
+        assert len({event["at"] for event in told}) == 1  # a transaction has one time
+        bed = (await world.printer_now(printer))["bed"]
+        assert (bed["state"], bed["attempt_id"]) == ("occupied", file["attempt_id"])
+        assert code(await world.bed_cleared(printer, None)) == "bed_changed"  # said again, of what lay there before
+        assert (await world.job_now(job))["state"] == "active"
+
+    async def test_a_bridge_that_is_not_ready_claims_for_itself(self, world: QueueWorld) -> None:
+        printer, _ = await world.printer(clear=False), await world.job()
+        asked = begin(ask(world, printer, staged=staged(), wait_s=25))
+        await waits(world, asked)
+        assert (await world.bed_cleared(printer, None)).status_code == 200
+        assert (await asked).json()["attempt"]["state"] == "claimed"
+        told = (await world.send("GET", "/events")).json()["items"]
+        at = {event["type"]: event["at"] for event in told}
+        assert at["attempt.claimed"] > at["printer.bed_cleared"]
+
+    async def test_a_refused_confirmation_claims_nothing(self, world: QueueWorld) -> None:
+        printer, job = await world.printer(clear=False), await world.job()
+        asked = begin(ask(world, printer, staged=staged(), ready=True, wait_s=2))
+        await waits(world, asked)
+        assert code(await world.bed_cleared(printer, {"id": show("attempt", new_id())})) == "bed_changed"
+        assert (await asked).status_code == 204
+        assert (await world.job_now(job))["state"] == "queued"
+
+    async def test_a_claim_that_fails_takes_no_confirmation_along(
+        self, own_world: QueueWorld, database: Database
+    ) -> None:
+        printer, job = await own_world.printer(clear=False), await own_world.job()
+        owner = await asyncpg.connect(database.url.replace("+asyncpg", ""))
+        try:
+            await owner.execute(
+                "CREATE FUNCTION queue.refuse() RETURNS trigger LANGUAGE plpgsql AS "
+                "$$ BEGIN RAISE unique_violation USING MESSAGE = 'somebody was faster'; END $$"
+            )
+            await owner.execute("GRANT EXECUTE ON FUNCTION queue.refuse() TO PUBLIC")
+            await owner.execute(
+                "CREATE TRIGGER refuse BEFORE INSERT ON queue.attempt FOR EACH ROW EXECUTE FUNCTION queue.refuse()"
+            )
+            asked = begin(ask(own_world, printer, staged=staged(), ready=True, wait_s=25))
+            await waits(own_world, asked)
+            assert (await own_world.bed_cleared(printer, None)).status_code == 200
+            assert (await own_world.printer_now(printer))["bed"]["state"] == "clear"
+            assert (await asked).status_code >= 400  # the bridge's own claim fails as well, and it asks again
+        finally:
+            await owner.execute("DROP FUNCTION queue.refuse CASCADE")
+            await owner.close()
+        assert (await own_world.claimed(printer))["job_id"] == job
+        told = [event["type"] for event in (await own_world.send("GET", "/events")).json()["items"]]
+        assert told.count("printer.bed_cleared") == told.count("attempt.claimed") == 1
+
+    async def test_nothing_is_claimed_for_a_bridge_that_was_signed_out(
+        self, database: Database, issuer: Issuer, auth_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        app = queue_app(database, issuer, auth_url, tmp_path)
+        async with serving(app) as url, httpx.AsyncClient(base_url=url, timeout=30) as http:
+            world = QueueWorld(http, issuer, tmp_path)
+            printer, job = await world.printer(clear=False), await world.job()
+            asked = begin(ask(world, printer, staged=staged(), ready=True, wait_s=25))
+            await waits(world, asked)
+            offer = app.state.waiters.ready(UUID(printer.removeprefix("printer_"))).offer
+            monkeypatch.setattr(
+                app.state.revocations, "refuse", lambda session_id, _at: session_id == offer.principal.session_id
+            )
+            assert (await world.bed_cleared(printer, None)).status_code == 200
+            assert (await asked).status_code == 401
+            assert (await world.job_now(job))["state"] == "queued"
+
+    async def test_confirmations_at_once_give_one_permit(self, world: QueueWorld) -> None:
+        printer, _ = await world.printer(clear=False), await world.job(copies=3)
+        asked = [begin(ask(world, printer, staged=staged(), ready=True, wait_s=3)) for _ in range(3)]
+        for one in asked:
+            await waits(world, one)
+        changed_at = (await world.printer_now(printer))["bed"]["changed_at"]
+        body = {"changed_at": changed_at}
+        said = await asyncio.gather(
+            *[world.send("POST", f"/printers/{printer}/bed-cleared", json=body) for _ in range(4)]
+        )
+        assert sorted(answer.status_code for answer in said) == [200, 409, 409, 409]
+        given = [answer.json() for answer in await asyncio.gather(*asked) if answer.status_code == 200]
+        assert len({one["attempt"]["id"] for one in given}) == 1
+        assert sum(one["permit_valid_s"] is not None for one in given) == 1

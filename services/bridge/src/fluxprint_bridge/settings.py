@@ -1,7 +1,6 @@
 """The bridge's settings: the variables of `.env.bridge`, and a TOML file where one bridge serves several printers."""
 
 import tomllib
-from ipaddress import ip_address
 from pathlib import Path
 from typing import ClassVar, Self
 from urllib.parse import urlsplit
@@ -10,6 +9,7 @@ from pydantic import AliasChoices, BaseModel, ConfigDict, Field, SecretStr, Vali
 from pydantic_settings import SettingsConfigDict
 
 from fluxprint_bridge import identity
+from fluxprint_bridge.addresses import is_loopback
 from fluxprint_bridge.camera.settings import CameraVariables, PrinterCameras
 from fluxprint_common.settings import Settings, SettingsError
 
@@ -39,7 +39,7 @@ class CloudSettings(Settings):
     def _refuse_plain_http(self) -> Self:
         """The token must not travel readable; on the same machine it does not travel."""
         parts = urlsplit(self.api_url)
-        if parts.scheme == "http" and not self.allow_http and not _is_loopback(parts.hostname or ""):
+        if parts.scheme == "http" and not self.allow_http and not is_loopback(parts.hostname or ""):
             raise ValueError(
                 "FLUXPRINT_API_URL: use https://, or set BRIDGE_ALLOW_HTTP=true in a network that you trust"
             )
@@ -166,12 +166,3 @@ def load_cloud(*, api_url: str | None, data_dir: Path | None) -> CloudSettings:
         if first["loc"] and first["loc"][0] in {"api_url", "FLUXPRINT_API_URL"}:
             raise SettingsError("FLUXPRINT_API_URL: give --api-url https://print.example.org, or set it") from None
         raise SettingsError(str(first["msg"]).removeprefix("Value error, ")) from None
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return False

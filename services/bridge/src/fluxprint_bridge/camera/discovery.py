@@ -8,9 +8,9 @@ Read and Webcam.
 import asyncio
 import random
 from collections.abc import Callable, Mapping
-from ipaddress import ip_address
 from urllib.parse import urljoin, urlsplit, urlunsplit
 
+from fluxprint_bridge.addresses import is_loopback
 from fluxprint_bridge.camera.config import DEFAULT_KEY, Address, CameraConfig, key_of, name_of
 from fluxprint_bridge.camera.settings import MAX_CAMERAS
 from fluxprint_bridge.octoprint.client import OctoPrintClient
@@ -117,21 +117,12 @@ def _as_seen_from_here(url: str, octoprint_url: str) -> str:
     """What OctoPrint calls 127.0.0.1 is the machine that OctoPrint runs on."""
     parts = urlsplit(urljoin(octoprint_url.rstrip("/") + "/", url))
     octoprint = urlsplit(octoprint_url).hostname or ""
-    if not _is_loopback(parts.hostname or "") or _is_loopback(octoprint):
+    if not is_loopback(parts.hostname or "") or is_loopback(octoprint):
         return url
     host = f"[{octoprint}]" if ":" in octoprint else octoprint
     user, at, _ = parts.netloc.rpartition("@")
     port = f":{parts.port}" if parts.port is not None else ""
     return urlunsplit(parts._replace(netloc=f"{user}{at}{host}{port}"))
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _mapping(value: object) -> Mapping[str, object]:
