@@ -19,7 +19,7 @@ from fluxprint_bridge.octoprint.errors import NotSent, OctoPrintError, Unavailab
 from fluxprint_local.octoprint import OctoPrint
 from support import by_hand
 from support.bridge import BridgeProcess, running_bridge
-from support.fake_cloud import Attempt, FakeCloud
+from support.fake_cloud import Attempt, FakeCloud, Refusal
 from support.octoprint import gcode_with_a_long_end, rewrite_history, running_octoprint, slow_gcode
 from support.queue import eventually
 
@@ -324,6 +324,35 @@ class TestStaleList:
         now = time.time()
         for place in (folder, folder / ".metadata.json"):
             os.utime(place, (now, now))
+
+
+class TestMissingFolder:
+    async def test_no_file_is_in_a_folder_that_is_not_there(self, octoprint: OctoPrint) -> None:
+        """OctoPrint fails instead of saying so, for good."""
+        for path in ("nowhere/x.gcode", "nowhere/2026-01/x.gcode", "fluxprint/1999-01/x.gcode"):
+            answer = await octoprint.call("GET", f"/api/files/local/{path}")
+            assert answer.status_code == 500
+            async with client_of(octoprint) as client:
+                assert await client.file(path) is None
+
+    async def test_a_bridge_that_had_begun_to_bring_the_first_file_goes_on_after_a_restart(
+        self, own_cloud: FakeCloud, tmp_path: Path
+    ) -> None:
+        async def gone() -> None:
+            raise Refusal(404, "file_not_found")
+
+        async with running_octoprint(tmp_path / "octoprint") as octoprint:
+            own_cloud.beds[own_cloud.printer_id] = "occupied"
+            async with running_bridge(tmp_path / "bridge", cloud_url=own_cloud.url, octoprint=octoprint) as bridge:
+                own_cloud.once("ahead", gone)
+                attempt = await own_cloud.add_job(slow_gcode(0.3))
+                await bridge.until_logged('"staging_failed"')
+                await bridge.kill()
+                assert not (octoprint.folder / "uploads" / "fluxprint").exists()
+                await bridge.start()
+                await own_cloud.clear_bed()
+                await own_cloud.until_state(attempt, "completed")
+                assert octoprint.starts(attempt.path) == 1
 
 
 class TestFileNameInUse:

@@ -18,6 +18,7 @@ from pydantic import SecretStr, ValidationError
 
 from fluxprint_bridge.octoprint.errors import (
     Conflict,
+    Failed,
     KeyRefused,
     Missing,
     NotSent,
@@ -116,9 +117,19 @@ class OctoPrintClient:
                 return StoredFile.model_validate(await self._json("GET", f"{_file_url(path)}{query}"))
             except Missing:
                 continue
+            except Failed:
+                if await self._has_folder(path.rpartition("/")[0]):
+                    raise
+                return None
             except ValidationError as error:
                 raise Unavailable(f"the description of {path} differs in {error.error_count()} fields") from None
         return None
+
+    async def _has_folder(self, path: str) -> bool:
+        """Whether there is a folder. Of what would be in one that is missing OctoPrint answers 500: so from above."""
+        if not path:
+            return True
+        return await self._has_folder(path.rpartition("/")[0]) and await self.folder(path) is not None
 
     async def folder(self, path: str) -> list[Entry] | None:
         """What OctoPrint lists in a folder, or None when it says that there is none. It does not look below that."""
@@ -281,11 +292,11 @@ def _checked(answer: _Answer) -> _Answer:
     raise Unavailable(f"{what} was answered with {status} and no JSON: OctoPrint is still starting")
 
 
-def _refusal(status: int, what: str, message: str) -> Refused | Unavailable:
+def _refusal(status: int, what: str, message: str) -> Refused | Failed:
     if status == 403 or (status == 400 and "CSRF" in message):
         return KeyRefused(status, f"OctoPrint refused the API key for {what}: {message}")
     if status >= 500:
-        return Unavailable(f"{what} failed inside OctoPrint with {status}: {message}")
+        return Failed(f"{what} failed inside OctoPrint with {status}: {message}")
     return {409: Conflict, 404: Missing}.get(status, Refused)(status, f"{what} was refused with {status}: {message}")
 
 

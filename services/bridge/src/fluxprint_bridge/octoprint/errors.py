@@ -13,6 +13,10 @@ class NotSent(Unavailable):
     """Unavailable, and the request certainly never reached OctoPrint."""
 
 
+class Failed(Unavailable):
+    """OctoPrint itself answered that it failed, with 500 or above."""
+
+
 class Refused(OctoPrintError):
     """OctoPrint itself answered that it won't: the request had no effect."""
 
