@@ -1,12 +1,10 @@
 """From the cleared bed to the printing printer, its file staged: against selecting and starting a file at OctoPrint."""
 
-import asyncio
-
 from fluxprint_local.octoprint import OctoPrint
 from fluxprint_local.process import Process
 from fluxprint_local.supervisor import Supervisor
-from tools.bench.system import SETTLE_S, Workshop
-from tools.bench.ways import Stand, Ways, compare, end_by_hand, end_job, gcode, until_brought
+from tools.bench.system import Workshop
+from tools.bench.ways import Stand, Ways, compare, end_by_hand, end_job, gcode, until_analysed
 
 
 async def measure(supervisor: Supervisor, bridge: Process, workshop: Workshop, printer: OctoPrint) -> Ways:
@@ -24,9 +22,10 @@ From the request to OctoPrint's `Printing`, file there  median            aim
 
 async def _directly(stand: Stand) -> float:
     """Select and print a file that OctoPrint has."""
-    files = {"file": ("bench.gcode", gcode())}
+    content = gcode()
+    files = {"file": ("bench.gcode", content)}
     (await stand.octoprint.post("/api/files/local", files=files)).raise_for_status()
-    await asyncio.sleep(SETTLE_S)
+    await until_analysed(stand, content)
 
     async def start() -> None:
         body = {"command": "select", "print": True}
@@ -41,7 +40,7 @@ async def _through_the_system(stand: Stand) -> float:
     """Confirm a clear bed while the next job's file is staged."""
     content = gcode()
     job = await stand.workshop.queue(await stand.workshop.upload(content))
-    await until_brought(stand, content)
+    await until_analysed(stand, content)
     bed = await stand.workshop.bed()
 
     async def start() -> None:

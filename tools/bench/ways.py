@@ -19,7 +19,7 @@ from fluxprint_local.process import Process
 from fluxprint_local.supervisor import Supervisor
 from tools.bench.system import POLL_S, SETTLE_S, WAIT_TIMEOUT_S, Workshop
 
-ROUNDS = 16
+ROUNDS = 24
 FILE_BYTES = 1_000_000
 
 
@@ -112,12 +112,31 @@ def gcode() -> bytes:
 
 
 async def until_brought(stand: Stand, content: bytes) -> None:
-    """Wait until the bridge has brought a file to OctoPrint ahead of time."""
-    wanted = hashlib.sha1(content, usedforsecurity=False).hexdigest()
+    """Wait until OctoPrint has a file, whoever brought it."""
     async with asyncio.timeout(WAIT_TIMEOUT_S):
-        while wanted not in (await stand.octoprint.get("/api/files", params={"recursive": "true"})).text:
+        while await _described(stand, content) is None:
             await asyncio.sleep(5 * POLL_S)
     await asyncio.sleep(SETTLE_S)  # the bridge reads it back
+
+
+async def until_analysed(stand: Stand, content: bytes) -> None:
+    """Wait until OctoPrint has a file and has analysed it, which takes a second of a core and is over in life as well
+    when the printer becomes free."""
+    async with asyncio.timeout(WAIT_TIMEOUT_S):
+        while "gcodeAnalysis" not in (await _described(stand, content) or {}):
+            await asyncio.sleep(10 * POLL_S)
+    await asyncio.sleep(SETTLE_S)
+
+
+async def _described(stand: Stand, content: bytes) -> dict[str, object] | None:
+    wanted = hashlib.sha1(content, usedforsecurity=False).hexdigest()
+    answer = await stand.octoprint.get("/api/files", params={"recursive": "true"})
+    entries = list(answer.json()["files"])
+    for entry in entries:  # grows by what is in folders
+        if entry.get("hash") == wanted:
+            return dict(entry)
+        entries += entry.get("children", [])
+    return None
 
 
 async def end_by_hand(stand: Stand) -> None:
