@@ -227,6 +227,14 @@ class Sleeper:
         while size := int(await self._reader.readline(), 16):
             yield (await self._reader.readexactly(size + 2))[:-2]
 
+    def half_close(self) -> None:
+        """Say that no more will be asked for."""
+        self._writer.write_eof()
+
+    @property
+    def port(self) -> int:
+        return int(self._writer.get_extra_info("sockname")[1])
+
     def close(self) -> None:
         self._writer.transport.abort()
 

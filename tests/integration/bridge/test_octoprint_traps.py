@@ -333,7 +333,7 @@ class TestMissingFolder:
             answer = await octoprint.call("GET", f"/api/files/local/{path}")
             assert answer.status_code == 500
             async with client_of(octoprint) as client:
-                assert await client.file(path) is None
+                assert await client.find(path) is None
 
     async def test_a_bridge_that_had_begun_to_bring_the_first_file_goes_on_after_a_restart(
         self, own_cloud: FakeCloud, tmp_path: Path

@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 
 import httpx
+import psutil
 import pytest
 
 from fluxprint_common.ids import new_id, show
@@ -33,6 +34,12 @@ async def until_viewers(client: httpx.AsyncClient, camera_id: str, count: int) -
     async with asyncio.timeout(10):
         while await viewers_of(client, camera_id) != count:
             await asyncio.sleep(0.02)
+
+
+def _ports_of(pid: int) -> set[int]:
+    """Those of the clients that a process still has connections to."""
+    connections = psutil.Process(pid).net_connections("tcp")
+    return {connection.raddr.port for connection in connections if connection.raddr}
 
 
 def _events(log: Path, request_id: str) -> list[str]:
@@ -109,6 +116,23 @@ class TestStream:
                         sent += 1
                         await bridge.send(sent, size=100_000)
                 assert await stuck.reads_to_the_end() < sent * 100_000
+
+    async def test_drops_who_says_goodbye_and_reads_nothing(self, hasty: Organisation) -> None:
+        async with hasty.client() as client, hasty.camera() as bridge:
+            path = f"/api/v1/cameras/{bridge.camera_id}/stream"
+            async with sleeper(hasty.service.url, path, hasty.user_token()) as stuck:
+                await until_viewers(client, bridge.camera_id, 1)
+                assert stuck.port in _ports_of(hasty.service.process.pid)
+                for number in range(1, 4):
+                    await bridge.send(number, size=300_000)
+                stuck.half_close()
+                sent = 3
+                async with asyncio.timeout(15):
+                    while await viewers_of(client, bridge.camera_id) or stuck.port in _ports_of(
+                        hasty.service.process.pid
+                    ):
+                        sent += 1
+                        await bridge.send(sent, size=100_000)
 
     async def test_says_that_the_camera_is_gone_and_goes_on_when_it_is_back(self, hasty: Organisation) -> None:
         printer = new_id()

@@ -240,6 +240,27 @@ class TestConfirmedAndClaimed:
             assert (await asked).status_code == 401
             assert (await world.job_now(job))["state"] == "queued"
 
+    async def test_no_claim_is_answered_with_nothing_while_a_confirmation_claims_for_it(
+        self, own_world: QueueWorld, database: Database
+    ) -> None:
+        printer, _ = await own_world.printer(clear=False), await own_world.job()
+        file = staged()
+        asked = begin(ask(own_world, printer, staged=file, ready=True, wait_s=2))
+        await waits(own_world, asked)
+        owner = await asyncpg.connect(database.url.replace("+asyncpg", ""))
+        try:
+            async with owner.transaction():
+                await owner.execute("SELECT FROM queue.printer FOR NO KEY UPDATE")
+                confirmed = asyncio.ensure_future(own_world.bed_cleared(printer, None))
+                await eventually(lambda: owner.fetchval(_WAITS_FOR_A_LOCK), within_s=30)
+                await asyncio.sleep(2.5)  # it has waited for as long as it wanted to
+                assert not asked.done()
+        finally:
+            await owner.close()
+        assert (await confirmed).status_code == 200
+        assert (await asked).json()["attempt"]["id"] == file["attempt_id"]
+        assert (await asked).json()["permit_valid_s"] == 30
+
     async def test_confirmations_at_once_give_one_permit(self, world: QueueWorld) -> None:
         printer, _ = await world.printer(clear=False), await world.job(copies=3)
         asked = [begin(ask(world, printer, staged=staged(), ready=True, wait_s=3)) for _ in range(3)]

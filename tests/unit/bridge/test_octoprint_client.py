@@ -10,6 +10,7 @@ from pydantic import SecretStr
 from fluxprint_bridge.octoprint.client import OctoPrintClient
 from fluxprint_bridge.octoprint.errors import (
     Conflict,
+    Failed,
     KeyRefused,
     Missing,
     NotSent,
@@ -76,7 +77,7 @@ class TestAnswers:
             (json_answer("403 FORBIDDEN", b'{"error": "no permission"}'), start, KeyRefused),
             (json_answer("400 BAD REQUEST", b'{"error": "CSRF validation failed"}'), start, KeyRefused),
             (json_answer("400 BAD REQUEST", b'{"error": "no"}'), start, Refused),
-            (json_answer("500 ERROR", b'{"error": "oops"}'), start, Unavailable),
+            (json_answer("500 ERROR", b'{"error": "oops"}'), start, Failed),
         ],
     )
     async def test_each_has_its_class(
@@ -96,3 +97,45 @@ class TestAnswers:
             with pytest.raises(NotSent) as raised:
                 await client.select_and_print("fluxprint/x.gcode")
         assert "127.0.0.1" not in str(raised.value)
+
+
+@asynccontextmanager
+async def saying(answers: dict[str, bytes]) -> AsyncIterator[OctoPrintClient]:
+    """OctoPrint with an answer for each path and query; 404 for all others."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = await reader.readuntil(b"\r\n\r\n")
+        target = head.split(b" ")[1].decode().removeprefix("/api/files/local/")
+        writer.write(answers.get(target, json_answer("404 Not Found", b"{}")))
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    async with server, OctoPrintClient(f"http://127.0.0.1:{port}", SecretStr("KEY")) as client:
+        yield client
+
+
+class TestFilesOfMissingFolders:
+    FAILED = json_answer("500 Internal Server Error", b"{}")
+    THERE = json_answer("200 OK", b'{"children": []}')
+
+    async def test_are_missing_where_both_lists_lack_the_folder(self) -> None:
+        for answers in ({"a/b/x.gcode": self.FAILED}, {"a/b/x.gcode": self.FAILED, "a": self.THERE}):
+            async with saying(answers) as client:
+                assert await client.find("a/b/x.gcode") is None
+
+    @pytest.mark.parametrize("listed", ["a/b", "a/b?recursive=true"])
+    async def test_are_not_where_one_list_has_it(self, listed: str) -> None:
+        async with saying({"a/b/x.gcode": self.FAILED, "a": self.THERE, listed: self.THERE}) as client:
+            with pytest.raises(Unavailable):
+                await client.find("a/b/x.gcode")
+
+    async def test_are_not_where_something_before_octoprint_failed(self) -> None:
+        async with saying({"a/b/x.gcode": json_answer("502 Bad Gateway", b"{}")}) as client:
+            with pytest.raises(Unavailable):
+                await client.find("a/b/x.gcode")
+
+    async def test_decide_nothing_where_it_matters(self) -> None:
+        async with saying({"a/b/x.gcode": self.FAILED}) as client:
+            with pytest.raises(Unavailable):
+                await client.file("a/b/x.gcode")

@@ -82,8 +82,9 @@ class TestCalledOff:
 class ForgetfulOctoPrint:
     """Answers uploads as OctoPrint does, and forgets the hashes of the first `losses` copies."""
 
-    def __init__(self, content: bytes, *, losses: int, may_delete: bool = True) -> None:
+    def __init__(self, content: bytes, *, losses: int, may_delete: bool = True, fails_once: bool = False) -> None:
         self.app = FastAPI()
+        self._fails = fails_once
         self.uploads = 0
         self._stored = False
         sha1 = hashlib.sha1(content, usedforsecurity=False).hexdigest()
@@ -105,6 +106,9 @@ class ForgetfulOctoPrint:
 
         @self.app.delete("/api/files/local/fluxprint/x.gcode")
         async def remove() -> Response:
+            if self._fails:
+                self._fails = False
+                return Response("{}", 500, media_type="application/json")
             if not may_delete:
                 return Response("{}", 403, media_type="application/json")
             self._stored = False
@@ -136,3 +140,16 @@ class TestLostHash:
             with pytest.raises(TransferFailed, match="is not what was sent"):
                 await store(octoprint, local, "fluxprint/x.gcode")
         assert printer.uploads == uploads
+
+    async def test_it_is_removed_although_the_first_try_fails(self, local: LocalFile) -> None:
+        printer = ForgetfulOctoPrint(self.CONTENT, losses=1, fails_once=True)
+        async with serving(printer.app, lifespan=False) as url, OctoPrintClient(url, SecretStr("any")) as octoprint:
+            await store(octoprint, local, "fluxprint/x.gcode")
+        assert printer.uploads == 2
+
+    async def test_it_is_left_where_it_is_not_wanted_any_more(self, local: LocalFile) -> None:
+        printer = ForgetfulOctoPrint(self.CONTENT, losses=99)
+        async with serving(printer.app, lifespan=False) as url, OctoPrintClient(url, SecretStr("any")) as octoprint:
+            with pytest.raises(Unavailable):
+                await store(octoprint, local, "fluxprint/x.gcode", called_off=lambda: True)
+        assert printer.uploads == 1

@@ -139,3 +139,10 @@ class TestPlaying:
         stream.playing.data_received(b"GET / HTTP/1.1\r\n\r\n")
         await a_moment()
         assert (stream.shown(), stream.viewer.left) == (b"", None)
+
+
+async def test_who_talks_without_end_is_cut(stream: Stream) -> None:
+    for _ in range(65):
+        assert not stream.transport.is_closing()
+        stream.playing.data_received(bytes(1024))
+    assert stream.transport.is_closing()

@@ -117,19 +117,35 @@ class OctoPrintClient:
                 return StoredFile.model_validate(await self._json("GET", f"{_file_url(path)}{query}"))
             except Missing:
                 continue
-            except Failed:
-                if await self._has_folder(path.rpartition("/")[0]):
-                    raise
-                return None
             except ValidationError as error:
                 raise Unavailable(f"the description of {path} differs in {error.error_count()} fields") from None
         return None
 
-    async def _has_folder(self, path: str) -> bool:
-        """Whether there is a folder. Of what would be in one that is missing OctoPrint answers 500: so from above."""
-        if not path:
+    async def find(self, path: str) -> StoredFile | None:
+        """The same where the folder may be missing: of what would be in it OctoPrint says that it failed, for good.
+
+        Storage that is away for a while looks the same, so this is only for who decides nothing by None.
+        """
+        try:
+            return await self.file(path)
+        except Failed as failed:
+            if failed.status == 500 and await self._is_missing(path.rpartition("/")[0]):
+                return None
+            raise
+
+    async def _is_missing(self, folder: str) -> bool:
+        """Whether OctoPrint itself says twice that there is no such folder, or of one above it."""
+        if not folder:
+            return False
+        if await self._is_missing(folder.rpartition("/")[0]):
             return True
-        return await self._has_folder(path.rpartition("/")[0]) and await self.folder(path) is not None
+        for query in ("", "?recursive=true"):
+            try:
+                await self._json("GET", f"{_file_url(folder)}{query}", max_bytes=MAX_LIST_BYTES)
+            except Missing:
+                continue
+            return False
+        return True
 
     async def folder(self, path: str) -> list[Entry] | None:
         """What OctoPrint lists in a folder, or None when it says that there is none. It does not look below that."""
@@ -296,7 +312,7 @@ def _refusal(status: int, what: str, message: str) -> Refused | Failed:
     if status == 403 or (status == 400 and "CSRF" in message):
         return KeyRefused(status, f"OctoPrint refused the API key for {what}: {message}")
     if status >= 500:
-        return Failed(f"{what} failed inside OctoPrint with {status}: {message}")
+        return Failed(status, f"{what} failed inside OctoPrint with {status}: {message}")
     return {409: Conflict, 404: Missing}.get(status, Refused)(status, f"{what} was refused with {status}: {message}")
 
 

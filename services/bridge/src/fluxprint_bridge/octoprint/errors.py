@@ -16,6 +16,10 @@ class NotSent(Unavailable):
 class Failed(Unavailable):
     """OctoPrint itself answered that it failed, with 500 or above."""
 
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+
 
 class Refused(OctoPrintError):
     """OctoPrint itself answered that it won't: the request had no effect."""

@@ -124,7 +124,7 @@ async def _look_back(desk: Desk, job: Job, *, known: str | None) -> None:
     elif finished and job.path != known and (note is None or note.run != run):
         await notice(desk, job.path, run=run)
     for file in await desk.shelf.unclaimed():  # another one may be selected since
-        found = await desk.octoprint.file(file.path)
+        found = await desk.octoprint.find(file.path)
         if found is not None and found.prints.any:
             await notice(desk, file.path, run=OVER)
 

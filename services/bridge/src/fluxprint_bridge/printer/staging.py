@@ -245,7 +245,7 @@ class Stager:
         async with desk.storing:
             (desk.spool / f"{file.attempt_id}.part").unlink(missing_ok=True)
             claimed = await desk.journal.attempt(file.attempt_id) is not None
-            found = None if claimed else await desk.octoprint.file(file.path)
+            found = None if claimed else await desk.octoprint.find(file.path)
             if found is None or not found.prints.any:
                 if found is not None and desk.may_delete and (await desk.monitor.look()).path != file.path:
                     with contextlib.suppress(Conflict):  # selected at this very moment

@@ -200,8 +200,12 @@ async def store(
     folder, _, name = to.rpartition("/")
     failures = 0
     anew = MAX_ANEW
+    lost = False
     while True:
         try:
+            if lost:
+                anew = anew - 1 if await _removed(octoprint, to) else 0
+                lost = False
             answered = True
             try:
                 stored = await octoprint.upload(local.path, folder=folder, name=name)
@@ -213,7 +217,9 @@ async def store(
             await _read_back(octoprint, local, to, hash_within_s=HASH_LOST_S if answered and anew else None)
             return
         except _HashLost:
-            anew = anew - 1 if await _removed(octoprint, to) else 0
+            if called_off():
+                raise Unavailable(f"OctoPrint has no hash of {to}") from None
+            lost = True
         except KeyRefused:
             raise
         except Refused as refused:

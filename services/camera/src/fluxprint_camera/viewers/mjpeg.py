@@ -55,6 +55,9 @@ class MjpegStream(Response):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         connection = Connection(scope, fast=self._fast)
+        if connection.transport.is_closing():
+            connection.give_up(scope)
+            return
         watcher = self._watcher
         with ExitStack() as held:
             viewer = held.enter_context(
@@ -77,14 +80,16 @@ class MjpegStream(Response):
                 return
             async with asyncio.TaskGroup() as group:
                 departure = group.create_task(_until_departure(receive, viewer), name="viewer:departure")
-                await _send_frames(connection, viewer, send, self._pictures)
+                if not await _send_frames(connection, viewer, send, self._pictures):
+                    connection.give_up(scope)
                 departure.cancel()
 
 
-async def _send_frames(connection: Connection, viewer: Viewer, send: Send, pictures: Pictures) -> None:
+async def _send_frames(connection: Connection, viewer: Viewer, send: Send, pictures: Pictures) -> bool:
+    """Until the viewer's end. False: the client has gone before."""
     while await viewer.ready():
         if connection.transport.is_closing():
-            return  # of several requests on a connection the server only tells the last that it is gone
+            return False
         if connection.backlog():
             # Returns when the connection has taken what it was given: the frame to send is the newest of that moment.
             await send(_body(b""))
@@ -94,6 +99,7 @@ async def _send_frames(connection: Connection, viewer: Viewer, send: Send, pictu
             await send(_body(frame.part))
     await send(_body(b""))
     await send(_body(LAST, more=False))
+    return True
 
 
 def _body(data: bytes | memoryview, *, more: bool = True) -> Message:

@@ -13,6 +13,8 @@ from fluxprint_camera.relay.viewer import Left, Viewer
 from fluxprint_camera.viewers.pictures import Pictures
 from fluxprint_camera.viewers.shared import SharedWriter
 
+MAX_UNHEARD_BYTES = 64 * 1024  # the rest of a request that was sent with a body
+
 
 class Playing(asyncio.Protocol):
     """Stands where the server's side of the connection stood, and is the outlet of the viewer.
@@ -24,7 +26,10 @@ class Playing(asyncio.Protocol):
         held: what ends with the connection: the viewer's place, and the watch over what it was let in with.
     """
 
-    __slots__ = ("_context", "_held", "_is_called", "_pictures", "_placard", "_transport", "_viewer", "_writer", "push")
+    __slots__ = (
+        "_context", "_held", "_is_called", "_pictures", "_placard", "_transport", "_unheard_bytes", "_viewer",
+        "_writer", "push",
+    )  # fmt: skip
 
     def __init__(self, transport: asyncio.Transport, viewer: Viewer, pictures: Pictures, held: ExitStack) -> None:
         self._transport = transport
@@ -35,6 +40,7 @@ class Playing(asyncio.Protocol):
         self._writer = SharedWriter(transport)
         self._placard: asyncio.Task[None] | None = None
         self._is_called = False
+        self._unheard_bytes = 0
         self.push = self._writer.push_chunk
         viewer.begin(self, self._call)
         self._call()
@@ -51,7 +57,10 @@ class Playing(asyncio.Protocol):
         self._transport.abort()
 
     def data_received(self, data: bytes) -> None:
-        """The answer is the last on its connection: what a client says more is not listened to."""
+        """The answer is the last on its connection: what a client says more is not listened to, nor without end."""
+        self._unheard_bytes += len(data)
+        if self._unheard_bytes > MAX_UNHEARD_BYTES:
+            self.cut()
 
     def resume_writing(self) -> None:
         self._serve()

@@ -65,12 +65,16 @@ class Connection:
         self.transport = transport = transport_of(scope)
         #: Of WebSockets, which ASGI gives no way to wait without sending something.
         self._writable: asyncio.Event | None = getattr(scope["extensions"][EXTENSION], "writable", None)
+        self._shared: SharedWriter | None = None
+        if transport.is_closing():
+            return
         transport.set_write_buffer_limits(high=0)  # what waits is to be known to the byte
         sock = transport.get_extra_info("socket")
         if sys.platform == "linux" and sock is not None and sock.family in (socket.AF_INET, socket.AF_INET6):
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, NOTSENT_LOWAT)
         possible = fast and scope["http_version"] == "1.1" and SharedWriter.is_possible(transport)
-        self._shared = SharedWriter(transport) if possible else None
+        if possible:
+            self._shared = SharedWriter(transport)
 
     @property
     def is_free(self) -> bool:
@@ -85,6 +89,14 @@ class Connection:
         server.connection_lost(_HandedOver())
         scope["extensions"][EXTENSION].disconnected = True  # of several requests the server only tells the last
         self.transport.resume_reading()  # the server may not have wanted more: without it, nobody sees the client go
+
+    def give_up(self, scope: Scope) -> None:
+        """Drop the connection of a response whose client has gone, and let it end before it is complete.
+
+        One that was closed from the other side would wait for what is in its buffer to be read.
+        """
+        self.transport.abort()
+        scope["extensions"][EXTENSION].disconnected = True  # of several requests the server only tells the last
 
     def push(self, _frame: Frame) -> bool:
         """Of streams that the server sends: nothing goes past it."""

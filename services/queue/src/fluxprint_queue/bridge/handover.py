@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any, TypeVar
 from uuid import UUID
 
@@ -10,9 +11,11 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from fluxprint_common.database import Database, after_commit
 from fluxprint_common.logs import get_logger
+from fluxprint_common.problems import ServiceError
 from fluxprint_common.revocations import Revocations
 from fluxprint_queue.attempts import service as attempts
-from fluxprint_queue.bridge.waiters import Waiter, Waiters
+from fluxprint_queue.attempts.service import Claimed
+from fluxprint_queue.bridge.waiters import Offer, Waiters
 from fluxprint_queue.settings import QueueSettings
 
 log = get_logger(__name__)
@@ -36,40 +39,41 @@ async def freeing(state: Any, printer_id: UUID, free: Callable[[AsyncSession], A
         what `free` raises.
     """
     database: Database = state.database
-    waiter = _ready(state, printer_id)
-    if waiter is not None:
+    waiters: Waiters = state.waiters
+    waiter = waiters.ready(printer_id)
+    offer = waiter.take() if waiter is not None else None
+    if waiter is not None and offer is not None:
         try:
             async with database.unit_of_work() as session:
                 answer = await free(session)
-                await _claim(state.settings, session, printer_id, waiter)
+                if (claimed := await _claimed(state, session, printer_id, offer)) is not None:
+                    after_commit(session, partial(waiter.give, claimed))
+        except _ClaimFailed as failure:
+            waiter.settle(offer)
+            log.info("claim_with_confirmation_failed", error=str(failure.__cause__))
+        except ServiceError:
+            waiter.settle(offer)
+            raise
+        except BaseException:
+            waiter.settle(None)  # a commit, for all that is known
+            raise
+        else:
+            waiter.settle(offer)
             await asyncio.sleep(0)  # the bridge is answered first: a printer waits for it
             return answer
-        except _ClaimFailed as failure:
-            log.info("claim with a confirmation failed", error=str(failure.__cause__))
     async with database.unit_of_work() as session:
         return await free(session)
 
 
-def _ready(state: Any, printer_id: UUID) -> Waiter | None:
-    waiters: Waiters = state.waiters
+async def _claimed(state: Any, session: AsyncSession, printer_id: UUID, offer: Offer) -> Claimed | None:
+    settings: QueueSettings = state.settings
     revocations: Revocations = state.revocations
-    waiter = waiters.ready(printer_id)
-    if waiter is None or waiter.offer is None:
+    if revocations.refuse(offer.principal.session_id, offer.principal.issued_at):
         return None
-    bridge = waiter.offer.principal
-    return None if revocations.refuse(bridge.session_id, bridge.issued_at) else waiter
-
-
-async def _claim(settings: QueueSettings, session: AsyncSession, printer_id: UUID, waiter: Waiter) -> None:
-    offer = waiter.offer
-    if offer is None:  # it has gone meanwhile
-        return
     try:
-        claimed = await attempts.claim(
+        return await attempts.claim(
             session, settings, offer.principal, printer_id,
             journal_id=offer.journal_id, staged=offer.staged, ready=True, take_over=False,
         )  # fmt: skip
     except DBAPIError as error:
         raise _ClaimFailed from error
-    if claimed is not None:
-        after_commit(session, lambda: waiter.give(claimed))

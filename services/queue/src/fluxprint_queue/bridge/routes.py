@@ -309,7 +309,7 @@ async def _claim_when_rung(
             claimed = waiter.given or await _claim(request, principal, printer_id, body, take_over=False)
             if claimed is not None:
                 return claimed
-        return waiter.given
+        return await waiter.last()
     finally:
         gone.cancel()
 

@@ -2,16 +2,19 @@
 
 import asyncio
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from uuid import UUID
 
 from fluxprint_common.principal import Principal
+from fluxprint_common.problems import Unavailable
 from fluxprint_queue.attempts.repository import Staged
 from fluxprint_queue.attempts.service import Claimed
 
 #: A bridge's claims that wait at once in this process; one more is answered at once, as if it did not want to wait.
 PER_BRIDGE = 16
+#: A transaction that claims for somebody is over by then, as PostgreSQL's time-outs have it.
+CLAIM_TIMEOUT_S = 30.0
 #: Printers that are woken at once by a job that any may take; the doorbell rings as many as it needs a moment later.
 AT_ONCE = 4
 
@@ -30,7 +33,7 @@ class Waiter:
 
     Attributes:
         free: it could take work at once, when it was last looked at.
-        offer: whoever frees its printer may claim for it, in the transaction that does so.
+        offer: whoever frees its printer may claim for it, in the transaction that does so. None while somebody does.
         given: what was claimed for it, and is committed.
     """
 
@@ -40,6 +43,9 @@ class Waiter:
         self.given: Claimed | None = None
         self.free = False
         self._rung = asyncio.Event()
+        self._settled = asyncio.Event()
+        self._settled.set()
+        self._in_doubt = False
         self._ended = False
 
     @property
@@ -49,10 +55,39 @@ class Waiter:
     def ring(self) -> None:
         self._rung.set()
 
+    def take(self) -> Offer | None:
+        """What to claim with. It is not answered with nothing before `settle`."""
+        offer, self.offer = self.offer, None
+        if offer is not None:
+            self._settled.clear()
+        return offer
+
     def give(self, claimed: Claimed) -> None:
-        """Answer it. Where its answer is gone already, the claim is one whose answer was lost."""
+        """Answer it."""
         self.given = claimed
         self._rung.set()
+
+    def settle(self, offer: Offer | None) -> None:
+        """Whoever took its offer is done: gives it back, or None where nobody knows what became of it."""
+        if offer is None:
+            self._in_doubt = True
+        elif self.given is None and not self._ended:
+            self.offer = offer
+        self._settled.set()
+
+    async def last(self) -> Claimed | None:
+        """What was claimed for it, once nobody does any more: an answer with nothing is proof that nothing was.
+
+        Raises:
+            Unavailable: nobody knows.
+        """
+        self.end()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(CLAIM_TIMEOUT_S):
+                await self._settled.wait()
+        if self.given is None and (self._in_doubt or not self._settled.is_set()):
+            raise Unavailable("It is not known what was claimed for this request; ask again.")
+        return self.given
 
     def end(self) -> None:
         """Nobody waits for its answer any more, or the service stops."""
@@ -92,6 +127,7 @@ class Waiters:
         try:
             yield waiter
         finally:
+            waiter.end()
             self._of_bridge[bridge_id] -= 1
             if not self._of_bridge[bridge_id]:
                 del self._of_bridge[bridge_id]
