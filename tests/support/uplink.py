@@ -240,8 +240,8 @@ class Sleeper:
 
 
 @asynccontextmanager
-async def sleeper(url: str, path: str, token: str) -> AsyncIterator[Sleeper]:
-    """A viewer that has asked for a stream and does not read it."""
+async def sleeper(url: str, path: str, token: str, *, http: str = "1.1") -> AsyncIterator[Sleeper]:
+    """A viewer that has asked for a stream and does not read it. HTTP 1.0 never takes the fast path."""
     address = httpx.URL(url)
     sock = socket.socket()
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)  # before connecting, or the window is large already
@@ -250,7 +250,7 @@ async def sleeper(url: str, path: str, token: str) -> AsyncIterator[Sleeper]:
     # The reader's own buffer is small too: what it holds is read already.
     reader, writer = await asyncio.open_connection(sock=sock, limit=4096)
     writer.write(
-        f"GET {path} HTTP/1.1\r\nHost: {address.netloc.decode()}\r\nAuthorization: Bearer {token}\r\n\r\n".encode()
+        f"GET {path} HTTP/{http}\r\nHost: {address.netloc.decode()}\r\nAuthorization: Bearer {token}\r\n\r\n".encode()
     )
     viewer = Sleeper(reader, writer)
     try:
