@@ -1,5 +1,8 @@
 """What was brought for later is deleted, cut or printed by somebody before its turn: on the real OctoPrint."""
 
+import asyncio
+import os
+
 from fluxprint_local.octoprint import OctoPrint
 from support import by_hand
 from support.bridge import BridgeProcess
@@ -23,7 +26,7 @@ class TestStagedFileIsHarmed:
         content = slow_gcode(0.5)
         attempt, path = await staged_for_its_bed(cloud, octoprint, content)
         await bridge.until_logged('"staged"')
-        _cut(octoprint, path)
+        await _cut(octoprint, path)
         await cloud.clear_bed()
         await cloud.until_state(attempt, "released")
         assert attempt.reason == "staged_file_changed"
@@ -38,7 +41,7 @@ class TestStagedFileIsHarmed:
         content = slow_gcode(0.5)
         attempt, path = await staged_for_its_bed(cloud, octoprint, content)
         await bridge.until_logged('"staged"')
-        _cut(octoprint, path)
+        await _cut(octoprint, path)
         await cloud.ring("work")
         await until_gone(octoprint, path)
         assert await staged(octoprint, content) != path
@@ -62,9 +65,14 @@ class TestStagedFileIsHarmed:
         assert await octoprint.successes_and_failures(path) == (1, 0)
 
 
-def _cut(octoprint: OctoPrint, path: str) -> None:
-    """What a kill of OctoPrint leaves while it copies from another file system: half of the bytes."""
+async def _cut(octoprint: OctoPrint, path: str) -> None:
+    """What a kill of OctoPrint leaves while it copies from another file system: half of the bytes.
+
+    A list that is read at this moment is taken for current although it is not, until the folder changes once more.
+    """
     file = octoprint.folder / "uploads" / path
     half = file.with_suffix(".half")
     half.write_bytes(file.read_bytes()[:100])
     half.replace(file)
+    await asyncio.sleep(0.5)
+    os.utime(file.parent)

@@ -17,6 +17,7 @@ from fluxprint_local import supervisor
 from fluxprint_local.forks import PYTHON_MODULE, Forked, ForkServer, NotForked
 from fluxprint_local.process import Process, at_once
 from fluxprint_local.supervisor import Supervisor
+from support.processes import is_alive
 
 #: What it is told to do it finds in its arguments; what it is it writes to a file beside its package.
 PROGRAM = """
@@ -75,11 +76,6 @@ async def told(file: Path) -> dict[str, object]:
     state: dict[str, object] = json.loads(file.read_text())
     file.unlink()
     return state
-
-
-def alive(pid: object) -> bool:
-    assert isinstance(pid, int)
-    return psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
 
 
 async def ended(forked: Forked) -> int:
@@ -166,7 +162,7 @@ class TestTheServersEnd:
         os.kill(server, signal.SIGKILL)
         assert await ended(first) == -signal.SIGKILL
         async with asyncio.timeout(DEADLINE_S):
-            while alive(first.pid):
+            while is_alive(first.pid):
                 await asyncio.sleep(0.02)
         second = await forks.spawn(program(package, str(file), "3"), log)
         assert await ended(second) == 3
@@ -208,7 +204,7 @@ class TestSupervised:
             await running.start(stubborn)
             state = await told(file)
             os.kill(state["loaded_by"], signal.SIGSTOP)  # type: ignore[arg-type]  # numbers, both of them
-        assert not alive(state["pid"])
+        assert not is_alive(state["pid"])  # type: ignore[arg-type]
 
     async def test_an_end_waits_for_no_import(self, package: str, tmp_path: Path) -> None:
         slow = tmp_path / "packages/slow_program"

@@ -15,6 +15,7 @@ import pytest
 from fluxprint_local import leftovers, supervisor
 from fluxprint_local.ports import free_port
 from fluxprint_local.supervisor import StartFailed, Supervisor
+from support.processes import is_alive
 from support.standins import journal_lines, standin
 
 DEADLINE_S = 20
@@ -24,10 +25,6 @@ async def until(condition: Callable[[], bool], deadline_s: float = DEADLINE_S) -
     async with asyncio.timeout(deadline_s):
         while not condition():
             await asyncio.sleep(0.02)
-
-
-def alive(pid: int) -> bool:
-    return psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
 
 
 @pytest.fixture
@@ -89,14 +86,14 @@ class TestBadConduct:
         async with asyncio.timeout(DEADLINE_S), Supervisor(tmp_path) as running:
             await running.start(standin("a", free_port(), journal, "stubborn", stop_timeout_s=0.3))
         [(_, _, pid)] = journal_lines(journal)
-        assert not alive(pid)
+        assert not is_alive(pid)
 
     async def test_what_a_process_started_itself_goes_with_it(self, tmp_path: Path, journal: Path) -> None:
         async with Supervisor(tmp_path) as running:
             await running.start(standin("a", free_port(), journal, "parent"))
             child = journal_lines(journal)[0][2]
-            assert alive(child)
-        await until(lambda: not alive(child))
+            assert is_alive(child)
+        await until(lambda: not is_alive(child))
 
     async def test_logs_stay_within_their_bound(
         self, tmp_path: Path, journal: Path, monkeypatch: pytest.MonkeyPatch
@@ -163,7 +160,7 @@ class TestEnd:
         started = [process.pid for process in psutil.Process(program.pid).children(recursive=True)]
         assert {pid for _, _, pid in journal_lines(journal)} < set(started)  # and PostgreSQL with its workers
         yield started
-        await until(lambda: not any(alive(pid) for pid in started))
+        await until(lambda: not any(is_alive(pid) for pid in started))
 
     async def test_kill_9_leaves_nothing_behind(
         self, program: subprocess.Popen[str], tmp_path: Path, journal: Path
