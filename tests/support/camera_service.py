@@ -84,13 +84,7 @@ class Service:
     again: Process  #: to start it once more, at the same address with the same database
 
 
-TROUBLE = (
-    "Exception in ASGI application",
-    "unhandled_error",
-    "loop_failed",
-    "never awaited",
-    "without completing response",
-)
+TROUBLE = ("Exception in ASGI application", "unhandled_error", "loop_failed", "never awaited")
 
 
 @asynccontextmanager
