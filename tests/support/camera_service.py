@@ -84,7 +84,13 @@ class Service:
     again: Process  #: to start it once more, at the same address with the same database
 
 
-TROUBLE = ("Exception in ASGI application", "unhandled_error", "loop_failed", "never awaited")
+TROUBLE = (
+    "Exception in ASGI application",
+    "unhandled_error",
+    "loop_failed",
+    "never awaited",
+    "without completing response",
+)
 
 
 @asynccontextmanager
