@@ -158,7 +158,7 @@ class FakeCloud:
         await self.ring("stage")
 
     async def printing(self, content: bytes) -> Attempt:
-        """Something that is queued and prints."""
+        """Something that is queued and prints: for seconds, or it may be over before anybody has seen it print."""
         attempt = await self.add_job(content)
         await self.until_state(attempt, "printing")
         return attempt

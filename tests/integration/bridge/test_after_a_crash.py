@@ -91,7 +91,7 @@ class TestJournalLost:
     async def test_a_print_that_ended_without_a_journal_is_known_by_its_history(
         self, cloud: FakeCloud, bridge: BridgeProcess, octoprint: OctoPrint
     ) -> None:
-        attempt = await cloud.printing(slow_gcode(1))
+        attempt = await cloud.printing(slow_gcode(2))
         await bridge.kill()
         await by_hand.until_counted(octoprint, attempt.path, 1, 0)
         bridge.lose_journal()
@@ -149,7 +149,7 @@ class TestAttemptEnded:
             asked.append(body["kind"])
             raise Refusal(503, "database_unavailable")
 
-        attempt = await cloud.printing(slow_gcode(0.5))
+        attempt = await cloud.printing(slow_gcode(2))
         monkeypatch.setattr(cloud, "report", fail)
         await cloud.until(lambda: cloud.now.get("state") == "idle")
         await eventually(lambda: _is("ended", bridge, attempt), within_s=20)
@@ -172,7 +172,7 @@ class TestPrintedAgainByHand:
     async def test_what_ended_and_was_printed_again_meanwhile_holds_the_bed(
         self, cloud: FakeCloud, bridge: BridgeProcess, octoprint: OctoPrint
     ) -> None:
-        attempt = await cloud.printing(slow_gcode(0.3))
+        attempt = await cloud.add_job(slow_gcode(0.3))
         await cloud.until_state(attempt, "completed")
         await bridge.kill()
         await by_hand.start(octoprint, attempt.path)
@@ -195,7 +195,7 @@ class TestOctoPrintsLog:
         self, cloud: FakeCloud, bridge: BridgeProcess, octoprint: OctoPrint
     ) -> None:
         async with by_hand.bridge_may(octoprint, READS_LOGS):
-            attempt = await cloud.printing(slow_gcode(1))
+            attempt = await cloud.printing(slow_gcode(2))
             await bridge.kill()
             await until_written(octoprint, f"Print job done - origin: local, path: {attempt.path},", STOOD_STILL)
             await octoprint.kill()

@@ -119,7 +119,7 @@ class TestTakenOver:
     async def test_an_outcome_is_told_with_the_new_fence(
         self, cloud: FakeCloud, bridge: BridgeProcess, octoprint: OctoPrint
     ) -> None:
-        attempt = await cloud.printing(slow_gcode(1))
+        attempt = await cloud.printing(slow_gcode(2))
         cloud.take_over(attempt)
         await bridge.until_logged(STANDS_BACK)
         bridge.forget_log()
@@ -141,7 +141,7 @@ class TestTakenOver:
     async def test_what_another_process_ended_is_dropped(
         self, cloud: FakeCloud, bridge: BridgeProcess, octoprint: OctoPrint
     ) -> None:
-        attempt = await cloud.printing(slow_gcode(1))
+        attempt = await cloud.printing(slow_gcode(2))
         cloud.take_over(attempt)
         await bridge.until_logged(STANDS_BACK)
         attempt.state = "failed"
@@ -177,7 +177,7 @@ class TestLinkTakenOver:
     ) -> None:
         cloud, folder = own_cloud, tmp_path_factory.mktemp("standing-back")
         async with running_bridge(folder, cloud_url=cloud.url, octoprint=octoprint) as bridge:
-            attempt = await cloud.printing(slow_gcode(1))
+            attempt = await cloud.printing(slow_gcode(2))
             await cloud.links[0].close(4409)
             await bridge.until_logged("another_bridge_has_this_token")
             await cloud.until_state(attempt, "completed")

@@ -157,7 +157,7 @@ class TestKilledWhilePrinting:
     async def test_a_print_that_ended_meanwhile_is_known_by_its_history(
         self, cloud: FakeCloud, bridge: BridgeProcess, octoprint: OctoPrint
     ) -> None:
-        attempt = await cloud.printing(slow_gcode(1))
+        attempt = await cloud.printing(slow_gcode(2))
         await bridge.kill()
         await by_hand.until_counted(octoprint, attempt.path, 1, 0)
         await bridge.start()
