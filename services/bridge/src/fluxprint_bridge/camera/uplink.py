@@ -2,12 +2,18 @@
 
 import asyncio
 
-from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus, WebSocketException
 
 from fluxprint_bridge.camera.roster import Roster
 from fluxprint_bridge.camera.session import NoCameraLeft, Session
 from fluxprint_bridge.cloud.errors import CloudError
+from fluxprint_bridge.cloud.sockets import (
+    CLOSE_TAKEN_OVER,
+    CLOSE_TOKEN_ENDED,
+    MAX_BACKOFF_S,
+    open_socket,
+    socket_url,
+)
 from fluxprint_bridge.cloud.token import AccessToken
 from fluxprint_common.background import backoff_s
 from fluxprint_common.logs import get_logger
@@ -15,13 +21,8 @@ from fluxprint_common.logs import get_logger
 log = get_logger(__name__)
 
 SUBPROTOCOL = "fluxprint.camera.v2"
-OPEN_TIMEOUT_S = 10
-MAX_BACKOFF_S = 30.0
-MAX_TEXT_BYTES = 64 * 1024
 #: A slow line takes its time: a ping waits behind a picture.
 PING_TIMEOUT_S = 60
-CLOSE_TOKEN_ENDED = 4401
-CLOSE_TAKEN_OVER = 4409
 HTTP_NOT_ALLOWED = frozenset({401, 403})
 
 
@@ -29,7 +30,7 @@ class CameraUplink:
     """Run `run()` under a supervisor."""
 
     def __init__(self, api_url: str, token: AccessToken, roster: Roster) -> None:
-        self._url = f"ws{api_url.removeprefix('http')}/cameras/ingest"
+        self._url = socket_url(api_url, "/cameras/ingest")
         self._token = token
         self._roster = roster
         self._session: Session | None = None
@@ -70,15 +71,7 @@ class CameraUplink:
     async def _once(self) -> None:
         self._session = None
         token = await self._token.get()
-        async with connect(
-            self._url,
-            subprotocols=[SUBPROTOCOL],  # type: ignore[list-item]
-            additional_headers={"Authorization": f"Bearer {token.get_secret_value()}"},
-            open_timeout=OPEN_TIMEOUT_S,
-            ping_timeout=PING_TIMEOUT_S,
-            max_size=MAX_TEXT_BYTES,
-            compression=None,
-        ) as socket:
+        async with open_socket(self._url, SUBPROTOCOL, token, ping_timeout_s=PING_TIMEOUT_S) as socket:
             log.info("uplink_connected")
             self._session = Session(socket, self._roster)
             await self._session.run()

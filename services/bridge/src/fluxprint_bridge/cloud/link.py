@@ -7,11 +7,18 @@ import asyncio
 import json
 from collections.abc import Callable
 
-from websockets.asyncio.client import ClientConnection, connect
+from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus, WebSocketException
 
 from fluxprint_bridge import clock
 from fluxprint_bridge.cloud.errors import CloudError
+from fluxprint_bridge.cloud.sockets import (
+    CLOSE_TAKEN_OVER,
+    CLOSE_TOKEN_ENDED,
+    MAX_BACKOFF_S,
+    open_socket,
+    socket_url,
+)
 from fluxprint_bridge.cloud.telemetry import TelemetrySlots
 from fluxprint_bridge.cloud.token import AccessToken
 from fluxprint_bridge.tasks import until_first
@@ -22,15 +29,10 @@ from fluxprint_common.messages import parse
 log = get_logger(__name__)
 
 SUBPROTOCOL = "fluxprint.bridge.v1"
-OPEN_TIMEOUT_S = 10
-MAX_MESSAGE_BYTES = 64 * 1024
-MAX_BACKOFF_S = 30.0
 #: When another process connected with the same token, this one stands back, each time for longer: two must not chase
 #: each other.
 TAKEN_OVER_PAUSE_S = 60.0
 MAX_TAKEN_OVER_PAUSE_S = 900.0
-CLOSE_TOKEN_ENDED = 4401
-CLOSE_TAKEN_OVER = 4409
 HTTP_UNAUTHORIZED = 401
 
 #: Called with a printer's id, or None for all, and the reason.
@@ -50,7 +52,7 @@ class WebSocketLink:
     def __init__(
         self, api_url: str, token: AccessToken, slots: TelemetrySlots, *, ring: Ring, stand_back: StandBack
     ) -> None:
-        self._url = "ws" + api_url.removeprefix("http") + "/bridge/link"
+        self._url = socket_url(api_url, "/bridge/link")
         self._token = token
         self._slots = slots
         self._ring = ring
@@ -96,14 +98,7 @@ class WebSocketLink:
 
     async def _once(self) -> None:
         token = await self._token.get()
-        async with connect(
-            self._url,
-            subprotocols=[SUBPROTOCOL],  # type: ignore[list-item]
-            additional_headers={"Authorization": f"Bearer {token.get_secret_value()}"},
-            open_timeout=OPEN_TIMEOUT_S,
-            max_size=MAX_MESSAGE_BYTES,
-            compression=None,
-        ) as socket:
+        async with open_socket(self._url, SUBPROTOCOL, token) as socket:
             self._connected_at = clock.now()
             log.info("link_connected")
             self._ring(None, "connected")

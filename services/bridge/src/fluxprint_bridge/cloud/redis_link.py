@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from pydantic import SecretStr
 
 from fluxprint_bridge.cloud.errors import CloudError
-from fluxprint_bridge.cloud.link import MAX_BACKOFF_S, Ring
+from fluxprint_bridge.cloud.link import Ring
+from fluxprint_bridge.cloud.sockets import MAX_BACKOFF_S
 from fluxprint_bridge.cloud.telemetry import TelemetrySlots
 from fluxprint_bridge.cloud.token import AccessToken
 from fluxprint_bridge.tasks import until_first

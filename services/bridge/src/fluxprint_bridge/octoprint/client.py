@@ -124,7 +124,7 @@ class OctoPrintClient:
     async def find(self, path: str) -> StoredFile | None:
         """The same where the folder may be missing: of what would be in it OctoPrint says that it failed, for good.
 
-        Storage that is away for a while looks the same, so this is only for who decides nothing by None.
+        Storage that is away for a while looks the same, so this is not for who would press start by a None.
         """
         try:
             return await self.file(path)
