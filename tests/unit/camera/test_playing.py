@@ -30,7 +30,7 @@ class Stream:
         with ExitStack() as held:
             self.viewer: Viewer = held.enter_context(relay.watching(connection=Connection()))
             held.callback(self._let_go)
-            self.playing = Playing(self.transport, self.viewer, pictures, held.pop_all())
+            self.playing = Playing(self.transport, self.viewer, pictures, held)
 
     def _let_go(self) -> None:
         self.is_let_go = True
@@ -126,6 +126,23 @@ class TestPlaying:
         stream.viewer.revoke()
         await a_moment()
         assert (stream.shown(), stream.transport.closing) == (b"", True)
+
+    async def test_keeps_no_place_where_it_cannot_begin(
+        self, relay: Relay, pictures: Pictures, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        class Failing:
+            def __init__(self, _transport: object) -> None:
+                raise OSError("no room")
+
+        monkeypatch.setattr("fluxprint_camera.viewers.playing.SharedWriter", Failing)
+        transport, held, let_go = Transport(), ExitStack(), []
+        with relay.watching(connection=Connection()) as viewer:
+            held.callback(lambda: let_go.append(1))
+            with held, pytest.raises(OSError, match="no room"):
+                Playing(transport, viewer, pictures, held)
+        assert let_go == [1]
+        transport.near.close()
+        transport.far.close()
 
     async def test_gives_its_place_back_with_the_connection(self, relay: Relay, stream: Stream) -> None:
         assert relay.hub.viewers_here(relay.camera) == 1

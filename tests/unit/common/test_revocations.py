@@ -107,6 +107,13 @@ class TestWatching:
         assert ended == []
         assert known._watching == {}
 
+    def test_of_the_same_twice_is_told_once_and_leaves_nothing_behind(self) -> None:
+        known, sid, other, ended = a_list(), new_id(), new_id(), []
+        with known.watching(sid, NOW, lambda: ended.append(1), other, sid, other):
+            known.add(Revocation(other, None))
+            assert ended == [1]
+        assert known._watching == {}
+
 
 class Table:
     """A source that tells rows again until they are settled, as auth does."""

@@ -97,8 +97,8 @@ class Revocations:
 
     def watching(self, sid: UUID, issued_at: datetime, end: End, *others: UUID) -> AbstractContextManager[None]:
         """Call `end` (quick, no I/O) when the token behind a stream or a socket is revoked meanwhile, or anything else
-        that it stands on."""
-        return _Watch(self._watching, (sid, *others), issued_at.timestamp(), end, self._is_refused)
+        that it stands on, which may be the same again."""
+        return _Watch(self._watching, tuple({sid, *others}), issued_at.timestamp(), end, self._is_refused)
 
     def _is_refused(self, sid: UUID, issued: float) -> bool:
         known = self._refused.get(sid)

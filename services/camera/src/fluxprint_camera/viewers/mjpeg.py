@@ -75,7 +75,7 @@ class MjpegStream(Response):
             await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
             await send(_body(_FIRST))
             if connection.is_free:
-                playing = Playing(connection.transport, viewer, self._pictures, held.pop_all())
+                playing = Playing(connection.transport, viewer, self._pictures, held)
                 connection.hand_over(scope, playing)
                 return
             async with asyncio.TaskGroup() as group:

@@ -23,7 +23,8 @@ class Playing(asyncio.Protocol):
     (`resume_writing`): then comes what is the newest of that moment.
 
     Args:
-        held: what ends with the connection: the viewer's place, and the watch over what it was let in with.
+        held: what ends with the connection: the viewer's place, and the watch over what it was let in with. It is
+            taken over when nothing can fail any more.
     """
 
     __slots__ = (
@@ -35,7 +36,6 @@ class Playing(asyncio.Protocol):
         self._transport = transport
         self._viewer = viewer
         self._pictures = pictures
-        self._held = held
         self._context = copy_context()  # the request's id, for the log
         self._writer = SharedWriter(transport)
         self._placard: asyncio.Task[None] | None = None
@@ -44,6 +44,7 @@ class Playing(asyncio.Protocol):
         self.push = self._writer.push_chunk
         viewer.begin(self, self._call)
         self._call()
+        self._held = held.pop_all()
 
     def asks(self) -> bool:
         return self._transport.get_write_buffer_size() > 0
