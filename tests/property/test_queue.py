@@ -10,7 +10,6 @@ from pathlib import Path
 from types import SimpleNamespace
 from uuid import UUID
 
-import asyncpg
 import httpx
 import pytest
 from hypothesis import HealthCheck, Phase, settings
@@ -36,7 +35,7 @@ from fluxprint_queue.printers.states import BedState
 from support.queue import QueueWorld, queue_app
 from support.queue_model import Answer, Step, Twins
 from support.queue_steps import RULES, QueueSteps
-from support.servers import Database
+from support.servers import Database, connected
 from support.serving import serving
 from support.tokens import Issuer
 
@@ -340,13 +339,11 @@ async def open_twins(
             start.setattr(Chores, chore, nothing)
         server = serving(app)
         url = await server.__aenter__()
-    owner = await asyncpg.connect(database.url.replace("+asyncpg", ""))
     try:
-        async with httpx.AsyncClient(base_url=url, timeout=20) as http:
+        async with connected(database.url) as owner, httpx.AsyncClient(base_url=url, timeout=20) as http:
             chores = Chores(app.state.database, app.state.storage, app.state.settings)
             yield lambda: Twins(QueueWorld(http, issuer, tmp_path), owner, chores, printers=2)
     finally:
-        await owner.close()
         await server.__aexit__(None, None, None)
 
 

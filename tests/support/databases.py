@@ -7,10 +7,8 @@ import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-import asyncpg
-
 from fluxprint_local.postgres import OWNER, Cluster
-from support.servers import Database, execute, migrate
+from support.servers import Database, connected, execute, migrate
 
 _TEMPLATE = "migrated"
 
@@ -91,22 +89,12 @@ async def new_database(cluster: Cluster) -> AsyncIterator[Database]:
 
 async def _emptied(cluster: Cluster, name: str) -> bool:
     """Whether the database is as it was at first."""
-    connection = await asyncpg.connect(_plain(cluster.url(name)))
-    try:
+    async with connected(cluster.url(name)) as connection:
         await connection.execute(_END_OTHERS)
         await connection.execute(_EMPTY)
         return bool(await connection.fetchval(_SHAPE) == _shapes[cluster.port])
-    finally:
-        await connection.close()
 
 
 async def _value(url: str, query: str) -> str:
-    connection = await asyncpg.connect(_plain(url))
-    try:
+    async with connected(url) as connection:
         return str(await connection.fetchval(query))
-    finally:
-        await connection.close()
-
-
-def _plain(url: str) -> str:
-    return url.replace("+asyncpg", "")

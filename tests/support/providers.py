@@ -127,13 +127,20 @@ class Journey:
 
     async def link(self, provider: OidcServer, subject: str, person: Person) -> httpx.Response:
         """The whole way of linking."""
+        return await self.confirm_link(await self.link_code(provider, subject, person), person)
+
+    async def link_code(self, provider: OidcServer, subject: str, person: Person) -> str:
+        """What the page learns when somebody comes back from linking."""
+        ticket = await self.link_ticket(person)
+        address = await provider.sign_in(await self.set_out(ticket=ticket), subject)
+        return (await self.come_back(address))["code"]
+
+    async def link_ticket(self, person: Person) -> str:
+        """What a browser sets out with to link."""
         body = {"return_to": APP, "code_challenge": self.challenge}
         answer = await self.auth.post(f"/auth/providers/{self.name}/link", body, headers=person.headers)
         assert answer.status_code == 201, answer.text
-        ticket = parse_qs(urlsplit(answer.json()["start_url"]).query)["ticket"][0]
-        address = await provider.sign_in(await self.set_out(ticket=ticket), subject)
-        code = (await self.come_back(address))["code"]
-        return await self.confirm_link(code, person)
+        return str(parse_qs(urlsplit(answer.json()["start_url"]).query)["ticket"][0])
 
     async def confirm_link(self, code: str, person: Person) -> httpx.Response:
         body = {"code": code, "code_verifier": self.verifier}

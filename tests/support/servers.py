@@ -99,13 +99,20 @@ async def running_redis(folder: Path) -> AsyncIterator[Redis]:
         yield redis
 
 
-async def execute(url: str, statement: str) -> None:
-    """One statement outside a transaction, as `url` says."""
+@asynccontextmanager
+async def connected(url: str) -> AsyncIterator[asyncpg.Connection]:
+    """One connection to a database past our services; `url` is as SQLAlchemy takes it."""
     connection = await asyncpg.connect(url.replace("+asyncpg", ""))
     try:
-        await connection.execute(statement)
+        yield connection
     finally:
         await connection.close()
+
+
+async def execute(url: str, statement: str) -> None:
+    """One statement outside a transaction, as `url` says."""
+    async with connected(url) as connection:
+        await connection.execute(statement)
 
 
 async def migrate(url: str, target: str = "head", *, direction: Literal["upgrade", "downgrade"] = "upgrade") -> None:

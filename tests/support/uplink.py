@@ -257,3 +257,13 @@ async def sleeper(url: str, path: str, token: str, *, http: str = "1.1") -> Asyn
         yield viewer
     finally:
         viewer.close()
+
+
+async def viewers_of(client: httpx.AsyncClient, camera_id: str) -> int:
+    return int((await client.get(f"/api/v1/cameras/{camera_id}")).json()["viewers"])
+
+
+async def until_viewers(client: httpx.AsyncClient, camera_id: str, count: int, *, timeout_s: float = 10) -> None:
+    async with asyncio.timeout(timeout_s):
+        while await viewers_of(client, camera_id) != count:
+            await asyncio.sleep(0.02)

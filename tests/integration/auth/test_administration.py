@@ -3,13 +3,13 @@
 import asyncio
 from typing import Any
 
-import asyncpg
 import httpx
 import pytest
 from sqlalchemy import text
 
 from support.auth import PASSWORD, Auth, Person, at_once
 from support.factors import challenge, finish, set_up
+from support.servers import connected
 
 ACTIONS = ("disable", "enable", "unlock", "reset-second-factor", "end-sessions")
 
@@ -215,14 +215,13 @@ class TestDatabaseStatus:
 
     async def test_knows_about_how_many_rows_a_table_has_that_nobody_analysed(self, auth: Auth) -> None:
         root = await make_administrator(auth)
-        owner = await asyncpg.connect(auth.database.url.replace("+asyncpg", ""))
-        try:
-            await owner.execute("CREATE TABLE auth.young AS SELECT generate_series(1, 7)")
-            await owner.execute("SELECT pg_stat_force_next_flush()")
-            body = (await auth.http.get("/admin/db-status", headers=root.headers)).json()
-        finally:
-            await owner.execute("DROP TABLE auth.young")
-            await owner.close()
+        async with connected(auth.database.url) as owner:
+            try:
+                await owner.execute("CREATE TABLE auth.young AS SELECT generate_series(1, 7)")
+                await owner.execute("SELECT pg_stat_force_next_flush()")
+                body = (await auth.http.get("/admin/db-status", headers=root.headers)).json()
+            finally:
+                await owner.execute("DROP TABLE auth.young")
         assert {table["name"]: table["rows"] for table in body["tables"]}["young"] == 7
 
     async def test_shows_a_transaction_that_somebody_forgot(self, auth: Auth) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from fluxprint_auth.housekeeping import tidy_up
 from support.auth import PASSWORD, Auth, Person, running_auth
-from support.servers import Database
+from support.servers import Database, connected
 
 
 async def make_administrator(auth: Auth, person: Person) -> Person:
@@ -163,8 +163,7 @@ class TestRateLimits:
 class TestKeeping:
     async def test_the_service_can_neither_change_nor_remove_one(self, lone_auth: Auth) -> None:
         await lone_auth.register()
-        connection = await asyncpg.connect(lone_auth.database.url_for("auth").replace("+asyncpg", ""))
-        try:
+        async with connected(lone_auth.database.url_for("auth")) as connection:
             for statement in (
                 "UPDATE auth.security_events SET reason = 'x'",
                 "DELETE FROM auth.security_events",
@@ -176,8 +175,6 @@ class TestKeeping:
             ):
                 with pytest.raises(asyncpg.InsufficientPrivilegeError):
                     await connection.execute(statement)
-        finally:
-            await connection.close()
         assert len(await lone_auth.events()) == 2
 
     async def test_what_is_older_than_the_setting_goes(self, lone_auth: Auth) -> None:

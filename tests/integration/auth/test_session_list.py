@@ -4,13 +4,13 @@ import asyncio
 from typing import Any
 from uuid import UUID
 
-import asyncpg
 import pytest
 
 from fluxprint_auth.accounts.models import UserRow
 from fluxprint_auth.sessions.models import EndReason
 from fluxprint_common.ids import new_id, show
 from support.auth import PASSWORD, Auth, Person
+from support.servers import connected
 
 FIREFOX = "Mozilla/5.0 (Windows NT 10.0; Win64; x64; rv:142.0) Gecko/20100101 Firefox/142.0"
 
@@ -220,13 +220,9 @@ class TestEndingSeveral:
         first, second = (row["id"] for row in await lone_auth.fetch("SELECT id FROM auth.session ORDER BY id"))
         # Behind the second, as after any refresh: whoever takes them as they lie takes the second first.
         await lone_auth.fetch("UPDATE auth.session SET expires_at = expires_at + interval '1 s' WHERE id = $1", first)
-        other = await asyncpg.connect(lone_auth.database.url.replace("+asyncpg", ""))
-        try:
-            async with other.transaction():
-                await other.execute("SELECT FROM auth.session WHERE id = $1 FOR UPDATE", first)
-                ending = asyncio.create_task(lone_auth.post("/auth/logout-all", headers=ada.headers))
-                await until_somebody_waits(lone_auth)
-                await other.execute("SELECT FROM auth.session WHERE id = $1 FOR UPDATE NOWAIT", second)
-        finally:
-            await other.close()
+        async with connected(lone_auth.database.url) as other, other.transaction():
+            await other.execute("SELECT FROM auth.session WHERE id = $1 FOR UPDATE", first)
+            ending = asyncio.create_task(lone_auth.post("/auth/logout-all", headers=ada.headers))
+            await until_somebody_waits(lone_auth)
+            await other.execute("SELECT FROM auth.session WHERE id = $1 FOR UPDATE NOWAIT", second)
         assert (await ending).status_code in (200, 204)

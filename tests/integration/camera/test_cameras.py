@@ -27,6 +27,27 @@ async def until_gone(client: httpx.AsyncClient, path: str) -> None:
     assert answer.status_code == 204
 
 
+class TestShown:
+    async def test_are_listed_in_pages(self, organisation: Organisation, viewer: httpx.AsyncClient) -> None:
+        async with organisation.camera() as first, organisation.camera() as second:
+            page = (await viewer.get("/api/v1/cameras", params={"limit": 1})).json()
+            assert [item["id"] for item in page["items"]] == [first.camera_id]
+            rest = (await viewer.get("/api/v1/cameras", params={"cursor": page["next_cursor"]})).json()
+            assert [item["id"] for item in rest["items"]] == [second.camera_id]
+            assert rest["next_cursor"] is None
+
+    async def test_say_how_they_are(self, organisation: Organisation, viewer: httpx.AsyncClient) -> None:
+        async with organisation.camera() as bridge:
+            for number in range(1, 5):
+                await bridge.send(number)
+            async with stream(viewer, f"/api/v1/cameras/{bridge.camera_id}/stream"):
+                camera = (await viewer.get(f"/api/v1/cameras/{bridge.camera_id}")).json()
+        assert camera["id"] == bridge.camera_id
+        assert camera["bridge_id"] == show("bridge", organisation.bridge_id)
+        assert (camera["name"], camera["status"], camera["viewers"]) == ("Camera", "online", 1)
+        assert camera["fps"] > 0
+
+
 class TestRename:
     async def test_stays_whatever_the_bridge_calls_it(
         self, organisation: Organisation, manager: httpx.AsyncClient

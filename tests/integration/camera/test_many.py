@@ -13,7 +13,7 @@ from fluxprint_local.postgres import Cluster
 from support.camera import jpeg
 from support.camera_service import Organisation, Service, running
 from support.tokens import Issuer
-from support.uplink import stream
+from support.uplink import stream, until_viewers
 
 VIEWERS = 500
 MAX_KB_PER_VIEWER = 64
@@ -51,17 +51,12 @@ class TestFiveHundred:
         async with organisation.camera() as bridge, organisation.client() as client:
             path = f"/api/v1/cameras/{bridge.camera_id}/stream"
 
-            async def until_viewers(count: int) -> None:
-                async with asyncio.timeout(60):
-                    while (await client.get(path.removesuffix("/stream"))).json()["viewers"] != count:
-                        await asyncio.sleep(0.1)
-
             async with stream(client, path) as pictures:
                 await bridge.send(1, size=45_000)
                 assert await pictures.next() == jpeg(1, size=45_000)
                 before = pss_kb(roomy)
                 idle = [sock async for sock in crowd(roomy, path, organisation.user_token())]
-                await until_viewers(VIEWERS + 1)
+                await until_viewers(client, bridge.camera_id, VIEWERS + 1, timeout_s=60)
                 for number in range(2, 12):
                     await bridge.send(number, size=45_000)
                     assert await pictures.next() == jpeg(number, size=45_000)
@@ -70,6 +65,6 @@ class TestFiveHundred:
                 assert (pss_kb(roomy) - before) / VIEWERS < MAX_KB_PER_VIEWER
                 for sock in idle:
                     sock.close()
-                await until_viewers(1)
+                await until_viewers(client, bridge.camera_id, 1, timeout_s=60)
                 await bridge.send(12)
                 assert await pictures.next() == jpeg(12)

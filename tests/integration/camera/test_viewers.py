@@ -10,30 +10,13 @@ import psutil
 import pytest
 
 from fluxprint_common.ids import new_id, show
-from fluxprint_common.permissions import Role
 from fluxprint_common.tokens import SharedSecret
 from fluxprint_local.postgres import Cluster
 from support.camera import VIEW_TOKEN_SECRET, jpeg, number_of
 from support.camera_service import Organisation, running
 from support.pictures import PLACARD, size_of
 from support.tokens import Issuer, bearer
-from support.uplink import Bridge, sleeper, stream
-
-
-async def view_token(client: httpx.AsyncClient, camera_id: str) -> str:
-    answer = await client.post(f"/api/v1/cameras/{camera_id}/view-tokens")
-    assert answer.status_code == 201, answer.text
-    return str(answer.json()["token"])
-
-
-async def viewers_of(client: httpx.AsyncClient, camera_id: str) -> int:
-    return int((await client.get(f"/api/v1/cameras/{camera_id}")).json()["viewers"])
-
-
-async def until_viewers(client: httpx.AsyncClient, camera_id: str, count: int) -> None:
-    async with asyncio.timeout(10):
-        while await viewers_of(client, camera_id) != count:
-            await asyncio.sleep(0.02)
+from support.uplink import Bridge, sleeper, stream, until_viewers, viewers_of
 
 
 def _ports_of(pid: int) -> set[int]:
@@ -46,8 +29,11 @@ def _events(log: Path, request_id: str) -> list[str]:
     return [json.loads(line)["event"] for line in log.read_text().splitlines() if request_id in line]
 
 
-async def _asking_twice(organisation: Organisation, bridge: Bridge) -> asyncio.StreamWriter:
-    """A connection with two requests for a stream: the server reads no more until the first is answered."""
+async def _goes_after_asking_twice(organisation: Organisation, bridge: Bridge, viewer: httpx.AsyncClient) -> None:
+    """Somebody sends two requests for a stream at once, sees it and goes.
+
+    The server reads no more of a connection until its first request is answered.
+    """
     address = httpx.URL(organisation.service.url)
     request = (
         f"GET /api/v1/cameras/{bridge.camera_id}/stream HTTP/1.1\r\nHost: {address.netloc.decode()}\r\n"
@@ -55,7 +41,8 @@ async def _asking_twice(organisation: Organisation, bridge: Bridge) -> asyncio.S
     )
     _reader, writer = await asyncio.open_connection(address.host, address.port)
     writer.write(2 * request.encode())
-    return writer
+    await until_viewers(viewer, bridge.camera_id, 1)
+    writer.close()
 
 
 class TestStream:
@@ -203,9 +190,7 @@ class TestStream:
         self, organisation: Organisation, viewer: httpx.AsyncClient
     ) -> None:
         async with organisation.camera() as bridge:
-            writer = await _asking_twice(organisation, bridge)
-            await until_viewers(viewer, bridge.camera_id, 1)
-            writer.close()
+            await _goes_after_asking_twice(organisation, bridge, viewer)
             sent = 0
             async with asyncio.timeout(10):
                 while await viewers_of(viewer, bridge.camera_id):
@@ -257,9 +242,7 @@ class TestStreamWithoutTheServer:
         self, organisation: Organisation, viewer: httpx.AsyncClient
     ) -> None:
         async with organisation.camera() as bridge:
-            writer = await _asking_twice(organisation, bridge)
-            await until_viewers(viewer, bridge.camera_id, 1)
-            writer.close()
+            await _goes_after_asking_twice(organisation, bridge, viewer)
             await until_viewers(viewer, bridge.camera_id, 0)
 
 
@@ -286,146 +269,3 @@ class TestStop:
                     assert await bridge.closed() == 1012
                     await asyncio.to_thread(service.process.wait, 10)
         assert "Cancel" not in service.log.read_text()  # what uvicorn does to answers that do not end
-
-
-class TestCameras:
-    async def test_are_listed_in_pages(self, organisation: Organisation, viewer: httpx.AsyncClient) -> None:
-        async with organisation.camera() as first, organisation.camera() as second:
-            page = (await viewer.get("/api/v1/cameras", params={"limit": 1})).json()
-            assert [item["id"] for item in page["items"]] == [first.camera_id]
-            rest = (await viewer.get("/api/v1/cameras", params={"cursor": page["next_cursor"]})).json()
-            assert [item["id"] for item in rest["items"]] == [second.camera_id]
-            assert rest["next_cursor"] is None
-
-    async def test_say_how_they_are(self, organisation: Organisation, viewer: httpx.AsyncClient) -> None:
-        async with organisation.camera() as bridge:
-            for number in range(1, 5):
-                await bridge.send(number)
-            async with stream(viewer, f"/api/v1/cameras/{bridge.camera_id}/stream"):
-                camera = (await viewer.get(f"/api/v1/cameras/{bridge.camera_id}")).json()
-        assert camera["id"] == bridge.camera_id
-        assert camera["bridge_id"] == show("bridge", organisation.bridge_id)
-        assert (camera["name"], camera["status"], camera["viewers"]) == ("Camera", "online", 1)
-        assert camera["fps"] > 0
-
-
-def routes_of(camera_id: str) -> list[tuple[str, str]]:
-    """Every route about one camera."""
-    path = f"/api/v1/cameras/{camera_id}"
-    return [("GET", path), ("GET", f"{path}/snapshot"), ("GET", f"{path}/stream"), ("POST", f"{path}/view-tokens")]
-
-
-async def statuses(client: httpx.AsyncClient, camera_id: str, **request: object) -> set[int]:
-    found = set()
-    for method, path in routes_of(camera_id):
-        async with client.stream(method, path, **request) as answer:  # type: ignore[arg-type]
-            found.add(answer.status_code)
-    return found
-
-
-async def bright(organisation: Organisation, bridge: Bridge) -> None:
-    """A camera with a picture, so that a route that let somebody in would show it."""
-    await bridge.send(1)
-    async with organisation.client() as client:
-        assert await statuses(client, bridge.camera_id) == {200, 201}
-
-
-class TestWhoMaySee:
-    async def test_another_organisation_finds_nothing(self, organisation: Organisation, other: Organisation) -> None:
-        async with organisation.camera() as bridge, other.client(Role.OWNER) as stranger:
-            await bright(organisation, bridge)
-            assert await statuses(stranger, bridge.camera_id) == {404}
-            assert (await stranger.get("/api/v1/cameras")).json()["items"] == []
-        async with other.client(Role.OWNER) as stranger:  # nor when it is offline
-            assert await statuses(stranger, bridge.camera_id) == {404}
-
-    async def test_what_does_not_exist_looks_the_same(self, organisation: Organisation, other: Organisation) -> None:
-        async with organisation.camera() as bridge, other.client() as stranger:
-            await bright(organisation, bridge)
-            for camera in (bridge.camera_id, show("camera", new_id()), "camera_1", show("job", new_id())):
-                answers = [await stranger.request(*route) for route in routes_of(camera)]
-                assert {(answer.status_code, answer.json()["code"]) for answer in answers} == {(404, "not_found")}
-
-    async def test_a_client_may_not_watch(self, organisation: Organisation) -> None:
-        async with organisation.camera() as bridge, organisation.client(Role.CLIENT) as client:
-            await bright(organisation, bridge)
-            assert await statuses(client, bridge.camera_id) == {403}
-            assert (await client.get("/api/v1/cameras")).status_code == 403
-
-    async def test_a_bridge_may_not_watch(self, organisation: Organisation) -> None:
-        async with organisation.camera() as bridge, httpx.AsyncClient(base_url=organisation.service.url) as client:
-            await bright(organisation, bridge)
-            headers = {"Authorization": f"Bearer {organisation.bridge_token}"}
-            assert await statuses(client, bridge.camera_id, headers=headers) == {403}
-
-    async def test_nobody_watches_without_a_token(self, organisation: Organisation) -> None:
-        async with organisation.camera() as bridge, httpx.AsyncClient(base_url=organisation.service.url) as client:
-            await bright(organisation, bridge)
-            assert await statuses(client, bridge.camera_id) == {401}
-            ended = {"Authorization": f"Bearer {organisation.user_token(lifetime_s=-60)}"}
-            assert await statuses(client, bridge.camera_id, headers=ended) == {401}
-
-
-class TestViewToken:
-    async def test_opens_stream_and_snapshot_and_nothing_else(
-        self, organisation: Organisation, viewer: httpx.AsyncClient
-    ) -> None:
-        async with organisation.camera() as bridge, httpx.AsyncClient(base_url=organisation.service.url) as browser:
-            await bright(organisation, bridge)
-            token = await view_token(viewer, bridge.camera_id)
-            path, query = f"/api/v1/cameras/{bridge.camera_id}", {"token": token}
-            assert (await browser.get(f"{path}/snapshot", params=query)).content == jpeg(1)
-            async with stream(browser, f"{path}/stream", params=query) as pictures:
-                assert await pictures.next() == jpeg(1)
-            assert (await browser.get(path, params=query)).status_code == 401
-            assert (await browser.get("/api/v1/cameras", params=query)).status_code == 401
-            assert (await browser.post(f"{path}/view-tokens", params=query)).status_code == 401
-            header = {"Authorization": f"Bearer {token}"}
-            assert await statuses(browser, bridge.camera_id, headers=header) == {401}
-
-    async def test_opens_no_other_camera(self, organisation: Organisation, other: Organisation) -> None:
-        async with (
-            organisation.camera() as bridge,
-            organisation.camera() as neighbour,
-            other.camera() as foreign,
-            httpx.AsyncClient(base_url=organisation.service.url) as browser,
-            organisation.client() as viewer,
-            other.client() as stranger,
-        ):
-            for each, whose in ((bridge, organisation), (neighbour, organisation), (foreign, other)):
-                await bright(whose, each)
-            own = {"token": await view_token(viewer, bridge.camera_id)}
-            strange = {"token": await view_token(stranger, foreign.camera_id)}
-            for camera, query in ((neighbour, own), (foreign, own), (bridge, strange)):
-                for kind in ("stream", "snapshot"):
-                    answer = await browser.get(f"/api/v1/cameras/{camera.camera_id}/{kind}", params=query)
-                    assert answer.status_code == 404
-
-    @pytest.mark.parametrize("kind", ["stream", "snapshot"])
-    async def test_is_not_an_access_token_and_must_be_genuine(
-        self, organisation: Organisation, viewer: httpx.AsyncClient, kind: str
-    ) -> None:
-        async with organisation.camera() as bridge, httpx.AsyncClient(base_url=organisation.service.url) as browser:
-            await bright(organisation, bridge)
-            token = await view_token(viewer, bridge.camera_id)
-            middle = len(token) // 2
-            changed = token[:middle] + ("A" if token[middle] != "A" else "B") + token[middle + 1 :]
-            for wrong in (organisation.user_token(Role.OWNER), changed, ""):
-                answer = await browser.get(f"/api/v1/cameras/{bridge.camera_id}/{kind}", params={"token": wrong})
-                assert answer.status_code == 401
-                assert answer.headers["WWW-Authenticate"].startswith("Bearer")
-
-    async def test_is_in_no_log(self, organisation: Organisation, viewer: httpx.AsyncClient) -> None:
-        async with organisation.camera() as bridge, httpx.AsyncClient(base_url=organisation.service.url) as browser:
-            await bright(organisation, bridge)
-            token = await view_token(viewer, bridge.camera_id)
-            path = f"/api/v1/cameras/{bridge.camera_id}"
-            for kind in ("snapshot", "stream"):
-                async with browser.stream("GET", f"{path}/{kind}", params={"token": token}) as answer:
-                    assert answer.status_code == 200
-            assert (await browser.get(f"{path}/snapshot", params={"token": f"{token}x"})).status_code == 401
-            await until_viewers(viewer, bridge.camera_id, 0)
-        log = organisation.service.log.read_text()
-        assert f"{path}/snapshot" in log
-        for part in token.split("."):
-            assert part not in log

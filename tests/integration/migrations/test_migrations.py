@@ -25,11 +25,6 @@ TABLES = """
 SCHEMAS = "SELECT nspname FROM pg_namespace WHERE nspname IN ('auth', 'queue', 'camera')"
 
 
-def plain(url: str) -> str:
-    """The URL as asyncpg itself takes it."""
-    return url.replace("+asyncpg", "")
-
-
 @pytest.fixture
 async def empty(postgres_cluster: Cluster) -> AsyncIterator[servers.Database]:
     """A database that was never migrated."""
@@ -41,11 +36,8 @@ async def empty(postgres_cluster: Cluster) -> AsyncIterator[servers.Database]:
 
 async def column(url: str, query: str, *arguments: str) -> set[str]:
     """The first column of what a query finds."""
-    connection = await asyncpg.connect(plain(url))
-    try:
+    async with servers.connected(url) as connection:
         return {str(row[0]) for row in await connection.fetch(query, *arguments)}
-    finally:
-        await connection.close()
 
 
 async def alembic(*arguments: str, **environment: str) -> tuple[int, str]:
@@ -142,8 +134,7 @@ class TestRoles:
         self, service: servers.Service, database: servers.Database
     ) -> None:
         tables = await column(database.url, TABLES)
-        connection = await asyncpg.connect(plain(database.url_for(service)))
-        try:
+        async with servers.connected(database.url_for(service)) as connection:
             for table in tables:
                 if table.startswith(f"{service}."):
                     await connection.fetch(f"TABLE {table} LIMIT 1")
@@ -157,12 +148,9 @@ class TestRoles:
             else:
                 with pytest.raises(asyncpg.InsufficientPrivilegeError):
                     await connection.fetch("SELECT * FROM public.alembic_version")
-        finally:
-            await connection.close()
 
     async def test_a_service_cannot_alter_its_schema(self, database: servers.Database) -> None:
-        connection = await asyncpg.connect(plain(database.url_for("auth")))
-        try:
+        async with servers.connected(database.url_for("auth")) as connection:
             for statement in (
                 "CREATE TABLE auth.mine ()",
                 "CREATE TABLE public.mine ()",
@@ -172,12 +160,9 @@ class TestRoles:
             ):
                 with pytest.raises(asyncpg.InsufficientPrivilegeError):
                     await connection.execute(statement)
-        finally:
-            await connection.close()
 
     async def test_security_events_can_be_added_but_not_changed(self, database: servers.Database) -> None:
-        connection = await asyncpg.connect(plain(database.url_for("auth")))
-        try:
+        async with servers.connected(database.url_for("auth")) as connection:
             await connection.execute(
                 "INSERT INTO auth.security_events (id, type, data) VALUES (gen_random_uuid(), 'tried', '{}')"
             )
@@ -189,8 +174,6 @@ class TestRoles:
                 with pytest.raises(asyncpg.InsufficientPrivilegeError):
                     await connection.execute(statement)
             assert await connection.fetchval("SELECT count(*) FROM auth.security_events") == 1
-        finally:
-            await connection.close()
 
 
 class TestRolePasswords:

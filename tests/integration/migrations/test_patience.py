@@ -31,15 +31,6 @@ async def migrated_to(cluster: Cluster, revision: str) -> AsyncIterator[servers.
         await servers.execute(cluster.url(), f"DROP DATABASE {name} WITH (FORCE)")
 
 
-@asynccontextmanager
-async def connected(database: servers.Database) -> AsyncIterator[asyncpg.Connection]:
-    connection = await asyncpg.connect(database.url.replace("+asyncpg", ""))
-    try:
-        yield connection
-    finally:
-        await connection.close()
-
-
 async def until_it_waits(observer: asyncpg.Connection, upgrade: asyncio.Task[None]) -> None:
     async with asyncio.timeout(30):
         while not await observer.fetchval(_WAITS):
@@ -49,7 +40,11 @@ async def until_it_waits(observer: asyncpg.Connection, upgrade: asyncio.Task[Non
 
 async def goes_up_during_a_backup(cluster: Cluster, before: str, after: str, one_at_a_time: asyncio.Lock) -> None:
     await one_at_a_time.acquire()  # each sets the passwords of the server's roles
-    async with migrated_to(cluster, before) as database, connected(database) as backup, connected(database) as observer:
+    async with (
+        migrated_to(cluster, before) as database,
+        servers.connected(database.url) as backup,
+        servers.connected(database.url) as observer,
+    ):
         async with backup.transaction(isolation="repeatable_read", readonly=True):  # as pg_dump does
             for table in ("file", "job", "attempt", "event"):
                 await backup.fetch(f"SELECT FROM queue.{table}")
@@ -74,7 +69,7 @@ class TestPatience:
     async def test_what_would_stop_the_traffic_gives_up_soon_after_an_index_as_well(
         self, postgres_cluster: Cluster
     ) -> None:
-        async with migrated_to(postgres_cluster, "0003") as database, connected(database) as reader:
+        async with migrated_to(postgres_cluster, "0003") as database, servers.connected(database.url) as reader:
             async with reader.transaction():
                 await reader.execute("LOCK TABLE queue.attempt IN ACCESS SHARE MODE")  # as everybody who reads
                 with pytest.raises(AssertionError, match="lock timeout"):

@@ -37,14 +37,13 @@ ORGANISATION, UPLOADER = new_id(), new_id()
 @pytest.fixture(params=["force_custom_plan", "force_generic_plan"])
 async def old_farm(request: pytest.FixtureRequest, database: servers.Database) -> AsyncIterator[asyncpg.Connection]:
     """A connection as the owner of a database in which nearly all files are deleted."""
-    owner = await asyncpg.connect(database.url.replace("+asyncpg", ""))
-    await owner.execute("INSERT INTO queue.blob (sha256, size_bytes) VALUES (repeat('0', 64), 1000)")
-    await owner.execute(_FILES, ORGANISATION, UPLOADER, DELETED, KEPT, NOTHING_SAID)
-    await owner.execute("VACUUM ANALYZE")
-    await owner.execute(f"ALTER DATABASE {database.name} SET plan_cache_mode = {request.param}")
-    await owner.execute("SELECT pg_stat_force_next_flush()")
-    yield owner
-    await owner.close()
+    async with servers.connected(database.url) as owner:
+        await owner.execute("INSERT INTO queue.blob (sha256, size_bytes) VALUES (repeat('0', 64), 1000)")
+        await owner.execute(_FILES, ORGANISATION, UPLOADER, DELETED, KEPT, NOTHING_SAID)
+        await owner.execute("VACUUM ANALYZE")
+        await owner.execute(f"ALTER DATABASE {database.name} SET plan_cache_mode = {request.param}")
+        await owner.execute("SELECT pg_stat_force_next_flush()")
+        yield owner
 
 
 class TestDeletedFiles:

@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-import asyncpg
 import httpx
 
 from fluxprint_common.permissions import Role
@@ -99,12 +98,11 @@ class TestTable:
     async def test_no_number_is_taken_before_the_lock_is_had(
         self, own_world: QueueWorld, database: servers.Database
     ) -> None:
-        owner = await asyncpg.connect(database.url.replace("+asyncpg", ""))
         newest = (
             "SELECT last_value FROM pg_sequences WHERE schemaname = 'queue' AND sequencename = 'event_sequence_seq'"
         )
         waits = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
-        try:
+        async with servers.connected(database.url) as owner:
             await own_world.job()
             before = await owner.fetchval(newest)
             await owner.execute("SELECT pg_advisory_lock($1)", LOCK)
@@ -116,8 +114,6 @@ class TestTable:
             await owner.execute("SELECT pg_advisory_unlock($1)", LOCK)
             await writing
             assert await owner.fetchval(newest) > before
-        finally:
-            await owner.close()
 
     async def test_sequences_grow_in_the_order_of_commits(self, world: QueueWorld) -> None:
         """A reader that polls while 30 writers commit never finds an event behind one that it has seen."""

@@ -31,19 +31,18 @@ async def old_farm(
     request: pytest.FixtureRequest, database: servers.Database, issuer: Issuer
 ) -> AsyncIterator[tuple[Farm, asyncpg.Connection]]:
     """A farm with a history, and a connection as the database's owner."""
-    owner = await asyncpg.connect(database.url.replace("+asyncpg", ""))
-    farm = Farm(
-        organisation=new_id(), user=new_id(), bridge=new_id(), file=new_id(), printers=[new_id() for _ in range(5)]
-    )
-    await history.open_farm(owner, farm)
-    await history.finish_jobs(owner, farm, FINISHED)
-    await history.queue_jobs(owner, farm, WAITING)
-    await history.give_back(owner, farm, FINISHED, printer=farm.printers[-1])
-    await owner.execute("ANALYZE")
-    await owner.execute("SELECT pg_stat_force_next_flush()")
-    await owner.execute(f"ALTER DATABASE {database.name} SET plan_cache_mode = {request.param}")
-    yield farm, owner
-    await owner.close()
+    async with servers.connected(database.url) as owner:
+        farm = Farm(
+            organisation=new_id(), user=new_id(), bridge=new_id(), file=new_id(), printers=[new_id() for _ in range(5)]
+        )
+        await history.open_farm(owner, farm)
+        await history.finish_jobs(owner, farm, FINISHED)
+        await history.queue_jobs(owner, farm, WAITING)
+        await history.give_back(owner, farm, FINISHED, printer=farm.printers[-1])
+        await owner.execute("ANALYZE")
+        await owner.execute("SELECT pg_stat_force_next_flush()")
+        await owner.execute(f"ALTER DATABASE {database.name} SET plan_cache_mode = {request.param}")
+        yield farm, owner
 
 
 class TestHistory:

@@ -55,19 +55,18 @@ EVENTS: list[Asked] = [
 @pytest.fixture(params=["force_custom_plan", "force_generic_plan"])
 async def old_farm(request: pytest.FixtureRequest, database: servers.Database) -> AsyncIterator[asyncpg.Connection]:
     """A connection as the owner of a database with a farm's history."""
-    owner = await asyncpg.connect(database.url.replace("+asyncpg", ""))
-    await history.open_farm(owner, FARM)
-    await history.finish_jobs(owner, FARM, FINISHED)
-    await history.queue_jobs(owner, FARM, WAITING)
-    await owner.execute(_RARE)
-    await owner.execute(_PEOPLE)
-    for change in _FREQUENT:
-        await owner.execute(change, NEIGHBOUR)
-    await owner.execute("VACUUM ANALYZE")
-    await owner.execute(f"ALTER DATABASE {database.name} SET plan_cache_mode = {request.param}")
-    await owner.execute("SELECT pg_stat_force_next_flush()")
-    yield owner
-    await owner.close()
+    async with servers.connected(database.url) as owner:
+        await history.open_farm(owner, FARM)
+        await history.finish_jobs(owner, FARM, FINISHED)
+        await history.queue_jobs(owner, FARM, WAITING)
+        await owner.execute(_RARE)
+        await owner.execute(_PEOPLE)
+        for change in _FREQUENT:
+            await owner.execute(change, NEIGHBOUR)
+        await owner.execute("VACUUM ANALYZE")
+        await owner.execute(f"ALTER DATABASE {database.name} SET plan_cache_mode = {request.param}")
+        await owner.execute("SELECT pg_stat_force_next_flush()")
+        yield owner
 
 
 NEIGHBOUR = new_id()

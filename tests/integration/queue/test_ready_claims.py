@@ -7,14 +7,16 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-import asyncpg
 import httpx
 import pytest
+from sqlalchemy.exc import OperationalError
 
+from fluxprint_common.database import after_commit
 from fluxprint_common.ids import new_id, show
+from fluxprint_queue.bridge import handover
 from fluxprint_queue.bridge.waiters import PER_BRIDGE
 from support.queue import GCODE, Json, QueueWorld, code, eventually, queue_app
-from support.servers import Database
+from support.servers import Database, connected
 from support.serving import serving
 from support.tokens import Issuer
 
@@ -80,8 +82,7 @@ class TestReadyClaims:
     ) -> None:
         printer, job = await own_world.printer(), await own_world.job()
         file = staged()
-        owner = await asyncpg.connect(database.url.replace("+asyncpg", ""))
-        try:
+        async with connected(database.url) as owner:
             async with owner.transaction():  # somebody changes both rows that the claim has begun with
                 bed = ", bed_state = 'occupied'" if occupied else ""
                 await owner.execute(f"UPDATE queue.printer SET name = 'Other'{bed}")  # noqa: S608  (see above)
@@ -89,8 +90,6 @@ class TestReadyClaims:
                 asked = begin(ask(own_world, printer, staged=file, ready=True))
                 await eventually(lambda: owner.fetchval(_WAITS_FOR_A_LOCK), within_s=30)
             answer = await asked
-        finally:
-            await owner.close()
         assert answer.status_code == (204 if occupied else 200)
         bed_now = (await own_world.printer_now(printer))["bed"]
         assert bed_now["state"] == "occupied"
@@ -201,27 +200,47 @@ class TestConfirmedAndClaimed:
         self, own_world: QueueWorld, database: Database
     ) -> None:
         printer, job = await own_world.printer(clear=False), await own_world.job()
-        owner = await asyncpg.connect(database.url.replace("+asyncpg", ""))
-        try:
-            await owner.execute(
-                "CREATE FUNCTION queue.refuse() RETURNS trigger LANGUAGE plpgsql AS "
-                "$$ BEGIN RAISE unique_violation USING MESSAGE = 'somebody was faster'; END $$"
-            )
-            await owner.execute("GRANT EXECUTE ON FUNCTION queue.refuse() TO PUBLIC")
-            await owner.execute(
-                "CREATE TRIGGER refuse BEFORE INSERT ON queue.attempt FOR EACH ROW EXECUTE FUNCTION queue.refuse()"
-            )
-            asked = begin(ask(own_world, printer, staged=staged(), ready=True, wait_s=25))
-            await waits(own_world, asked)
-            assert (await own_world.bed_cleared(printer, None)).status_code == 200
-            assert (await own_world.printer_now(printer))["bed"]["state"] == "clear"
-            assert (await asked).status_code >= 400  # the bridge's own claim fails as well, and it asks again
-        finally:
-            await owner.execute("DROP FUNCTION queue.refuse CASCADE")
-            await owner.close()
+        async with connected(database.url) as owner:
+            try:
+                await owner.execute(
+                    "CREATE FUNCTION queue.refuse() RETURNS trigger LANGUAGE plpgsql AS "
+                    "$$ BEGIN RAISE unique_violation USING MESSAGE = 'somebody was faster'; END $$"
+                )
+                await owner.execute("GRANT EXECUTE ON FUNCTION queue.refuse() TO PUBLIC")
+                await owner.execute(
+                    "CREATE TRIGGER refuse BEFORE INSERT ON queue.attempt FOR EACH ROW EXECUTE FUNCTION queue.refuse()"
+                )
+                asked = begin(ask(own_world, printer, staged=staged(), ready=True, wait_s=25))
+                await waits(own_world, asked)
+                assert (await own_world.bed_cleared(printer, None)).status_code == 200
+                assert (await own_world.printer_now(printer))["bed"]["state"] == "clear"
+                assert (await asked).status_code >= 400  # the bridge's own claim fails as well, and it asks again
+            finally:
+                await owner.execute("DROP FUNCTION queue.refuse CASCADE")
         assert (await own_world.claimed(printer))["job_id"] == job
         told = [event["type"] for event in (await own_world.send("GET", "/events")).json()["items"]]
         assert told.count("printer.bed_cleared") == told.count("attempt.claimed") == 1
+
+    async def test_a_commit_that_nobody_heard_of_is_not_answered_with_nothing(
+        self, database: Database, issuer: Issuer, auth_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def lose_the_answer() -> None:
+            raise OperationalError("COMMIT", {}, ConnectionResetError("away"))
+
+        app = queue_app(database, issuer, auth_url, tmp_path)
+        async with serving(app) as url, httpx.AsyncClient(base_url=url, timeout=30) as http:
+            world = QueueWorld(http, issuer, tmp_path)
+            printer, job = await world.printer(clear=False), await world.job()
+            file = staged()
+            asked = begin(ask(world, printer, staged=file, ready=True, wait_s=25))
+            await waits(world, asked)
+            with monkeypatch.context() as lost:
+                lost.setattr(handover, "after_commit", lambda session, _give: after_commit(session, lose_the_answer))
+                assert (await world.bed_cleared(printer, None)).status_code == 503
+            assert (await asked).status_code == 503  # 204 would be proof that nothing was claimed
+            assert (await world.job_now(job))["state"] == "active"
+            again = (await ask(world, printer, staged=file, ready=True)).json()
+            assert (again["attempt"]["id"], again["attempt"]["state"]) == (file["attempt_id"], "starting")
 
     async def test_nothing_is_claimed_for_a_bridge_that_was_signed_out(
         self, database: Database, issuer: Issuer, auth_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -247,16 +266,12 @@ class TestConfirmedAndClaimed:
         file = staged()
         asked = begin(ask(own_world, printer, staged=file, ready=True, wait_s=2))
         await waits(own_world, asked)
-        owner = await asyncpg.connect(database.url.replace("+asyncpg", ""))
-        try:
-            async with owner.transaction():
-                await owner.execute("SELECT FROM queue.printer FOR NO KEY UPDATE")
-                confirmed = asyncio.ensure_future(own_world.bed_cleared(printer, None))
-                await eventually(lambda: owner.fetchval(_WAITS_FOR_A_LOCK), within_s=30)
-                await asyncio.sleep(2.5)  # it has waited for as long as it wanted to
-                assert not asked.done()
-        finally:
-            await owner.close()
+        async with connected(database.url) as owner, owner.transaction():
+            await owner.execute("SELECT FROM queue.printer FOR NO KEY UPDATE")
+            confirmed = asyncio.ensure_future(own_world.bed_cleared(printer, None))
+            await eventually(lambda: owner.fetchval(_WAITS_FOR_A_LOCK), within_s=30)
+            await asyncio.sleep(2.5)  # it has waited for as long as it wanted to
+            assert not asked.done()
         assert (await confirmed).status_code == 200
         assert (await asked).json()["attempt"]["id"] == file["attempt_id"]
         assert (await asked).json()["permit_valid_s"] == 30

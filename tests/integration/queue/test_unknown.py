@@ -10,7 +10,7 @@ import pytest
 from fluxprint_common.ids import show
 from fluxprint_common.permissions import Role
 from support.queue import QueueWorld, code
-from support.servers import Database
+from support.servers import Database, execute
 
 Json = dict[str, Any]
 
@@ -307,25 +307,14 @@ class TestAbandoned:
         path, body = f"/attempts/{attempt['id']}/resolve", {"outcome": "failed_drop"}
         seen = "UPDATE queue.printer SET connection = '{}', last_seen_at = now() - interval '{} seconds'"
         for connection, silent_s in (("online", 0), ("offline", 20)):
-            await _execute(database, seen.format(connection, silent_s))
+            await execute(database.url, seen.format(connection, silent_s))
             assert code(await world.send("POST", path, json=body)) == "transition_refused"
-        await _execute(database, seen.format("offline", 100))
+        await execute(database.url, seen.format("offline", 100))
         assert code(await world.send("POST", path, json=body)) == "transition_refused"
-        await _execute(database, "UPDATE queue.attempt SET permitted_at = now() - interval '100 seconds'")
+        await execute(database.url, "UPDATE queue.attempt SET permitted_at = now() - interval '100 seconds'")
         held = (await world.printer_now(printer))["held"]
         assert (held["attempt_id"], held["reason"]) == (attempt["id"], "bridge_silent")
         await world.send("POST", path, json=body, expect=200)
         assert (await world.job_now(job))["state"] == "failed"
         assert code(await world.report(attempt, "completed")) == "attempt_ended"
         assert (await world.bed_cleared(printer, attempt)).status_code == 200
-
-
-async def _execute(database: Database, statement: str) -> None:
-    """Run a statement as the owner."""
-    import asyncpg  # noqa: PLC0415
-
-    connection = await asyncpg.connect(database.url.replace("+asyncpg", ""))
-    try:
-        await connection.execute(statement)
-    finally:
-        await connection.close()

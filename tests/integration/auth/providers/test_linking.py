@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
-from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
@@ -46,11 +45,7 @@ class TestLinking:
         self, auth: Auth, journey: Journey, provider: OidcServer, grace: str, ada: Person
     ) -> None:
         """Somebody makes another's browser go the way that they began: nothing is linked to their account."""
-        body = {"return_to": APP, "code_challenge": journey.challenge}
-        answer = await auth.post("/auth/providers/oidc/link", body, headers=ada.headers)
-        ticket = parse_qs(urlsplit(answer.json()["start_url"]).query)["ticket"][0]
-        address = await provider.sign_in(await journey.set_out(ticket=ticket), grace)
-        code = (await journey.come_back(address))["code"]
+        code = await journey.link_code(provider, grace, ada)
         other = await auth.register()
         assert (await journey.confirm_link(code, other)).json()["code"] == "sign_in_code_invalid"
         assert (await journey.confirm_link(code, ada)).json()["code"] == "sign_in_code_invalid"  # it is used up
@@ -58,11 +53,7 @@ class TestLinking:
     async def test_its_code_signs_nobody_in(
         self, auth: Auth, journey: Journey, provider: OidcServer, grace: str, ada: Person
     ) -> None:
-        body = {"return_to": APP, "code_challenge": journey.challenge}
-        answer = await auth.post("/auth/providers/oidc/link", body, headers=ada.headers)
-        ticket = parse_qs(urlsplit(answer.json()["start_url"]).query)["ticket"][0]
-        address = await provider.sign_in(await journey.set_out(ticket=ticket), grace)
-        code = (await journey.come_back(address))["code"]
+        code = await journey.link_code(provider, grace, ada)
         assert (await journey.redeem(code)).json()["code"] == "sign_in_code_invalid"
 
     async def test_a_sign_ins_code_links_nothing(
@@ -73,9 +64,7 @@ class TestLinking:
         assert (await journey.confirm_link(code, ada)).json()["code"] == "sign_in_code_invalid"
 
     async def test_a_ticket_works_once_and_here_only(self, auth: Auth, journey: Journey, ada: Person) -> None:
-        body = {"return_to": APP, "code_challenge": journey.challenge}
-        answer = await auth.post("/auth/providers/oidc/link", body, headers=ada.headers)
-        ticket = parse_qs(urlsplit(answer.json()["start_url"]).query)["ticket"][0]
+        ticket = await journey.link_ticket(ada)
         answers = await asyncio.gather(*(Journey(auth).start(ticket=ticket) for _ in range(5)))
         assert sorted(answer.status_code for answer in answers) == [303, 401, 401, 401, 401]
 
