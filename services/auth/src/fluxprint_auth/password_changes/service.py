@@ -15,6 +15,7 @@ from fluxprint_auth.clients import Client
 from fluxprint_auth.factors import service as factors
 from fluxprint_auth.links import repository as open_links
 from fluxprint_auth.links import service as links
+from fluxprint_auth.links.mailing import mail_link
 from fluxprint_auth.links.models import LinkKind
 from fluxprint_auth.links.problems import LinkInvalid
 from fluxprint_auth.mail.mailer import Mailer
@@ -41,23 +42,7 @@ async def ask_for_reset(
     if user is not None and (user.disabled_at is not None or comes_from_outside):
         user = None
     user_id = user.id if user else None
-    token = await links.issue(
-        session,
-        LinkKind.PASSWORD_RESET,
-        subject=account_key(email),
-        user_id=user_id,
-        lifetime=lifetime,
-        data={"email": email},
-    )
-    await send(
-        session,
-        mailer,
-        "password_reset",
-        to=email if user else None,
-        useful_for=lifetime,
-        link=mailer.link(PAGE, token),
-        until=datetime.now(UTC) + lifetime,
-    )
+    await mail_link(session, mailer, LinkKind.PASSWORD_RESET, PAGE, email=email, user_id=user_id, lifetime=lifetime)
     record(
         session,
         SecurityEvent.PASSWORD_RESET_REQUESTED,

@@ -5,7 +5,6 @@ for the account, a link, a mail. A registration is no account before its link ca
 """
 
 from datetime import UTC, datetime, timedelta
-from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -17,6 +16,7 @@ from fluxprint_auth.accounts.problems import InvalidCredentials
 from fluxprint_auth.clients import Client
 from fluxprint_auth.links import repository as open_links
 from fluxprint_auth.links import service as links
+from fluxprint_auth.links.mailing import mail_link
 from fluxprint_auth.links.models import LinkKind, OneTimeLinkRow
 from fluxprint_auth.links.problems import LinkInvalid
 from fluxprint_auth.mail.mailer import Mailer
@@ -45,7 +45,9 @@ async def begin_registration(
 async def ask(session: AsyncSession, mailer: Mailer, user: UserRow, *, lifetime: timedelta) -> None:
     """Ask the address of an account whether it is its own. Where mail is off, nothing happens."""
     if mailer.enabled:
-        await _send_verification(session, mailer, user.email, user_id=user.id, lifetime=lifetime)
+        await mail_link(
+            session, mailer, LinkKind.VERIFY_EMAIL, PAGE, email=user.email, user_id=user.id, lifetime=lifetime
+        )
 
 
 async def resend(session: AsyncSession, mailer: Mailer, email: str, *, lifetime: timedelta) -> None:
@@ -57,7 +59,7 @@ async def resend(session: AsyncSession, mailer: Mailer, email: str, *, lifetime:
         return
     wanting = user if user is not None and user.email_verified_at is None and user.disabled_at is None else None
     user_id = wanting.id if wanting else None
-    await _send_verification(session, mailer, email, user_id=user_id, lifetime=lifetime)
+    await mail_link(session, mailer, LinkKind.VERIFY_EMAIL, PAGE, email=email, user_id=user_id, lifetime=lifetime)
 
 
 async def check_password(pool: Database, passwords: Passwords, token: str, password: str) -> None:
@@ -122,25 +124,3 @@ async def _send_registration(
         return
     link, until = mailer.link(PAGE, token), datetime.now(UTC) + lifetime
     await send(session, mailer, "registration", to=email, useful_for=lifetime, link=link, until=until)
-
-
-async def _send_verification(
-    session: AsyncSession, mailer: Mailer, email: str, *, user_id: UUID | None, lifetime: timedelta
-) -> None:
-    token = await links.issue(
-        session,
-        LinkKind.VERIFY_EMAIL,
-        subject=account_key(email),
-        user_id=user_id,
-        lifetime=lifetime,
-        data={"email": email},
-    )
-    await send(
-        session,
-        mailer,
-        "verify_email",
-        to=email if user_id else None,
-        useful_for=lifetime,
-        link=mailer.link(PAGE, token),
-        until=datetime.now(UTC) + lifetime,
-    )
