@@ -106,7 +106,8 @@ class FakeCloud:
         self.beds = dict.fromkeys(self.printer_ids, "clear")
         self.beds_held_by: dict[str, str] = {}  #: attempts, by printer: what has its permit, until a foreign print
         self.enabled = True
-        self.grants = False  #: whether claims wait and bring their permit along; an older queue's do not
+        self.grants = False  #: whether claims wait and bring their permit along
+        self.knows_grants = True  #: an older queue refuses a claim that asks for that
         self.rung = asyncio.Event()
         self.takes_evidence = True
         for attempt in self.attempts.values():

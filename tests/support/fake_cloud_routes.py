@@ -52,6 +52,9 @@ def _calls(cloud: FakeCloud) -> APIRouter:
 
     @router.post("/bridge/printers/{printer_id}/claim")
     async def claim(printer_id: str, body: dict[str, Any], request: Request) -> Response:
+        if not cloud.knows_grants and body.keys() & {"ready", "wait_s"}:
+            await cloud.note("claim:refused")
+            raise Refusal(422, "validation_failed")
         adopted = cloud.live(printer_id) if body["adopt_only"] else True
         cloud.asked_for_work += not body["adopt_only"]
         attempt = cloud.claim(printer_id, body["journal_id"], body.get("staged")) if adopted else None

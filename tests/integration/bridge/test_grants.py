@@ -1,8 +1,10 @@
 """A permit that comes with the claim: used at once, lost on its way, or overtaken by somebody at the printer."""
 
+from pathlib import Path
+
 from fluxprint_local.octoprint import OctoPrint
 from support import by_hand
-from support.bridge import BridgeProcess
+from support.bridge import BridgeProcess, running_bridge
 from support.fake_cloud import Attempt, FakeCloud
 from support.octoprint import slow_gcode
 from support.staging import prints_from, staged_for_its_bed
@@ -43,3 +45,13 @@ class TestGrants:
         await cloud.until_state(attempt, "released")
         assert octoprint.starts(path) == 0
         assert cloud.beds[cloud.printer_id] == "occupied"
+
+    async def test_a_queue_that_does_not_know_them_is_asked_as_it_understands(
+        self, own_cloud: FakeCloud, octoprint: OctoPrint, tmp_path: Path
+    ) -> None:
+        own_cloud.knows_grants = False
+        async with running_bridge(tmp_path, cloud_url=own_cloud.url, octoprint=octoprint):
+            attempt, path = await staged_for_its_bed(own_cloud, octoprint, slow_gcode(0.3))
+            await own_cloud.until(lambda: "claim:refused" in own_cloud.calls)
+            await prints_from(path, own_cloud, octoprint, attempt)
+        assert (own_cloud.calls.count("claim:refused"), own_cloud.calls.count("permit")) == (1, 1)
