@@ -9,6 +9,7 @@ import pytest
 from fluxprint_bridge.camera import source
 from fluxprint_bridge.camera.config import Address, CameraConfig
 from fluxprint_bridge.camera.faults import Reason, SourceFailed
+from fluxprint_bridge.camera.lane import Lane, Limits
 from fluxprint_bridge.camera.source import CameraSource
 from fluxprint_local.jpeg import frame_number, numbered_picture
 from fluxprint_local.ports import free_port
@@ -194,6 +195,42 @@ class TestFallBack:
         ):
             assert (await both.picture()).jpeg == JPEG
         assert asked == []
+
+    @pytest.mark.parametrize(
+        ("fps", "streamed", "snapshots"),
+        [
+            (10.0, MULTIPART + part(1), [b""]),  # the stream stops, and what would stand in for it hangs
+            (10.0, MULTIPART, [answer(JPEG), b""]),  # what stands in for it stops
+            (0.0, MULTIPART, [b""]),
+        ],
+        ids=["stream", "stand-in", "idle"],
+    )
+    async def test_a_failure_is_told_within_5_s_where_the_other_address_hangs_too(
+        self, fps: float, streamed: bytes, snapshots: list[bytes]
+    ) -> None:
+        """With the patience that it really has."""
+        clock = asyncio.get_running_loop().time
+        async with (
+            camera(streamed, MULTIPART, hangs=True) as (stream, _),
+            camera(*snapshots, hangs=True) as (snapshot, _),
+            opened(stream, snapshot) as neither,
+        ):
+            told = asyncio.Event()
+            lane = Lane(0, "camera", neither, Limits(2**21, 4000), told.set)
+            lane.want(fps, idle_interval_s=60)
+            reading = asyncio.create_task(lane.read())
+            try:
+                good_at = clock()
+                async with asyncio.timeout(30):
+                    while lane.state is None or lane.state.ok:
+                        told.clear()
+                        await told.wait()
+                        if lane.due_at() is not None:
+                            lane.take(good_at := clock())
+                assert lane.state.reason is Reason.FROZEN
+                assert clock() - good_at < 5
+            finally:
+                reading.cancel()
 
 
 class TestPassword:

@@ -90,20 +90,23 @@ class Lane:
             wanted = self._wanted
             try:
                 if self.fps > 0:
-                    async with aclosing(self._source.pictures()) as pictures:
+                    async with aclosing(self._source.pictures(self._failed)) as pictures:
                         async for picture in pictures:  # what comes while one travels takes the place of the last
                             self._offer(picture)
                             failures = 0
                             if self.fps == 0:
                                 break
                 else:
-                    self._offer(await self._source.picture())
+                    self._offer(await self._source.picture(self._failed))
                     failures = 0
                     await wait_for(wanted, self.idle_interval_s)
             except SourceFailed as failed:
                 failures += 1
-                self._set(State(ok=False, reason=failed.reason, detail=failed.detail[:300]))
+                self._failed(failed)
                 await wait_for(wanted, backoff_s(failures, cap_s=MAX_BACKOFF_S))
+
+    def _failed(self, failed: SourceFailed) -> None:
+        self._set(State(ok=False, reason=failed.reason, detail=failed.detail[:300]))
 
     def _offer(self, picture: Picture) -> None:
         if (too_large := self._beyond_limits(picture)) is not None:

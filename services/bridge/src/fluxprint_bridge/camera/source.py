@@ -1,6 +1,7 @@
 """Reads pictures from a camera on the local network: an MJPEG stream, or an address that gives one JPEG at a time.
 
-Whatever goes wrong is noticed within 5 seconds: connecting, the head of an answer, and each whole picture have so long.
+Whatever goes wrong is noticed within 5 seconds: connecting, the head of an answer, and each whole picture have so long,
+and where a second address is tried after the first, what was wrong with that is told meanwhile.
 """
 
 import asyncio
@@ -16,6 +17,7 @@ from fluxprint_bridge.camera import jpeg as jpeg_file
 from fluxprint_bridge.camera.config import Address, CameraConfig
 from fluxprint_bridge.camera.faults import Reason, SourceFailed
 from fluxprint_bridge.camera.multipart import MAX_PICTURE_BYTES, PictureCutter
+from fluxprint_bridge.camera.patience import Patience, Tell
 from fluxprint_common.background import backoff_s
 
 CONNECT_TIMEOUT_S = 4.0
@@ -52,25 +54,44 @@ class CameraSource:
     async def close(self) -> None:
         await self._http.aclose()
 
-    async def picture(self) -> Picture:
-        """One picture. Raises `SourceFailed`."""
+    async def picture(self, tell: Tell | None = None) -> Picture:
+        """One picture.
+
+        Args:
+            tell: called in time when none has come from one address, while the other is still tried.
+
+        Raises:
+            SourceFailed: none comes, from either.
+        """
         config = self._config
         failed: SourceFailed | None = None
-        for address in (config.snapshot, config.stream, None if config.snapshot else config.snapshot_beside):
-            if address is not None:
-                try:
-                    async with aclosing(self._read(address)) as pictures:
-                        return await anext(pictures)
-                except SourceFailed as error:
-                    failed = failed if failed is not None and address is not config.stream else error
+        with Patience(tell) as patience:
+            for address in (config.snapshot, config.stream, None if config.snapshot else config.snapshot_beside):
+                if address is not None:
+                    try:
+                        async with aclosing(self._read(address)) as pictures:
+                            return await anext(pictures)
+                    except SourceFailed as error:
+                        failed = failed if failed is not None and address is not config.stream else error
+                        patience.failed(failed)
         raise failed or SourceFailed(Reason.NOT_A_CAMERA, "it has no address")
 
-    async def pictures(self) -> AsyncGenerator[Picture, None]:
+    async def pictures(self, tell: Tell | None = None) -> AsyncGenerator[Picture, None]:
         """Pictures as they come, for ever: of the stream, or single ones while that does not work.
+
+        Args:
+            tell: called in time when the stream gives none any more, while single ones are still tried.
 
         Raises:
             SourceFailed: none comes any more, from either.
         """
+        with Patience(tell) as patience:
+            async with aclosing(self._of_either(patience)) as pictures:
+                async for picture in pictures:
+                    patience.renew()
+                    yield picture
+
+    async def _of_either(self, patience: Patience) -> AsyncGenerator[Picture, None]:
         clock = asyncio.get_running_loop().time
         stream, single = self._config.stream, self._config.snapshot or self._config.snapshot_beside
         while True:
@@ -84,6 +105,7 @@ class CameraSource:
                     self._stream_failed(error, clock())
                     if single is None:
                         raise
+                    patience.failed(error)
             if single is None:
                 raise SourceFailed(Reason.NOT_A_CAMERA, "it has no address")
             try:
@@ -115,8 +137,8 @@ class CameraSource:
     async def _read(self, address: Address) -> AsyncGenerator[Picture, None]:
         """Pictures from one address, for ever. Raises `SourceFailed`."""
         with _translated():
+            deadline = _deadline()
             while True:
-                deadline = _deadline()
                 async with self._answer(address, deadline) as response:
                     if not response.is_success:
                         raise SourceFailed(Reason.REFUSED, _refusal(response.status_code))
@@ -125,6 +147,7 @@ class CameraSource:
                             async for picture in pictures:
                                 yield picture
                     yield _picture(await _whole(response, deadline))
+                deadline = _deadline()  # before the pause: it counts from the last picture
                 await asyncio.sleep(SNAPSHOT_EVERY_S)
 
     @asynccontextmanager
