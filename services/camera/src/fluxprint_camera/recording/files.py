@@ -1,20 +1,17 @@
 """Answers with kept files."""
 
-import asyncio
 from pathlib import Path
 from typing import Any
 
 from fastapi import Request
 from fastapi.responses import FileResponse
-from starlette.types import Message, Receive, Scope, Send
+from starlette.types import Receive, Scope, Send
 
 from fluxprint_camera.viewers.grants import Grants
 from fluxprint_camera.viewers.places import Places
 from fluxprint_camera.viewers.transport import transport_of
+from fluxprint_camera.viewers.unread import in_time
 from fluxprint_camera.viewers.watcher import Watcher
-from fluxprint_common.logs import get_logger
-
-log = get_logger(__name__)
 
 #: A piece that is not taken for so long is taken by nobody.
 STUCK_S = 30.0
@@ -34,17 +31,10 @@ class KeptFile(FileResponse):
         self._places: Places = request.app.state.downloads
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        transport = transport_of(scope)
+        cut = transport_of(scope).abort
 
-        async def send_in_time(message: Message) -> None:
-            async with asyncio.timeout(STUCK_S):
-                await send(message)
+        async def answer(send: Send) -> None:
+            await super(KeptFile, self).__call__(scope, receive, send)
 
-        with self._places.taken_by(self._watcher), self._grants.watching(self._watcher, None, transport.abort):
-            try:
-                await super().__call__(scope, receive, send_in_time)
-            except TimeoutError:
-                log.info("download_stuck")
-                transport.abort()
-                while (await receive())["type"] != "http.disconnect":
-                    pass
+        with self._places.taken_by(self._watcher), self._grants.watching(self._watcher, None, cut):
+            await in_time(scope, send, answer, stuck_after_s=STUCK_S)

@@ -13,7 +13,7 @@ from fluxprint_camera.relay.viewer import Left, Viewer
 from fluxprint_camera.viewers.grants import Grants
 from fluxprint_camera.viewers.pictures import Pictures
 from fluxprint_camera.viewers.playing import Playing
-from fluxprint_camera.viewers.transport import Connection
+from fluxprint_camera.viewers.transport import Connection, give_up
 from fluxprint_camera.viewers.watcher import Watcher
 
 _FIRST = f"--{BOUNDARY}".encode()  # each part ends with the next delimiter, so the first part needs one before it
@@ -56,7 +56,7 @@ class MjpegStream(Response):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         connection = Connection(scope, fast=self._fast)
         if connection.transport.is_closing():
-            connection.give_up(scope)
+            give_up(scope)
             return
         watcher = self._watcher
         with ExitStack() as held:
@@ -81,7 +81,7 @@ class MjpegStream(Response):
             async with asyncio.TaskGroup() as group:
                 departure = group.create_task(_until_departure(receive, viewer), name="viewer:departure")
                 if not await _send_frames(connection, viewer, send, self._pictures):
-                    connection.give_up(scope)
+                    give_up(scope)
                 departure.cancel()
 
 

@@ -17,6 +17,7 @@ from fluxprint_camera.viewers.access import watches
 from fluxprint_camera.viewers.grants import Grants
 from fluxprint_camera.viewers.mjpeg import MjpegStream
 from fluxprint_camera.viewers.pictures import Pictures, Width
+from fluxprint_camera.viewers.unread import PictureAnswer
 from fluxprint_camera.viewers.watcher import Watcher
 from fluxprint_common import openapi
 from fluxprint_common.database import Database
@@ -109,7 +110,8 @@ async def get_snapshot(
         if fallback is Fallback.PROBLEM:
             raise CameraOffline(reason)
         headers = {"X-Camera-Offline": reason, "Cache-Control": "no-store"}
-        return Response((await pictures.placard(reason)).jpeg, media_type=JPEG, headers=headers)
+        placard = await pictures.placard(reason)
+        return PictureAnswer(request, placard.jpeg, watcher, media_type=JPEG, headers=headers)
     tag = frame.etag if width is None else f'{frame.etag[:-1]}-{width}"'
     headers = {
         "ETag": tag,
@@ -119,7 +121,7 @@ async def get_snapshot(
     if if_none_match is not None and tag in if_none_match:
         return Response(status_code=304, headers=headers)
     picture = frame.jpeg if width is None else await _narrowed(request, watcher, frame, width)
-    return Response(picture, media_type=frame.media_type, headers=headers)
+    return PictureAnswer(request, picture, watcher, media_type=frame.media_type, headers=headers)
 
 
 async def _narrowed(request: Request, watcher: Watcher, frame: Frame, width: Width) -> bytes:

@@ -44,6 +44,15 @@ def transport_of(scope: Scope) -> asyncio.Transport:
     return transport
 
 
+def give_up(scope: Scope) -> None:
+    """Drop the connection of a response whose client has gone or reads nothing, and let it end before it is complete.
+
+    One that was closed from the other side would wait for what is in its buffer to be read.
+    """
+    transport_of(scope).abort()
+    scope["extensions"][EXTENSION].disconnected = True  # of several requests the server only tells the last
+
+
 class _HandedOver(Exception):
     """Not an error: the server closes a connection that it lost without one."""
 
@@ -89,14 +98,6 @@ class Connection:
         server.connection_lost(_HandedOver())
         scope["extensions"][EXTENSION].disconnected = True  # of several requests the server only tells the last
         self.transport.resume_reading()  # the server may not have wanted more: without it, nobody sees the client go
-
-    def give_up(self, scope: Scope) -> None:
-        """Drop the connection of a response whose client has gone, and let it end before it is complete.
-
-        One that was closed from the other side would wait for what is in its buffer to be read.
-        """
-        self.transport.abort()
-        scope["extensions"][EXTENSION].disconnected = True  # of several requests the server only tells the last
 
     def push(self, _frame: Frame) -> bool:
         """Of streams that the server sends: nothing goes past it."""

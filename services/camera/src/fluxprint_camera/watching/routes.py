@@ -7,6 +7,7 @@ from fastapi import APIRouter, Query, Request, Response
 from fluxprint_camera.cameras.sight import Sight
 from fluxprint_camera.ids import AttemptId, CameraId, DecisionId
 from fluxprint_camera.viewers.access import sees_kept
+from fluxprint_camera.viewers.unread import PictureAnswer
 from fluxprint_camera.viewers.watcher import Watcher
 from fluxprint_camera.watching import repository, service
 from fluxprint_camera.watching.kinds import Kind
@@ -68,7 +69,8 @@ async def get_decision_picture(request: Request, watcher: Watching, decision_id:
     jpeg = await pictures.read(decision.picture) if decision.picture else None
     if jpeg is None:
         raise service.PictureGone
-    return Response(jpeg, media_type="image/jpeg", headers={"Cache-Control": "private, max-age=86400, immutable"})
+    headers = {"Cache-Control": "private, max-age=86400, immutable"}
+    return PictureAnswer(request, jpeg, watcher, media_type="image/jpeg", headers=headers)
 
 
 @router.put(
