@@ -307,6 +307,21 @@ class TestBounds:
         assert len(await workshop.decisions()) == 2
         assert len(list((workshop.folder / "pictures").rglob("*.*"))) == 2
 
+    async def test_of_an_hour_keep_no_print_from_being_paused(self, workshop: Workshop) -> None:
+        await workshop.policy(failure="pause")
+        replica, camera = workshop.replica(watch_max_per_hour=2), await workshop.camera()
+        at = At(workshop, replica, camera, replica.connect(camera))
+        await replica.step()
+        for _ in range(3):  # a light that flickers
+            await at.show(*[DARK] * 6, *MOVING * 2)
+        for _ in range(2):
+            replica.scorer.said = SPAGHETTI
+            await at.show(*MOVING * 8)
+            replica.scorer.said = {"spaghetti": 0.0}
+            await at.show(*MOVING * 8)
+        kept = [(row["kind"], row["action"]) for row in await workshop.decisions()]
+        assert kept == [("black", "notify"), ("black", "notify"), ("failure", "pause")]
+
     async def test_of_days(self, at: At, workshop: Workshop, tmp_path: Path) -> None:
         await at.show(*[DARK] * 8, *MOVING * 2, *[DARK] * 8)
         old, new = await workshop.decisions()

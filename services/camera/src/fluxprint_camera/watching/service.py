@@ -64,24 +64,19 @@ async def decide(
     """Keep a decision, open until the trouble is over. Whoever tells the queue service finds it there.
 
     Returns:
-        False where it is open already (another replica saw it too), or the camera had too many in this hour.
+        False where it is open already (another replica saw it too), or the camera had too many in this hour. That never
+        keeps a print from being paused: it is once a print, and somebody decided it.
     """
+    values = {**vars(found), "id": decision_id, "picture": picture}
+    action = policy.actions[found.kind]
+    if action is Action.PAUSE and found.attempt_id is not None and policy.set_by is not None:
+        pause = {"action": Action.PAUSE, "ordered_by": policy.set_by}
+        if await repository.add(session, {**values, **pause}) is not None:
+            return True  # else maybe because this print was paused before
     if await repository.count_of_last_hour(session, found.camera_id) >= max_per_hour:
         log.warning("too_many_decisions", camera=show("camera", found.camera_id), kind=found.kind)
         return False
-    action = policy.actions[found.kind]
-    pauses = action is Action.PAUSE and found.attempt_id is not None and policy.set_by is not None
-    values = {
-        **vars(found),
-        "id": decision_id,
-        "action": Action.PAUSE if pauses else Action.NOTIFY,
-        "ordered_by": policy.set_by if pauses else None,
-        "picture": picture,
-    }
-    kept = await repository.add(session, values)
-    if kept is None and pauses:  # maybe because this print was paused before
-        kept = await repository.add(session, {**values, "action": Action.NOTIFY, "ordered_by": None})
-    return kept is not None
+    return await repository.add(session, {**values, "action": Action.NOTIFY, "ordered_by": None}) is not None
 
 
 async def get(session: ReadSession | AsyncSession, sight: Sight, decision_id: UUID) -> Decision:
