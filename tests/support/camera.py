@@ -54,11 +54,13 @@ class Clock:
 
 @dataclass
 class Connection:
-    """A viewer's connection of which a test says how much waits in it, and whether it takes frames at once."""
+    """A viewer's connection of which a test says how much waits in it, whether it takes frames at once, and
+    whether it acknowledges them."""
 
     waiting: int = 0
     cuts: int = field(default=0)
     takes: bool = False
+    unacknowledged: bool = False
     taken: list[int] = field(default_factory=list)
 
     def push(self, frame: Frame) -> bool:
@@ -71,6 +73,9 @@ class Connection:
 
     def backlog(self) -> int:
         return self.waiting
+
+    def awaits(self) -> bool:
+        return self.unacknowledged
 
     def cut(self) -> None:
         self.cuts += 1

@@ -3,6 +3,7 @@
 import asyncio
 import json
 from contextlib import AsyncExitStack
+from itertools import count
 
 import httpx
 import pytest
@@ -108,6 +109,23 @@ class TestFrames:
                 shown = await viewer.frame()
                 assert (shown.index, shown.sequence) == (index, number)
                 await viewer.ack(lively.camera_id, number)
+
+    async def test_are_not_asked_for_while_nothing_is_acknowledged(self, hasty: Organisation) -> None:
+        numbers = count(1)
+
+        async def wanted(bridge: Bridge, fps: float) -> None:
+            async with asyncio.timeout(20):
+                while bridge.wants.empty() or (await bridge.want())["fps"] != fps:
+                    await bridge.send(next(numbers))
+                    await asyncio.sleep(0.1)
+
+        async with hasty.camera() as bridge, view(hasty.service.url, hasty.user_token()) as viewer:
+            await viewer.watch(bridge.camera_id)
+            await wanted(bridge, 15)
+            await wanted(bridge, 0)
+            _first, second = await viewer.frame(), await viewer.frame()
+            await viewer.ack(bridge.camera_id, second.sequence)
+            await wanted(bridge, 15)
 
     async def test_end_when_they_are_not_wanted(self, organisation: Organisation) -> None:
         async with (

@@ -175,6 +175,29 @@ class TestDemand:
         with relay.publishing() as publication, relay.watching(max_fps=0.01):
             assert publication.wanted_fps == 0.25
 
+    def test_is_not_that_of_a_viewer_who_acknowledges_nothing(self) -> None:
+        relay = Relay(max_fps=15, linger_s=0, stuck_after_s=5, idle_interval_s=300)
+        connection = Connection(takes=True, unacknowledged=True)
+        with relay.publishing() as publication, relay.watching(connection=connection) as viewer:
+            relay.after(4)
+            assert publication.wanted_fps == 15
+            relay.after(1)
+            assert (publication.wanted_fps, viewer.left) == (0, None)
+            with relay.watching(max_fps=2):
+                assert publication.wanted_fps == 2
+            connection.unacknowledged = False
+            relay.after(0.5)
+            assert publication.wanted_fps == 15
+
+    def test_is_that_of_a_viewer_on_a_slow_line_who_has_not_got_all_yet(self) -> None:
+        relay = Relay(max_fps=15, linger_s=0, stuck_after_s=5, idle_interval_s=300)
+        connection = Connection(unacknowledged=True, waiting=4000)
+        with relay.publishing() as publication, relay.watching(connection=connection):
+            for _ in range(5):
+                connection.waiting -= 1
+                relay.after(4)
+            assert publication.wanted_fps == 15
+
     async def test_wakes_the_uplink_when_it_changes(self) -> None:
         relay = Relay()
         with relay.publishing() as publication, relay.watching():

@@ -207,7 +207,7 @@ class Channel:
 
     def _adjust_demand(self, now: float) -> None:
         """Ask for more at once, for less only after a while: people switch back and forth."""
-        rates = [taker.max_fps for takers in (self.viewers, self.taps) for taker in takers]
+        rates = [*(viewer.wanted_fps for viewer in self.viewers), *(tap.max_fps for tap in self.taps)]
         wanted = min(max(rates, default=0.0), self._settings.max_fps)
         if wanted > 0:  # never less than when nobody watches
             wanted = max(wanted, 1 / self._settings.idle_interval_s)

@@ -28,6 +28,10 @@ class Outlet(Protocol):
         """Bytes that the connection has not taken yet."""
         ...
 
+    def awaits(self) -> bool:
+        """Whether a frame that was sent is to be acknowledged and was not."""
+        ...
+
     def cut(self) -> None:
         """Drop the connection with what waits in it."""
         ...
@@ -66,8 +70,9 @@ class Viewer:
     """
 
     __slots__ = (
-        "_accepts", "_ends_at", "_here_at", "_news", "_outlet", "_pace", "_progress", "_progress_at", "_slot",
-        "_totals", "_waiting", "_wake", "dropped", "idle", "left", "max_fps", "person_id", "sent",
+        "_accepts", "_ends_at", "_heard_at", "_here_at", "_is_silent", "_news", "_outlet", "_pace", "_progress",
+        "_progress_at", "_slot", "_totals", "_waiting", "_wake", "dropped", "idle", "left", "max_fps", "person_id",
+        "sent",
     )  # fmt: skip
 
     def __init__(
@@ -101,6 +106,14 @@ class Viewer:
         self._progress = (0, 0)
         self._progress_at = now
         self._here_at = now
+        self._heard_at = now
+        self._is_silent = False
+
+    @property
+    def wanted_fps(self) -> float:
+        """How many frames a second to ask the bridge for on behalf of this viewer. None are for one who acknowledges
+        nothing, a page in the background perhaps; as soon as it does, the newest comes, and more are asked for."""
+        return 0.0 if self._is_silent else self.max_fps
 
     def begin(self, outlet: Outlet, wake: Callable[[], None]) -> None:
         """Have frames go here from now on, where nothing is under way; nobody waits in `ready` any more."""
@@ -195,7 +208,7 @@ class Viewer:
             self._outlet.cut()
 
     def check(self, now: float, *, stuck_after_s: float) -> None:
-        """Look at the deadlines: the token's end, and progress of the connection."""
+        """Look at the deadlines: the token's end, and progress of the connection and of who reads it."""
         if now >= self._ends_at:
             self.leave(Left.EXPIRED)
         if self.left is None:
@@ -205,6 +218,9 @@ class Viewer:
         # What grows without a frame is answers to pings: who only asks takes nothing.
         if not backlog or not before or self.sent != sent or backlog < before:
             self._progress_at = now
+        if not self._outlet.awaits() or self.sent != sent or backlog < before:
+            self._heard_at = now
+        self._is_silent = now - self._heard_at >= stuck_after_s
         self._progress = self.sent, backlog
         # Who has left gets so long for what is on its way, however busily it reads.
         if backlog and now - min(self._progress_at, self._here_at) >= stuck_after_s:

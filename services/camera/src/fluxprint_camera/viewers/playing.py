@@ -53,6 +53,9 @@ class Playing(asyncio.Protocol):
         """Bytes that wait in this process."""
         return self._transport.get_write_buffer_size()
 
+    def awaits(self) -> bool:
+        return False
+
     def cut(self) -> None:
         """Drop the connection and what waits in it."""
         self._transport.abort()

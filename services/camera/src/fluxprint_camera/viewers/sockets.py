@@ -118,6 +118,9 @@ class _Watched:
     def backlog(self) -> int:
         return self._socket.connection.backlog()
 
+    def awaits(self) -> bool:
+        return bool(self._unacknowledged)
+
     def cut(self) -> None:
         self._socket.connection.cut()
 

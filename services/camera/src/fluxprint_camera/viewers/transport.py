@@ -125,6 +125,9 @@ class Connection:
         """Bytes that wait in this process."""
         return self.transport.get_write_buffer_size()
 
+    def awaits(self) -> bool:
+        return False
+
     def cut(self) -> None:
         """Drop the connection and what waits in it."""
         self.transport.abort()
