@@ -13,6 +13,7 @@ from uuid import UUID
 import httpx
 import pytest
 
+from fluxprint_camera.cameras.models import CameraRow
 from fluxprint_camera.disk import THREADS
 from fluxprint_camera.recording import recorder, recording
 from fluxprint_camera.recording import store as store_of_recordings
@@ -223,6 +224,7 @@ class TestRetention:
         async with studio.running(recordings_kept_days=10, recordings_bytes=2**20 + 100):
             state = studio.app.state
             place = Place(state.hub, state.recordings, state.database, state.settings)
+            await studio.add_camera()
             old, big, small = [await self.finished(place, studio, size_bytes=size) for size in (10, 2**20, 20)]
             going_on = await self.finished(place, studio, size_bytes=100, state="recording")
             async with place.database.unit_of_work() as session:
@@ -234,10 +236,28 @@ class TestRetention:
             assert left == {small, going_on}
             assert [place.store.video(id_).exists() for id_ in (old, big, small)] == [False, False, True]
 
+    async def test_deletes_what_is_of_a_camera_that_was_forgotten(self, studio: Studio) -> None:
+        async with studio.running():
+            state = studio.app.state
+            place = Place(state.hub, state.recordings, state.database, state.settings)
+            await studio.add_camera()
+            neighbour = studio.neighbour()
+            await neighbour.add_camera("forgotten")
+            kept, gone = [await self.finished(place, at, size_bytes=10) for at in (studio, neighbour)]
+            await Retention(place).tidy()
+            assert place.store.video(gone).exists()
+            async with place.database.unit_of_work() as session:
+                await session.delete(await session.get_one(CameraRow, neighbour.camera))
+            await Retention(place).tidy()
+            assert [place.store.video(id_).exists() for id_ in (kept, gone)] == [True, False]
+            async with place.database.reading() as session:
+                assert await session.get(TimelapseRow, gone) is None
+
     async def test_sweeps_files_that_belong_to_nobody(self, studio: Studio, monkeypatch: pytest.MonkeyPatch) -> None:
         async with studio.running():
             state = studio.app.state
             place = Place(state.hub, state.recordings, state.database, state.settings)
+            await studio.add_camera()
             kept = await self.finished(place, studio, size_bytes=10)
             stray, picture = new_id(), new_id()
             await place.store.add_frame(stray, 1, b"frame")

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import TypeVar
 from uuid import UUID
 
-from sqlalchemy import Select, delete, false, func, literal, or_, select, union_all, update
+from sqlalchemy import Select, delete, exists, false, func, literal, or_, select, union_all, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -160,9 +160,11 @@ async def add_picture(
 # -- what is deleted -----------------------------------------------------------------------------------------------
 
 
-async def older_than(session: ReadSession, kind: type[Row], *, days: int, limit: int) -> Sequence[UUID]:
-    """Finished ones that have been kept for so long."""
-    query = select(kind.id).where(kind.created_at < func.now() - func.make_interval(0, 0, 0, days))
+async def done_with(session: ReadSession, kind: type[Row], *, days: int, limit: int) -> Sequence[UUID]:
+    """Finished ones that have been kept for so long, or whose camera was forgotten."""
+    has_camera = exists().where(CameraRow.id == kind.camera_id)
+    is_old = kind.created_at < func.now() - func.make_interval(0, 0, 0, days)
+    query = select(kind.id).where(or_(is_old, ~has_camera))
     if kind is TimelapseRow:
         query = query.where(~unfinished())
     return (await session.scalars(query.limit(limit))).all()

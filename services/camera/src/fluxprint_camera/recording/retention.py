@@ -1,4 +1,5 @@
-"""Deletes recordings that were kept long enough, or that an organisation has too many of, and files of nobody."""
+"""Deletes recordings that were kept long enough, whose camera was forgotten, or that an organisation has too many of,
+and files of nobody."""
 
 from collections.abc import Collection
 from uuid import UUID
@@ -21,13 +22,13 @@ class Retention:
         self._place = place
 
     async def tidy(self) -> None:
-        """Delete what is too old, then the oldest of who has too much, then what has no row."""
+        """Delete what is too old or of no camera, then the oldest of who has too much, then what has no row."""
         days, max_bytes = self._place.settings.recordings_kept_days, self._place.settings.recordings_bytes
         database = self._place.database
         while True:
             async with database.reading() as session:
-                timelapses = list(await repository.older_than(session, TimelapseRow, days=days, limit=BATCH))
-                pictures = list(await repository.older_than(session, PictureRow, days=days, limit=BATCH))
+                timelapses = list(await repository.done_with(session, TimelapseRow, days=days, limit=BATCH))
+                pictures = list(await repository.done_with(session, PictureRow, days=days, limit=BATCH))
                 if not timelapses and not pictures:
                     timelapses, pictures = await repository.beyond(session, max_bytes=max_bytes, limit=BATCH)
             if not timelapses and not pictures:
