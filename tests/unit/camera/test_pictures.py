@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 
+from fluxprint_bridge.camera.faults import Reason
 from fluxprint_camera.relay.frame import Frame
 from fluxprint_camera.viewers import pictures as module
 from fluxprint_camera.viewers.pictures import MAX_WAITING_OF_ORGANISATION, Pictures, PicturesBusy, Width
@@ -37,3 +38,8 @@ class TestWaiting:
         assert set(await gather(*made, neighbours)) == {b"picture"}
         assert await pictures.narrowed(frame(), Width.W160, organisation_id=one) == b"picture"
         pictures.close()
+
+
+class TestPlacards:
+    def test_have_words_for_all_that_a_bridge_may_say(self) -> None:
+        assert {str(reason) for reason in Reason} <= set(module._TEXTS)

@@ -22,12 +22,13 @@ _SOMETHING_ELSE = "The camera gives no pictures"
 _TEXTS = {
     BRIDGE_OFFLINE: "The bridge is not connected",
     NO_PICTURES: "The camera sends no pictures",
-    "frozen": "The camera shows the same picture again and again",
+    "frozen": "The camera hangs: no whole picture comes",
     "unreachable": "The camera cannot be reached",
-    "refused": "The camera refuses the bridge's password",
+    "refused": "The camera answers with an error",
     "not_a_camera": "What answers at its address is no camera",
     "truncated": "The camera sends broken pictures",
     "closed": "The camera ends the connection",
+    "too_large": "The camera's pictures are too large",
 }
 
 
