@@ -122,6 +122,25 @@ class TestJournalLost:
         await cloud.until_state(waiting, "completed")
 
 
+class TestFolderGone:
+    """Somebody removes all that was printed in a month, or OctoPrint's SD card is another one."""
+
+    async def test_what_nobody_can_say_any_more_is_unknown(
+        self, cloud: FakeCloud, bridge: BridgeProcess, octoprint: OctoPrint
+    ) -> None:
+        """OctoPrint answers 500 for a file in it, for good."""
+        attempt = await cloud.printing(slow_gcode(2))
+        await bridge.kill()
+        await by_hand.until_counted(octoprint, attempt.path, 1, 0)
+        await by_hand.until_operational(octoprint)
+        await by_hand.unselect(octoprint, attempt.path)
+        await by_hand.delete(octoprint, attempt.path.rpartition("/")[0])
+        await bridge.start()
+        await cloud.until_state(attempt, "unknown")
+        assert attempt.reason == "not_decidable"
+        assert "the file is gone from OctoPrint" in str(attempt.detail)
+
+
 class TestAttemptEnded:
     async def test_its_print_goes_on_and_holds_the_bed_at_its_end(
         self, cloud: FakeCloud, bridge: BridgeProcess, octoprint: OctoPrint

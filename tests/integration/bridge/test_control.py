@@ -1,40 +1,19 @@
 """People cancel, pause and resume: through the cloud and at the printer."""
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-
-import httpx
 import pytest
-from fastapi import FastAPI, Request, Response
+from fastapi import Response
 
 from fluxprint_local.octoprint import OctoPrint
 from support import by_hand
+from support.before_octoprint import standing_before
 from support.bridge import BridgeProcess, running_bridge
 from support.fake_cloud import FakeCloud
 from support.octoprint import slow_gcode
-from support.serving import serving
 
 
-@asynccontextmanager
-async def deaf_to_pause(octoprint: OctoPrint) -> AsyncIterator[str]:
-    """The URL of a stand-in before OctoPrint that takes a pause with 204 and does not pass it on.
-
-    The real one ignores a pause so for a moment only, while it changes its state. The push socket does not get through.
-    """
-    async with httpx.AsyncClient(base_url=octoprint.url, timeout=20) as http:
-        app = FastAPI()
-
-        @app.api_route("/{path:path}", methods=["GET", "POST", "DELETE"])
-        async def pass_on(path: str, request: Request) -> Response:
-            body = await request.body()
-            if b'"pause"' in body:
-                return Response(status_code=204)
-            headers = {name: value for name, value in request.headers.items() if name != "host"}
-            answer = await http.request(request.method, f"/{path}", content=body, headers=headers)
-            return Response(answer.content, answer.status_code, media_type=answer.headers.get("content-type"))
-
-        async with serving(app, lifespan=False) as url:
-            yield url
+def _deaf_to_pause(body: bytes) -> Response | None:
+    """It takes a pause with 204: the real one ignores one so for a moment only, while it changes its state."""
+    return Response(status_code=204) if b'"pause"' in body else None
 
 
 class TestThroughTheCloud:
@@ -64,7 +43,7 @@ class TestThroughTheCloud:
     ) -> None:
         folder = tmp_path_factory.mktemp("deaf")
         async with (
-            deaf_to_pause(octoprint) as url,
+            standing_before(octoprint, instead=_deaf_to_pause) as url,
             running_bridge(folder, cloud_url=own_cloud.url, octoprint=octoprint, octoprint_url=url) as bridge,
         ):
             attempt = await own_cloud.printing(slow_gcode(30))

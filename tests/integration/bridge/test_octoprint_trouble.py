@@ -1,12 +1,16 @@
 """OctoPrint, its printer or its users do what they want."""
 
 import asyncio
+from pathlib import Path
 
 import pytest
+from fastapi import Response
+from fastapi.responses import JSONResponse
 
 from fluxprint_common.ids import new_id, show
 from fluxprint_local.octoprint import BRIDGE_PERMISSIONS, OctoPrint
 from support import by_hand
+from support.before_octoprint import standing_before
 from support.bridge import BridgeProcess, running_bridge
 from support.fake_cloud import FakeCloud
 from support.octoprint import slow_gcode
@@ -145,6 +149,32 @@ class TestBeforeThePermit:
         await cloud.until_state(attempt, "released")
         assert attempt.reason in {"bed_occupied", "printer_busy"}
         assert octoprint.starts(attempt.path) == 0
+
+
+class TestProxy:
+    @pytest.mark.parametrize(
+        "refusal",
+        [
+            Response("<html>Request Timeout</html>", 408, media_type="text/html"),
+            Response("<html>Forbidden</html>", 403, media_type="text/html"),
+            JSONResponse({"error": "too many requests"}, 429),
+        ],
+        ids=["408", "403", "429"],
+    )
+    async def test_its_refusal_of_a_start_that_it_passed_on_proves_nothing(
+        self, own_cloud: FakeCloud, octoprint: OctoPrint, tmp_path: Path, refusal: Response
+    ) -> None:
+        def refused(body: bytes) -> Response | None:
+            return refusal if b'"select"' in body else None
+
+        async with (
+            standing_before(octoprint, afterwards=refused) as url,
+            running_bridge(tmp_path, cloud_url=own_cloud.url, octoprint=octoprint, octoprint_url=url),
+        ):
+            attempt = await own_cloud.add_job(slow_gcode(0.5))
+            await own_cloud.until_state(attempt, "completed")
+        assert octoprint.starts(attempt.path) == 1
+        assert await octoprint.successes_and_failures(attempt.path) == (1, 0)
 
 
 class TestForeignPrint:

@@ -44,7 +44,7 @@ def desk_of(cloud: Cloud) -> Desk:
 
     stand_ins: dict[str, Any] = {
         "octoprint": SimpleNamespace(file=file),
-        "monitor": SimpleNamespace(look=look, changed=asyncio.Event(), snapshot=SimpleNamespace(job=IDLE)),
+        "monitor": SimpleNamespace(gaps=1, look=look, changed=asyncio.Event(), snapshot=SimpleNamespace(job=IDLE)),
         "journal": SimpleNamespace(journal_id=""),
         "api": cloud,
         "outbox": SimpleNamespace(stale=False),
@@ -52,7 +52,7 @@ def desk_of(cloud: Cloud) -> Desk:
         "foreign": SimpleNamespace(),
     }
     desk = Desk("printer_1", spool=Path(), poll_s=10.0, **stand_ins)
-    desk.asked, desk.nothing_to_claim, desk.handled, desk.problem = True, True, gist(IDLE), None
+    desk.asked, desk.nothing_to_claim, desk.handled, desk.problem = True, True, gist(desk, IDLE), None
     desk.foreign_told.set()
     return desk
 

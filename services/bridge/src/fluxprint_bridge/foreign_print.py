@@ -1,4 +1,5 @@
-"""The journal's page of the last print of each printer that was not ours, and whether the queue knows of it."""
+"""The journal's page of the last print of each printer that was not ours: whether the queue knows of it, and until when
+all such prints were noticed."""
 
 import sqlite3
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ SCHEMA = """
 CREATE TABLE IF NOT EXISTS foreign_print (
     printer_id TEXT PRIMARY KEY, file_name TEXT NOT NULL, run TEXT NOT NULL, delivered INTEGER NOT NULL DEFAULT 0
 ) STRICT;
+CREATE TABLE IF NOT EXISTS looked (printer_id TEXT PRIMARY KEY, until REAL NOT NULL) STRICT;
 """
 RUNNING, OVER = "running", "over"  #: runs of which no more is known
 
@@ -54,5 +56,22 @@ class ForeignPrints:
             lambda db: db.execute(
                 "UPDATE foreign_print SET delivered = 1 WHERE printer_id = ? AND file_name = ? AND run = ?",
                 (self._printer_id, note.file_name, note.run),
+            )
+        )
+
+    async def looked_until(self) -> float | None:
+        """The moment by OctoPrint's clock up to which nothing was missed; None where nobody ever looked."""
+
+        def query(db: sqlite3.Connection) -> float | None:
+            row = db.execute("SELECT until FROM looked WHERE printer_id = ?", (self._printer_id,)).fetchone()
+            return float(row[0]) if row else None
+
+        return await self._journal.read(query)
+
+    async def looked(self, until: float) -> None:
+        await self._journal.write(
+            lambda db: db.execute(
+                "INSERT INTO looked VALUES (?, ?) ON CONFLICT (printer_id) DO UPDATE SET until = excluded.until",
+                (self._printer_id, until),
             )
         )

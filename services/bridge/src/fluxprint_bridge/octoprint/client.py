@@ -27,7 +27,7 @@ from fluxprint_bridge.octoprint.errors import (
     Unavailable,
 )
 from fluxprint_bridge.octoprint.log import LogTooLong, LogTrace, trace_of
-from fluxprint_bridge.octoprint.state import Entry, Folder, Job, StoredFile, path_of, read_job, text_of
+from fluxprint_bridge.octoprint.state import Entry, Folder, Job, Prints, StoredFile, path_of, read_job, text_of
 
 CONNECT_TIMEOUT_S = 5.0
 READ_TIMEOUT_S = 30.0  # a Raspberry Pi under load takes its time; for a whole answer, however it comes
@@ -37,6 +37,8 @@ UPLOAD_TOTAL_S = 3600.0
 LOG_TIMEOUT_S = 30.0
 MAX_ANSWER_BYTES = 1024 * 1024
 MAX_LIST_BYTES = 8 * 1024 * 1024  # some thousand files
+MAX_FOLDERS = 1000
+_WITHOUT_EFFECT = frozenset({400, 403, 404, 409, 415})  # what OctoPrint answers before it does anything
 KEEP_ALIVE_S = 300.0  # OctoPrint keeps idle connections for an hour; a warm one saves the start some milliseconds
 
 
@@ -129,9 +131,13 @@ class OctoPrintClient:
         try:
             return await self.file(path)
         except Failed as failed:
-            if failed.status == 500 and await self._is_missing(path.rpartition("/")[0]):
+            if failed.status == 500 and await self.lacks_folder_of(path):
                 return None
             raise
+
+    async def lacks_folder_of(self, path: str) -> bool:
+        """Whether OctoPrint itself says that there is no folder in which `path` could be."""
+        return await self._is_missing(path.rpartition("/")[0])
 
     async def _is_missing(self, folder: str) -> bool:
         """Whether OctoPrint itself says twice that there is no such folder, or of one above it."""
@@ -146,6 +152,22 @@ class OctoPrintClient:
                 continue
             return False
         return True
+
+    async def printed_since(self, moment: float) -> list[tuple[str, Prints]]:
+        """Files whose newest print ended after `moment`, in seconds since 1970 by OctoPrint's clock."""
+        found: list[tuple[str, Prints]] = []
+        folders = [""]
+        for _ in range(MAX_FOLDERS):
+            if not folders:
+                break
+            folder = folders.pop()
+            for entry in await self.folder(folder) or []:
+                path = f"{folder}/{entry.name}".removeprefix("/")
+                if entry.type == "folder":
+                    folders.append(path)
+                elif entry.prints.last is not None and (entry.prints.last.ended_at or 0) > moment:
+                    found.append((path, entry.prints))
+        return found
 
     async def folder(self, path: str) -> list[Entry] | None:
         """What OctoPrint lists in a folder, or None when it says that there is none. It does not look below that."""
@@ -302,18 +324,21 @@ def _checked(answer: _Answer) -> _Answer:
     if status == 204 or (answer.is_json and 200 <= status < 300):
         return answer
     if answer.is_json or (400 <= status < 500 and status != 404):
-        raise _refusal(status, what, _error_text(answer))
+        raise _refusal(answer)
     if status == 501:
         raise NotSent(f"OctoPrint is still starting ({what} was answered by its stand-in)")
     raise Unavailable(f"{what} was answered with {status} and no JSON: OctoPrint is still starting")
 
 
-def _refusal(status: int, what: str, message: str) -> Refused | Failed:
-    if status == 403 or (status == 400 and "CSRF" in message):
-        return KeyRefused(status, f"OctoPrint refused the API key for {what}: {message}")
+def _refusal(answer: _Answer) -> Refused | Failed:
+    status, what, message = answer.status, answer.what, _error_text(answer)
     if status >= 500:
         return Failed(status, f"{what} failed inside OctoPrint with {status}: {message}")
-    return {409: Conflict, 404: Missing}.get(status, Refused)(status, f"{what} was refused with {status}: {message}")
+    had_no_effect = answer.is_json and status in _WITHOUT_EFFECT
+    if status == 403 or (status == 400 and "CSRF" in message):
+        return KeyRefused(status, f"OctoPrint refused the API key for {what}: {message}", had_no_effect=had_no_effect)
+    refusal = {409: Conflict, 404: Missing}.get(status, Refused)
+    return refusal(status, f"{what} was refused with {status}: {message}", had_no_effect=had_no_effect)
 
 
 def _error_text(answer: _Answer) -> str:
@@ -325,4 +350,4 @@ def _error_text(answer: _Answer) -> str:
 
 
 def _file_url(path: str) -> str:
-    return f"/api/files/local/{quote(path)}"
+    return f"/api/files/local/{quote(path)}".removesuffix("/")

@@ -22,11 +22,17 @@ class Failed(Unavailable):
 
 
 class Refused(OctoPrintError):
-    """OctoPrint itself answered that it won't: the request had no effect."""
+    """OctoPrint, or something on the way to it, answered that it won't.
 
-    def __init__(self, status: int, message: str) -> None:
+    Attributes:
+        had_no_effect: OctoPrint itself said so, in its own words, before it did anything. A proxy's 408 may come after
+            the request was passed on.
+    """
+
+    def __init__(self, status: int, message: str, *, had_no_effect: bool = False) -> None:
         super().__init__(message)
         self.status = status
+        self.had_no_effect = had_no_effect
 
 
 class Conflict(Refused):

@@ -5,14 +5,17 @@ display; a decision is only made on `look()`.
 """
 
 import asyncio
+import math
+import time
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
+from fluxprint_bridge import clock
 from fluxprint_bridge.octoprint import push
 from fluxprint_bridge.octoprint.client import OctoPrintClient
 from fluxprint_bridge.octoprint.errors import OctoPrintError
-from fluxprint_bridge.octoprint.state import Job, Temperature, read_current, read_temperatures
+from fluxprint_bridge.octoprint.state import Job, Temperature, read_clock, read_current, read_temperatures
 from fluxprint_common.background import backoff_s
 from fluxprint_common.logs import get_logger
 
@@ -23,6 +26,8 @@ POLL_WITHOUT_PUSH_S = 1.0
 BURST_S = 0.1  # events come in bursts, and just when OctoPrint is busiest: one look after them
 MAX_RECONNECT_S = 10.0
 KEPT_EVENTS = 200
+#: Without an answer for longer than that, something may have been printed that no event and no look tells of.
+BLIND_S = 15.0
 
 
 @dataclass(frozen=True)
@@ -45,6 +50,12 @@ class Monitor:
         self._poll_now = asyncio.Event()
         self._asking = asyncio.Lock()
         self._next_answer: asyncio.Task[Job] | None = None
+        self._answered_at = -math.inf
+        #: How often OctoPrint was not seen for a while, the time before the first answer included.
+        self.gaps = 0
+        #: Its last answer by its own clock, which dates its histories; seconds since 1970.
+        self.seen_at = 0.0
+        self._ahead_s = 0.0  #: OctoPrint's clock, of ours; what it answers by REST bears no time
         self.snapshot = Snapshot()
         #: Set, and replaced by a new one, at each change: take it before you look, then wait for it.
         self.changed = asyncio.Event()
@@ -87,6 +98,10 @@ class Monitor:
             except OctoPrintError as error:
                 self._show(Snapshot(problem=str(error)))
                 raise
+            now = clock.now()
+            if now - self._answered_at > BLIND_S:
+                self.gaps += 1
+            self._answered_at, self.seen_at = now, time.time() + self._ahead_s
             # REST tells neither temperatures nor the height; those of a socket that closed are old.
             before = self.snapshot if self._hearing else Snapshot()
             height_mm = before.job.height_mm if before.job is not None else None
@@ -136,6 +151,8 @@ class Monitor:
                 try:
                     job = read_current(body)
                     temperatures = read_temperatures(body)
+                    if (octoprints_s := read_clock(body)) is not None:
+                        self._ahead_s = octoprints_s - time.time()
                 except ValueError as error:
                     log.warning("push_message_not_understood", error=str(error)[:300])
                     return

@@ -7,7 +7,17 @@ from enum import StrEnum
 from itertools import islice
 from typing import Annotated
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import (
+    AfterValidator,
+    AliasChoices,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+)
 
 from fluxprint_bridge.plain import plain_text
 
@@ -183,6 +193,12 @@ def read_temperatures(current: Mapping[str, object]) -> dict[str, Temperature] |
     return {plain_text(name[:20]): heater for name, heater in heaters.items() if heater.actual is not None}
 
 
+def read_clock(current: Mapping[str, object]) -> float | None:
+    """When a push message was sent, in seconds since 1970 by OctoPrint's clock, or None where it does not say."""
+    sent_s = current.get("serverTime")
+    return sent_s if isinstance(sent_s, float) and math.isfinite(sent_s) else None
+
+
 def _temperature(sample: object) -> Temperature:
     try:
         return Temperature.model_validate(sample)
@@ -193,6 +209,7 @@ def _temperature(sample: object) -> Temperature:
 class LastPrint(BaseModel):
     success: bool
     print_time_s: Figure = Field(None, alias="printTime")
+    ended_at: Figure = Field(None, alias="date")  #: seconds since 1970 by OctoPrint's clock
 
 
 class Prints(BaseModel):
@@ -222,15 +239,28 @@ class StoredFile(BaseModel):
     prints: Prints = Prints()
 
 
+def _prints_or_none(value: object, read: ValidatorFunctionWrapHandler) -> Prints:
+    """A list is read for other reasons as well: one file's broken history does not make it unreadable."""
+    try:
+        found: Prints = read(value)
+    except ValidationError:
+        return Prints()
+    return found
+
+
 class Entry(BaseModel):
     """One line of a folder's list."""
 
     name: str
     type: str  #: "machinecode", "folder", "model"
     uploaded_at: float = Field(0, alias="date")  #: seconds since 1970 by OctoPrint's clock
+    prints: Annotated[Prints, WrapValidator(_prints_or_none)] = Prints()
 
 
 class Folder(BaseModel):
-    """`GET /api/files/local/<folder>`: folders in it are always listed without their own children."""
+    """`GET /api/files/local/<folder>`: folders in it are always listed without their own children.
 
-    children: list[Entry]
+    OctoPrint calls what is in the topmost one `files`.
+    """
+
+    children: list[Entry] = Field(validation_alias=AliasChoices("children", "files"))

@@ -110,7 +110,7 @@ def _offer(desk: Desk, staged: StagedFile | None, glance: Glance | None) -> Offe
     if (glance.file.size_bytes, glance.file.sha1) != (staged.size_bytes, staged.sha1):
         return None
     job = glance.look.job
-    told = desk.foreign_told.is_set() and gist(job) == desk.handled
+    told = desk.foreign_told.is_set() and gist(desk, job) == desk.handled
     return Offer(staged, glance.look, desk.foreign_prints) if job.state is PrinterState.IDLE and told else None
 
 

@@ -7,10 +7,11 @@ from fluxprint_bridge.cloud.errors import CloudRefused, CloudUnavailable
 from fluxprint_bridge.foreign_print import OVER, RUNNING
 from fluxprint_bridge.journal import Step
 from fluxprint_bridge.octoprint.errors import OctoPrintError
-from fluxprint_bridge.octoprint.state import ACTIVE, Job, PrinterState
+from fluxprint_bridge.octoprint.state import ACTIVE, Job, PrinterState, Prints
 from fluxprint_bridge.plain import plain_text
 from fluxprint_bridge.printer.desk import Desk
 from fluxprint_bridge.printer.recovery import attempt_of
+from fluxprint_bridge.printer.unseen import Unseen
 from fluxprint_common.background import backoff_s
 from fluxprint_common.logs import get_logger
 
@@ -30,8 +31,10 @@ async def watch_foreign(desk: Desk) -> None:
     mark = desk.monitor.mark
     is_on, noticed = False, None  #: the print that is on, perhaps of a file that nobody names
     known: str | None = None  #: the finished file that needs no second look
-    handled: Job | None = None
+    handled: tuple[object, ...] | None = None
     disowned = desk.disowned
+    unseen = Unseen(desk)
+    await unseen.open()
     while True:
         changed = desk.monitor.changed
         if desk.disowned is not disowned:
@@ -45,13 +48,15 @@ async def watch_foreign(desk: Desk) -> None:
         try:
             job = await _news(desk, handled)
             if job is not None:
+                looked = gist(desk, job)
                 if job.state in ACTIVE and not (is_on and job.path == noticed) and not await _ours(desk, job.path):
                     is_on, noticed = True, job.path
                     await notice(desk, noticed)
                 elif job.state is PrinterState.IDLE:
-                    await _look_back(desk, job, known=noticed if is_on else known)
+                    await _look_back(desk, job, unseen, known=noticed if is_on else known)
                     is_on, noticed, known = False, None, job.path if _is_over(job) else None
-                handled, desk.handled = job, gist(job)
+                handled = desk.handled = looked
+            await unseen.go_on()
         except OctoPrintError:
             pass  # it is looked at again
         if not is_on and handled is not None and not desk.foreign_told.is_set():  # else its end is still to be told
@@ -59,20 +64,20 @@ async def watch_foreign(desk: Desk) -> None:
         await desk.monitor.wait(changed, LOOK_AGAIN_S)
 
 
-async def _news(desk: Desk, handled: Job | None) -> Job | None:
+async def _news(desk: Desk, handled: tuple[object, ...] | None) -> Job | None:
     """The printer's state, by a fresh look, if it seems to have changed: a push message may be older than a look.
 
     Raises `OctoPrintError`.
     """
     pushed = desk.monitor.snapshot.job
-    if pushed is None or (handled is not None and gist(pushed) == gist(handled)):
+    if pushed is None or gist(desk, pushed) == handled:
         return None
     return await desk.monitor.look()
 
 
-def gist(job: Job) -> tuple[object, ...]:
-    """What differs when something was printed meanwhile."""
-    return job.state in ACTIVE, job.state, job.path, _is_over(job), job.last_print_time_s
+def gist(desk: Desk, job: Job) -> tuple[object, ...]:
+    """What differs when something was, or may have been, printed meanwhile."""
+    return desk.monitor.gaps, job.state in ACTIVE, job.state, job.path, _is_over(job), job.last_print_time_s
 
 
 def _is_over(job: Job) -> bool:
@@ -108,14 +113,17 @@ async def _is_staged(desk: Desk, path: str | None) -> bool:
     return await desk.shelf.of_attempt(attempt_of(path) or "") is not None
 
 
-async def _look_back(desk: Desk, job: Job, *, known: str | None) -> None:
-    """Tell the end of the foreign print that was on; notice one that ran while this bridge did not. `OctoPrintError`.
+async def _look_back(desk: Desk, job: Job, unseen: Unseen, *, known: str | None) -> None:
+    """Tell the end of the foreign print that was on; notice one that ran while this bridge did not look.
+
+    Raises `OctoPrintError`.
 
     The end is told although the start was: somebody may have confirmed a clear bed in between. A run is told from the
     next by its print time, which OctoPrint fills in a moment after the end.
     """
     finished = job.path is not None and _is_over(job) and not await _explained(desk, job.path)
     run = f"{job.path}@{job.last_print_time_s}" if finished else OVER
+    gaps, seen = desk.monitor.gaps, desk.foreign_prints
     note = await desk.foreign.last()
     if note is not None and note.run == RUNNING:
         await notice(desk, note.file_name, run=run)
@@ -127,10 +135,15 @@ async def _look_back(desk: Desk, job: Job, *, known: str | None) -> None:
         found = await desk.octoprint.find(file.path)
         if found is not None and found.prints.any:
             await notice(desk, file.path, run=OVER)
+    if desk.foreign_prints == seen:  # else the bed is known not to be clear already
+        for path, prints in await unseen.found():
+            if not await _explained(desk, path, prints):
+                await notice(desk, path, run=OVER)
+    unseen.looked(gaps)
 
 
-async def _explained(desk: Desk, path: str) -> bool:
-    """Whether a finished print may have been an attempt's; of one that is not known here the queue decides.
+async def _explained(desk: Desk, path: str, prints: Prints | None = None) -> bool:
+    """Whether a print that is over may have been an attempt's; of one that is not known here the queue decides.
 
     An attempt starts its file once: what OctoPrint counts beyond that was started by hand. Raises `OctoPrintError`.
     """
@@ -141,8 +154,10 @@ async def _explained(desk: Desk, path: str) -> bool:
         return False
     if attempt is not None and (attempt.shown == "released" or attempt.state is not Step.ENDED):
         return attempt.shown != "released"
-    found = await desk.octoprint.file(path)
-    return found is None or not found.prints.again
+    if prints is None:
+        found = await desk.octoprint.file(path)
+        prints = found.prints if found is not None else Prints()
+    return not prints.again
 
 
 async def notice(desk: Desk, path: str | None, *, run: str = RUNNING) -> None:

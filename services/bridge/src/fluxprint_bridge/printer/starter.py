@@ -63,7 +63,7 @@ async def until_idle(desk: Desk, work: Work, *, timeout_s: float | None, early: 
             pass
         else:
             job = seen.job
-            told = desk.foreign_told.is_set() and gist(job) == desk.handled
+            told = desk.foreign_told.is_set() and gist(desk, job) == desk.handled
             if job.state is PrinterState.IDLE and told:
                 return seen.at
             if job.state in ACTIVE:
@@ -85,11 +85,16 @@ async def until_idle(desk: Desk, work: Work, *, timeout_s: float | None, early: 
 
 
 async def never_started(desk: Desk, path: str) -> bool:
-    """Whether OctoPrint knows of no start of `path`, as the journal says. Waits until it answers."""
+    """Whether OctoPrint knows of no start of `path`, as the journal says. Waits until it answers.
+
+    Where the folder is gone, and with it all that OctoPrint would know, nobody can say so.
+    """
     while True:
         try:
             job = await desk.monitor.look()
-            file = await desk.octoprint.file(path)
+            file = await desk.octoprint.find(path)
+            if file is None and await desk.octoprint.lacks_folder_of(path):
+                return False
         except OctoPrintError as error:
             if isinstance(error, KeyRefused):
                 desk.doubt_key(error)
@@ -163,7 +168,8 @@ async def cancelled_before_start(desk: Desk, work: Work) -> None:
 async def _press(desk: Desk, work: Work, permit_ends_at: float) -> bool:
     """The one start request. False: it was certainly not sent. Raises `Refused`: it had no effect.
 
-    A lost answer counts as pressed: whether it prints is for the watcher to see.
+    A lost answer counts as pressed, and so does a refusal that may not be OctoPrint's: whether it prints is for the
+    watcher to see.
     """
     async with desk.control:
         if work.attempt.state is not Step.STARTING:  # else it was written with the claim
@@ -179,9 +185,10 @@ async def _press(desk: Desk, work: Work, permit_ends_at: float) -> bool:
             await _withdraw(desk, work)
             return False
         except Refused as refused:
-            log.warning("start_refused", attempt=work.attempt.id, error=str(refused))
-            await _withdraw(desk, work)
-            raise
+            log.warning("start_refused", attempt=work.attempt.id, error=str(refused), proven=refused.had_no_effect)
+            if refused.had_no_effect:
+                await _withdraw(desk, work)
+                raise
         except Unavailable as error:
             log.warning("start_not_answered", attempt=work.attempt.id, error=str(error))
         work.to(Phase.STARTED)

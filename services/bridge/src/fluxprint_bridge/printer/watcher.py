@@ -87,7 +87,7 @@ async def _facts(desk: Desk, work: Work) -> tuple[Job, StoredFile | None]:
     job = await desk.monitor.look()
     if job.prints(work.attempt.path):
         return job, None
-    return job, await desk.octoprint.file(work.attempt.path)
+    return job, await desk.octoprint.find(work.attempt.path)  # nothing is started by what is missing
 
 
 async def _show(desk: Desk, work: Work, state: PrinterState) -> None:
