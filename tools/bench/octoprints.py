@@ -44,6 +44,7 @@ class File:
     sha1: str
     success: int = 0
     print_time: float = 0.0
+    ended_at: float = 0.0
 
 
 @dataclass
@@ -147,7 +148,7 @@ class Printer:
     def _done(self) -> None:
         self._ends, self.completion = None, 100.0
         file = self.files[self.path or ""]
-        file.success, file.print_time = file.success + 1, self.print_s
+        file.success, file.print_time, file.ended_at = file.success + 1, self.print_s, time.time()
         self._event("PrintDone", **self._of_print(), time=self.print_s)
         self._is_now("Finishing", "FINISHING")
         self._is_now("Operational", "OPERATIONAL")
@@ -159,8 +160,13 @@ class Printer:
     # -- its REST API ----------------------------------------------------------------------------------------------
 
     def answer(self, method: str, path: str, head: bytes, body: bytes) -> Answer:
+        if path == "/api/files/local":
+            return self._store(head, body) if method == "POST" else (_OK, self._listed())
         if path.startswith("/api/files/local/"):
             return self._answer_of_file(method, path.removeprefix("/api/files/local/"))
+        return self._answer_of_printer(method, path, body)
+
+    def _answer_of_printer(self, method: str, path: str, body: bytes) -> Answer:
         match method, path:
             case "GET", "/api/job":
                 return _OK, {**self.job(), "state": self.state}
@@ -170,7 +176,11 @@ class Printer:
                 return _OK, {"name": "bridge", "permissions": PERMISSIONS, "groups": []}
             case "POST", "/api/login":
                 return _OK, {"name": "bridge", "session": "0" * 64}
-        return self._store(head, body) if path == "/api/files/local" else _MISSING
+        return _MISSING
+
+    def _listed(self) -> Json:
+        """All files, as if there were no folders."""
+        return {"files": [{**self._shown(path), "name": path} for path in self.files]}
 
     def _answer_of_file(self, method: str, path: str) -> Answer:
         if path not in self.files:
@@ -200,7 +210,7 @@ class Printer:
         file = self.files[path]
         shown: Json = {"path": path, "size": file.size, "hash": file.sha1, "origin": "local", "type": "machinecode"}
         if file.success:
-            last = {"date": time.time(), "printTime": file.print_time, "success": True}
+            last = {"date": file.ended_at, "printTime": file.print_time, "success": True}
             shown["prints"] = {"failure": 0, "success": file.success, "last": last}
         return shown
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import sys
+import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -61,6 +62,7 @@ class Seen:
     events: list[str]
     reads_push: bool
     printed: StoredFile | None
+    remembers_it: bool
 
 
 class TestStandin:
@@ -78,6 +80,8 @@ class TestStandin:
             assert printed.prints.last is not None
             assert printed.prints.last.print_time_s is not None
             printed.prints.last.print_time_s = 0.5
+            assert abs((printed.prints.last.ended_at or 0) - time.time()) < 60
+            printed.prints.last.ended_at = None
         assert found == expected
 
     async def test_a_cancelled_print_is_told_as_octoprint_does(
@@ -123,6 +127,7 @@ async def see(client: OctoPrintClient, source: Path) -> Seen:
         events=[event for event in events if event in DECISIVE],
         reads_push=all(map(read_current, currents)) and any(map(read_temperatures, currents)),
         printed=await client.file(PATH),
+        remembers_it=PATH in dict(await client.printed_since(time.time() - 60)),
     )
     await client.remove(PATH)
     return seen
