@@ -90,6 +90,7 @@ class Left(NamedTuple):
     fails: int = 0  #: prints that fail
     leases: int = 0  #: leases that run out
     stalls: int = 0  #: a bridge is stopped, or cut off from its OctoPrint, for longer than a print
+    silences: int = 0  #: OctoPrint does not answer for so long that a person decides over what was seen printing
     hands: int = 0  #: prints by hand
     cancels: int = 0
     pauses: int = 0

@@ -146,7 +146,9 @@ def _resolve(world: World, state: State, number: int) -> Iterator[Move]:
     unknown = state.queue.attempts[number].state == AttemptState.UNKNOWN
     abandoned = all(bridge.pc == Pc.DOWN for bridge in state.bridges)
     if not unknown and not abandoned:
-        return
+        if not (state.queue.attempts[number].started and state.left.silences):
+            return
+        abandoned, state = True, spend(state, "silences")
     if state.octo.late_start != NOTHING and Plant.RESOLVED_WHILE_FROZEN not in world.plants:
         return
     if Plant.RESOLVED_WITHIN_PERMIT not in world.plants:

@@ -12,6 +12,8 @@ WORLDS = (
     World("slow bridge", Left(crashes=1, leases=1, late=1, faults=1)),
     World("prints by hand", Left(crashes=1, hands=1, stalls=1, forgets=1)),
     World("prints by hand while start is refused", Left(crashes=1, hands=1, presses=1)),
+    World("OctoPrint is silent for long", Left(crashes=1, forgets=1, silences=1)),
+    World("OctoPrint is silent, and people print by hand", Left(hands=1, pauses=1, cancels=1, silences=1)),
     World("several copies", Left(crashes=1, cancels=1, fails=1), copies=(2,), attempts=3),
     World("several jobs", Left(forgets=1, cancels=1), copies=(1, 1), attempts=3),
     World("faulty files", Left(faults=2, presses=1), max_releases=2, attempts=3),

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from functools import partial
 from pathlib import Path
 
 import httpx
@@ -12,7 +13,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from fluxprint_common.ids import show
 from support.link import link, message, ring, telemetry
 from support.queue import QueueWorld, eventually, queue_app, start_queue
-from support.servers import Database
+from support.servers import Database, connected
 from support.serving import serving
 from support.tokens import Issuer, bearer
 
@@ -103,6 +104,18 @@ class TestTelemetry:
             assert (now["telemetry"]["state"], now["telemetry"]["progress"]) == ("printing", 0.42)
             assert now["telemetry"]["temperatures"] == {"tool0": {"actual": 21.5, "target": 0.0}}
             assert now["last_seen_at"] is not None
+
+    async def test_since_when_the_connection_is_what_it_is_is_kept(
+        self, own_world: QueueWorld, database: Database
+    ) -> None:
+        printer = await own_world.printer()
+        moments = []
+        async with link(own_world) as socket, connected(database.url) as owner:
+            for number, connection in enumerate(["octoprint_offline", "octoprint_offline", "online"]):
+                await socket.send(json.dumps(telemetry(printer, connection=connection, progress=number / 10)))
+                kept = "SELECT connection_since FROM queue.printer WHERE (telemetry->>'progress')::real = $1::real"
+                moments.append(await eventually(partial(owner.fetchval, kept, number / 10), within_s=30))
+        assert moments[0] == moments[1] < moments[2]
 
     async def test_a_silent_printer_is_shown_offline(
         self, database: Database, issuer: Issuer, auth_url: str, tmp_path: Path

@@ -318,3 +318,37 @@ class TestAbandoned:
         assert (await world.job_now(job))["state"] == "failed"
         assert code(await world.report(attempt, "completed")) == "attempt_ended"
         assert (await world.bed_cleared(printer, attempt)).status_code == 200
+
+    async def test_a_print_whose_octoprint_never_answers_again_is_resolved_by_a_person(
+        self, own_world: QueueWorld, database: Database
+    ) -> None:
+        world = own_world
+        printer, job = await world.printer(), await world.job()
+        attempt = await world.printing(printer)
+        path, body = f"/attempts/{attempt['id']}/resolve", {"outcome": "failed_requeue", "bed_is_clear": True}
+        silent = "UPDATE queue.printer SET connection = '{}', connection_since = now() - interval '{} minutes'"
+        for connection, silent_min in (("octoprint_offline", 9), ("printer_offline", 11), ("online", 11)):
+            await execute(database.url, silent.format(connection, silent_min))
+            assert code(await world.send("POST", path, json=body)) == "transition_refused"
+            assert (await world.printer_now(printer))["held"] is None
+        await execute(database.url, silent.format("octoprint_offline", 11))
+        held = (await world.printer_now(printer))["held"]
+        assert (held["attempt_id"], held["reason"]) == (attempt["id"], "octoprint_silent")
+        await world.send("POST", path, json=body, expect=200)
+        assert (await world.job_now(job))["state"] == "queued"
+        assert code(await world.report(attempt, "completed")) == "attempt_ended"
+
+    async def test_a_start_that_a_silent_octoprint_may_still_hold_is_nobodys_to_decide(
+        self, own_world: QueueWorld, database: Database
+    ) -> None:
+        world = own_world
+        printer, _ = await world.printer(), await world.job()
+        attempt = await world.claimed(printer)
+        await world.permit(attempt)
+        await execute(
+            database.url,
+            "UPDATE queue.printer SET connection = 'octoprint_offline', connection_since = now() - interval '1 day'",
+        )
+        await execute(database.url, "UPDATE queue.attempt SET permitted_at = now() - interval '1 day'")
+        answer = await world.send("POST", f"/attempts/{attempt['id']}/resolve", json={"outcome": "failed_drop"})
+        assert code(answer) == "transition_refused"

@@ -28,7 +28,9 @@ from fluxprint_queue.printers.states import BedState, Connection
 from fluxprint_queue.settings import QueueSettings
 
 MAX_DETAIL_CHARS = 1000
-BRIDGE_SILENT = "bridge_silent"
+BRIDGE_SILENT, OCTOPRINT_SILENT = "bridge_silent", "octoprint_silent"
+#: An OctoPrint that is being restarted or updated is back by then, and its bridge finds out by itself.
+OCTOPRINT_SILENT_S = 600
 
 #: What each decision makes of the attempt: its state, its reason, and what is said about it.
 _MEANING = {
@@ -70,12 +72,13 @@ async def resolve(
 async def holds(session: AsyncSession, settings: QueueSettings, shown: Sequence[Printer]) -> dict[UUID, Hold]:
     """The printers that take no work before a person has said what became of a print."""
     of_printer = {printer.id: printer for printer in shown}
-    found = await repository.permitted_on_printers(session, of_printer)
-    return {
-        attempt.printer_id: _hold(attempt, of_printer[attempt.printer_id])
-        for attempt in found
-        if attempt.state == AttemptState.UNKNOWN or _is_abandoned(attempt, of_printer[attempt.printer_id], settings)
-    }
+    held = {}
+    for attempt in await repository.permitted_on_printers(session, of_printer):
+        printer = of_printer[attempt.printer_id]
+        silence = _silence(attempt, printer, settings)
+        if attempt.state == AttemptState.UNKNOWN or silence is not None:
+            held[printer.id] = _hold(attempt, printer, silence)
+    return held
 
 
 async def _end(session: AsyncSession, principal: Principal, job: Job, attempt: Attempt, outcome: Resolution) -> None:
@@ -103,10 +106,11 @@ def _check_open(attempt: Attempt, printer: Printer | None, settings: QueueSettin
     state = AttemptState(attempt.state)
     if state in ENDED:
         raise AttemptEnded(f"The attempt is {state}: there is nothing left to decide.")
-    if state is not AttemptState.UNKNOWN and not _is_abandoned(attempt, printer, settings):
+    if state is not AttemptState.UNKNOWN and _silence(attempt, printer, settings) is None:
         raise TransitionRefused(
             f"The attempt is {state}. A person resolves one whose outcome is unknown, or whose printer has "
-            "been offline for longer than a permit is valid."
+            "been offline for longer than a permit is valid, or one that prints and whose OctoPrint has not answered "
+            f"for {OCTOPRINT_SILENT_S // 60} minutes."
         )
     # The unknown may be another bridge's word: who got the permit could still press start after the decision.
     if attempt.permitted_at is None or attempt.started_at is not None:
@@ -121,14 +125,23 @@ def _lies_on_bed(attempt: Attempt, printer: Printer) -> bool:
     return printer.bed_attempt_id == attempt.id and printer.bed_state == BedState.OCCUPIED
 
 
-def _is_abandoned(attempt: Attempt, printer: Printer | None, settings: QueueSettings) -> bool:
-    """Whether a permitted attempt's bridge has been silent for so long that it can't press start any more."""
+def _silence(attempt: Attempt, printer: Printer | None, settings: QueueSettings) -> str | None:
+    """Whose silence leaves a permitted attempt to a person, if any does.
+
+    That of its bridge, which can't press start any more, or of an OctoPrint that was seen printing it. A start that was
+    not seen may still wait in a silent OctoPrint's hands: nobody decides over that.
+    """
     if AttemptState(attempt.state) not in PERMITTED:
-        return False
+        return None
     if printer is None:  # deleted, or of a bridge that is gone
-        return True
+        return BRIDGE_SILENT
     silent_s = (utc_now() - _heard_at(attempt, printer)).total_seconds()
-    return printer.connection == Connection.OFFLINE and silent_s > 2 * settings.permit_valid_s
+    if printer.connection == Connection.OFFLINE and silent_s > 2 * settings.permit_valid_s:
+        return BRIDGE_SILENT
+    if printer.connection != Connection.OCTOPRINT_OFFLINE or attempt.started_at is None:
+        return None
+    since = printer.connection_since
+    return OCTOPRINT_SILENT if since and (utc_now() - since).total_seconds() > OCTOPRINT_SILENT_S else None
 
 
 def _heard_at(attempt: Attempt, printer: Printer) -> datetime:
@@ -136,14 +149,16 @@ def _heard_at(attempt: Attempt, printer: Printer) -> datetime:
     return max(moment for moment in moments if moment is not None)
 
 
-def _hold(attempt: Attempt, printer: Printer) -> Hold:
+def _hold(attempt: Attempt, printer: Printer, silence: str | None) -> Hold:
     """Why a printer is held, and the call that ends it."""
     since, reason, detail = attempt.unknown_at, attempt.reason, attempt.detail
     if attempt.state != AttemptState.UNKNOWN:
-        since, reason = _heard_at(attempt, printer), BRIDGE_SILENT
+        of_bridge = silence == BRIDGE_SILENT
+        since, reason = _heard_at(attempt, printer) if of_bridge else printer.connection_since, silence
+        whom = "the bridge" if of_bridge else "OctoPrint"
         detail = (
-            f"Nothing is heard from the bridge. When it was, the attempt was {attempt.state}. The print may go on "
-            "without it: start the bridge again, or look at the printer and say what became of the print."
+            f"Nothing is heard from {whom}. When it was, the attempt was {attempt.state}. The print may go on "
+            f"without that: start {whom} again, or look at the printer and say what became of the print."
         )
     return Hold(
         attempt_id=attempt.id,

@@ -47,6 +47,7 @@ class Printer(Base):
     bed_attempt_id: Mapped[UUID | None]
     bed_changed_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())
     connection: Mapped[str] = mapped_column(Text, server_default=Connection.OFFLINE)
+    connection_since: Mapped[datetime | None] = moment()
     telemetry: Mapped[dict[str, object] | None] = mapped_column(JSONB)
     last_seen_at: Mapped[datetime | None] = moment()
     created_at: Mapped[datetime] = created_at()

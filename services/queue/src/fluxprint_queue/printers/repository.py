@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import Select, bindparam, func, select, text, update
+from sqlalchemy import Select, bindparam, case, func, select, text, update
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import defer
 
@@ -17,7 +17,14 @@ from fluxprint_queue.printers.states import BedState, Connection
 _SAVE = (
     update(Printer)
     .where(Printer.id == bindparam("printer_id"))
-    .values(connection=bindparam("new_connection"), telemetry=bindparam("new_telemetry"), last_seen_at=func.now())
+    .values(
+        connection=bindparam("new_connection"),
+        connection_since=case(
+            (Printer.connection == bindparam("new_connection"), Printer.connection_since), else_=func.now()
+        ),
+        telemetry=bindparam("new_telemetry"),
+        last_seen_at=func.now(),
+    )
 )
 
 # One statement checks and clears. What a permit was given for lies on the bed by the permit's own transaction: where
@@ -143,7 +150,9 @@ async def mark_silent_offline(session: AsyncSession, *, after_s: int) -> Sequenc
         .where(Printer.connection != Connection.OFFLINE, silent)
         .with_for_update(key_share=True, skip_locked=True)
     )
-    statement = update(Printer).where(Printer.id.in_(found)).values(connection=Connection.OFFLINE)
+    statement = (
+        update(Printer).where(Printer.id.in_(found)).values(connection=Connection.OFFLINE, connection_since=func.now())
+    )
     return (await session.scalars(statement.returning(Printer))).all()
 
 
