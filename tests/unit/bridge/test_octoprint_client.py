@@ -1,12 +1,14 @@
 """OctoPrint's answers, and those of its stand-in while it boots, told apart: real bytes over a real socket."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 import pytest
 from pydantic import SecretStr
 
+from fluxprint_bridge.octoprint import client as octoprint
 from fluxprint_bridge.octoprint.client import OctoPrintClient
 from fluxprint_bridge.octoprint.errors import (
     Conflict,
@@ -139,3 +141,34 @@ class TestFilesOfMissingFolders:
         async with saying({"a/b/x.gcode": self.FAILED}) as client:
             with pytest.raises(Unavailable):
                 await client.file("a/b/x.gcode")
+
+
+class TestPrintedSince:
+    async def test_reads_all_folders_and_passes_over_what_is_too_large(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        def entry(name: str, **more: object) -> dict[str, object]:
+            return {"name": name, "type": "machinecode", "date": 5, **more}
+
+        def printed(at: float) -> dict[str, object]:
+            return {"success": 0, "failure": 1, "last": {"success": False, "date": at}}
+
+        folders = [{"name": name, "type": "folder"} for name in ("large", "of", "gone")]
+        files = [entry("a", prints=printed(11)), entry("b", prints=printed(9)), entry("c", prints="odd")]
+        lists = {
+            "": {"files": [*files, *folders]},
+            "/large": {"children": [entry("d", prints=printed(12)), entry("x" * 5000)]},
+            "/of": {"children": [{"name": "of", "type": "folder"}, entry("e")]},
+            "/of/of": {"children": [entry("f", prints=printed(13))]},
+        }
+
+        async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            target = (await reader.readuntil(b"\r\n\r\n")).split(b" ")[1].decode()
+            found = lists.get(target.removeprefix("/api/files/local"))
+            status = "200 OK" if found else "404 NOT FOUND"
+            writer.write(json_answer(status, json.dumps(found or {"error": "missing"}).encode()))
+            writer.close()
+
+        monkeypatch.setattr(octoprint, "MAX_LIST_BYTES", 3000)
+        server = await asyncio.start_server(serve, "127.0.0.1", 0)
+        port = server.sockets[0].getsockname()[1]
+        async with server, OctoPrintClient(f"http://127.0.0.1:{port}", SecretStr("KEY")) as client:
+            assert sorted(path for path, _ in await client.printed_since(10)) == ["a", "of/of/f"]

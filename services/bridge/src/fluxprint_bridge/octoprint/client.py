@@ -25,9 +25,13 @@ from fluxprint_bridge.octoprint.errors import (
     OctoPrintError,
     Refused,
     Unavailable,
+    Unreadable,
 )
 from fluxprint_bridge.octoprint.log import LogTooLong, LogTrace, trace_of
 from fluxprint_bridge.octoprint.state import Entry, Folder, Job, Prints, StoredFile, path_of, read_job, text_of
+from fluxprint_common.logs import get_logger
+
+log = get_logger(__name__)
 
 CONNECT_TIMEOUT_S = 5.0
 READ_TIMEOUT_S = 30.0  # a Raspberry Pi under load takes its time; for a whole answer, however it comes
@@ -154,14 +158,22 @@ class OctoPrintClient:
         return True
 
     async def printed_since(self, moment: float) -> list[tuple[str, Prints]]:
-        """Files whose newest print ended after `moment`, in seconds since 1970 by OctoPrint's clock."""
+        """Files whose newest print ended after `moment`, in seconds since 1970 by OctoPrint's clock.
+
+        A folder of so many files that its list is too large is passed over, or nothing would ever be printed again.
+        """
         found: list[tuple[str, Prints]] = []
         folders = [""]
         for _ in range(MAX_FOLDERS):
             if not folders:
                 break
             folder = folders.pop()
-            for entry in await self.folder(folder) or []:
+            try:
+                entries = await self.folder(folder) or []
+            except Unreadable as error:
+                log.warning("folder_not_looked_through", folder=folder, error=str(error)[:300])
+                continue
+            for entry in entries:
                 path = f"{folder}/{entry.name}".removeprefix("/")
                 if entry.type == "folder":
                     folders.append(path)
@@ -177,7 +189,7 @@ class OctoPrintClient:
         except Missing:
             return None
         except ValidationError as error:
-            raise Unavailable(f"the list of {path} differs in {error.error_count()} fields") from None
+            raise Unreadable(f"the list of {path} differs in {error.error_count()} fields") from None
 
     async def log_trace(self, path: str) -> LogTrace | None:
         """What OctoPrint's log of today tells of a print; None where it can't be read: that takes a permission.
@@ -295,7 +307,7 @@ class OctoPrintClient:
                 async for chunk in response.aiter_raw():
                     body += chunk
                     if len(body) > max_bytes:
-                        raise Unavailable(f"OctoPrint answered {what} with more than {max_bytes} bytes")
+                        raise Unreadable(f"OctoPrint answered {what} with more than {max_bytes} bytes")
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
             raise NotSent(f"OctoPrint is not reachable ({type(error).__name__})") from None
         except (httpx.HTTPError, TimeoutError) as error:

@@ -13,6 +13,10 @@ class NotSent(Unavailable):
     """Unavailable, and the request certainly never reached OctoPrint."""
 
 
+class Unreadable(Unavailable):
+    """Unavailable, and asking again will not help: the answer is too large, or not what OctoPrint answers."""
+
+
 class Failed(Unavailable):
     """OctoPrint itself answered that it failed, with 500 or above."""
 
