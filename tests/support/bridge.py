@@ -15,7 +15,9 @@ import psutil
 from fluxprint_local.forks import PYTHON_MODULE, Forked, ForkServer
 from fluxprint_local.octoprint import OctoPrint
 from fluxprint_local.process import Process, at_once
-from support.fake_cloud import BRIDGE_TOKEN
+from support import by_hand
+from support.fake_cloud import BRIDGE_TOKEN, Attempt, FakeCloud
+from support.octoprint import slow_gcode
 
 
 class BridgeProcess:
@@ -159,3 +161,11 @@ async def running_bridge(
         assert not [secret for secret in secrets if secret in log]
         for trouble in ("loop_failed", "loop_ended", "never awaited", "never retrieved"):
             assert trouble not in log, log[-4000:]
+
+
+async def printed_unwatched(cloud: FakeCloud, bridge: BridgeProcess, octoprint: OctoPrint) -> Attempt:
+    """A print that the bridge saw begin, and that ended well after the bridge was killed."""
+    attempt = await cloud.printing(slow_gcode(2))
+    await bridge.kill()
+    await by_hand.until_counted(octoprint, attempt.path, 1, 0)
+    return attempt

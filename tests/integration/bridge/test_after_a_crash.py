@@ -6,7 +6,7 @@ import pytest
 
 from fluxprint_local.octoprint import BRIDGE_PERMISSIONS, OctoPrint
 from support import by_hand
-from support.bridge import BridgeProcess
+from support.bridge import BridgeProcess, printed_unwatched
 from support.fake_cloud import Attempt, FakeCloud, Refusal
 from support.octoprint import gcode_with_a_long_end, rewrite_history, slow_gcode
 from support.queue import eventually
@@ -91,9 +91,7 @@ class TestJournalLost:
     async def test_a_print_that_ended_without_a_journal_is_known_by_its_history(
         self, cloud: FakeCloud, bridge: BridgeProcess, octoprint: OctoPrint
     ) -> None:
-        attempt = await cloud.printing(slow_gcode(2))
-        await bridge.kill()
-        await by_hand.until_counted(octoprint, attempt.path, 1, 0)
+        attempt = await printed_unwatched(cloud, bridge, octoprint)
         bridge.lose_journal()
         await bridge.start()
         await cloud.until_state(attempt, "completed")
@@ -129,9 +127,7 @@ class TestFolderGone:
         self, cloud: FakeCloud, bridge: BridgeProcess, octoprint: OctoPrint
     ) -> None:
         """OctoPrint answers 500 for a file in it, for good."""
-        attempt = await cloud.printing(slow_gcode(2))
-        await bridge.kill()
-        await by_hand.until_counted(octoprint, attempt.path, 1, 0)
+        attempt = await printed_unwatched(cloud, bridge, octoprint)
         await by_hand.until_operational(octoprint)
         await by_hand.unselect(octoprint, attempt.path)
         await by_hand.delete(octoprint, attempt.path.rpartition("/")[0])

@@ -7,7 +7,7 @@ import pytest
 
 from fluxprint_local.octoprint import OctoPrint
 from support import by_hand
-from support.bridge import BridgeProcess, running_bridge
+from support.bridge import BridgeProcess, printed_unwatched, running_bridge
 from support.fake_cloud import Attempt, FakeCloud
 from support.gate import Gate, Hold, gate_to
 from support.octoprint import slow_gcode
@@ -157,9 +157,7 @@ class TestKilledWhilePrinting:
     async def test_a_print_that_ended_meanwhile_is_known_by_its_history(
         self, cloud: FakeCloud, bridge: BridgeProcess, octoprint: OctoPrint
     ) -> None:
-        attempt = await cloud.printing(slow_gcode(2))
-        await bridge.kill()
-        await by_hand.until_counted(octoprint, attempt.path, 1, 0)
+        attempt = await printed_unwatched(cloud, bridge, octoprint)
         await bridge.start()
         await cloud.until_state(attempt, "completed")
         await assert_printed_once(octoprint, attempt)

@@ -127,7 +127,7 @@ async def see(client: OctoPrintClient, source: Path) -> Seen:
         events=[event for event in events if event in DECISIVE],
         reads_push=all(map(read_current, currents)) and any(map(read_temperatures, currents)),
         printed=await client.file(PATH),
-        remembers_it=PATH in dict(await client.printed_since(time.time() - 60)),
+        remembers_it=PATH in [path async for path, _ in client.printed_since(time.time() - 60)],
     )
     await client.remove(PATH)
     return seen

@@ -171,4 +171,4 @@ class TestPrintedSince:
         server = await asyncio.start_server(serve, "127.0.0.1", 0)
         port = server.sockets[0].getsockname()[1]
         async with server, OctoPrintClient(f"http://127.0.0.1:{port}", SecretStr("KEY")) as client:
-            assert sorted(path for path, _ in await client.printed_since(10)) == ["a", "of/of/f"]
+            assert sorted([path async for path, _ in client.printed_since(10)]) == ["a", "of/of/f"]

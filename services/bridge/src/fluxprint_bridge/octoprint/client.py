@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import json
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -157,12 +157,11 @@ class OctoPrintClient:
             return False
         return True
 
-    async def printed_since(self, moment: float) -> list[tuple[str, Prints]]:
+    async def printed_since(self, moment: float) -> AsyncGenerator[tuple[str, Prints], None]:
         """Files whose newest print ended after `moment`, in seconds since 1970 by OctoPrint's clock.
 
         A folder of so many files that its list is too large is passed over, or nothing would ever be printed again.
         """
-        found: list[tuple[str, Prints]] = []
         folders = [""]
         for _ in range(MAX_FOLDERS):
             if not folders:
@@ -178,8 +177,7 @@ class OctoPrintClient:
                 if entry.type == "folder":
                     folders.append(path)
                 elif entry.prints.last is not None and (entry.prints.last.ended_at or 0) > moment:
-                    found.append((path, entry.prints))
-        return found
+                    yield path, entry.prints
 
     async def folder(self, path: str) -> list[Entry] | None:
         """What OctoPrint lists in a folder, or None when it says that there is none. It does not look below that."""

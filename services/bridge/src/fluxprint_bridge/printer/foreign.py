@@ -1,6 +1,7 @@
 """Notices prints that are not ours. They are never disturbed; the queue is told, because the bed is not clear then."""
 
 import asyncio
+from contextlib import aclosing
 
 from fluxprint_bridge import clock
 from fluxprint_bridge.cloud.errors import CloudRefused, CloudUnavailable
@@ -135,10 +136,12 @@ async def _look_back(desk: Desk, job: Job, unseen: Unseen, *, known: str | None)
         found = await desk.octoprint.find(file.path)
         if found is not None and found.prints.any:
             await notice(desk, file.path, run=OVER)
-    if desk.foreign_prints == seen:  # else the bed is known not to be clear already
-        for path, prints in await unseen.found():
-            if not await _explained(desk, path, prints):
-                await notice(desk, path, run=OVER)
+    if desk.foreign_prints == seen and unseen.since is not None:  # else the bed is known not to be clear already
+        async with aclosing(desk.octoprint.printed_since(unseen.since)) as printed:
+            async for path, prints in printed:
+                if not await _explained(desk, path, prints):  # one says it all: the bed is not clear
+                    await notice(desk, path, run=OVER)
+                    break
     unseen.looked(gaps)
 
 

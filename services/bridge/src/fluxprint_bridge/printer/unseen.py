@@ -5,7 +5,6 @@ own interrupted, and keeps no history of its SD card; docs/bridge.md says so.
 """
 
 from fluxprint_bridge import clock
-from fluxprint_bridge.octoprint.state import Prints
 from fluxprint_bridge.printer.desk import Desk
 
 KEPT_EVERY_S = 30.0
@@ -26,11 +25,10 @@ class Unseen:
         """Go on where the process before this one was."""
         self._until = await self._desk.foreign.looked_until()
 
-    async def found(self) -> list[tuple[str, Prints]]:
-        """What was printed in gaps that were not looked into yet, whoever started it. Raises `OctoPrintError`."""
-        if self._desk.monitor.gaps == self._gaps or self._until is None:
-            return []
-        return await self._desk.octoprint.printed_since(self._until)
+    @property
+    def since(self) -> float | None:
+        """Where a gap begins that was not looked into yet; None where there is none, or nobody knows."""
+        return self._until if self._gaps != self._desk.monitor.gaps else None
 
     def looked(self, gaps: int) -> None:
         """So many gaps were looked into, and the printer is idle: what ended just now is known."""
