@@ -47,7 +47,7 @@ INSERT INTO queue.attempt (id, organisation_id, job_id, printer_id, bridge_id, j
 SELECT CASE try.state WHEN 'released' THEN pg_temp.v7(j.created_at, right(md5(j.name), 15)) ELSE j.id END,
        j.organisation_id, j.id,
        ($2::uuid[])[1 + (hashtext(j.id::text)::bigint & 65535) % cardinality($2::uuid[])], $1, $1, 1, try.state,
-       j.created_at, CASE try.state WHEN 'released' THEN 'lease_expired' ELSE j.reason END,
+       j.created_at, CASE try.state WHEN 'released' THEN 'printer_offline' ELSE j.reason END,
        j.created_at, j.created_at, j.created_at, j.ended_at
 FROM queue.job j CROSS JOIN LATERAL (SELECT j.state UNION ALL SELECT 'released' WHERE right(j.name, 1) = '7') try
 WHERE j.ended_at IS NOT NULL"""
@@ -83,7 +83,7 @@ FROM generate_series(1, $7::int) n"""
 _GIVEN_BACK = """
 INSERT INTO queue.attempt (id, organisation_id, job_id, printer_id, bridge_id, journal_id, copy_number, state,
                            lease_expires_at, reason, ended_at)
-SELECT gen_random_uuid(), j.organisation_id, j.id, $1, $2, $2, 1, 'released', now(), 'lease_expired', now()
+SELECT gen_random_uuid(), j.organisation_id, j.id, $1, $2, $2, 1, 'released', now(), 'printer_offline', now()
 FROM generate_series(1, $3::int)
 CROSS JOIN (SELECT * FROM queue.job WHERE state = 'queued' ORDER BY priority DESC, id LIMIT 1) j"""
 

@@ -21,7 +21,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
 from fluxprint_common.ids import show
-from fluxprint_queue.attempts.states import DROPPED, FAULTS, LIVE, AttemptState, ReportKind
+from fluxprint_queue.attempts.states import DROPPED, LIVE, RESTED, VANISHED, AttemptState, ReportKind
 from fluxprint_queue.database import SCHEMA, Base, created_at, moment
 
 #: Fences grow with each claim and adoption, over all printers.
@@ -33,7 +33,11 @@ def states_sql(states: frozenset[AttemptState]) -> str:
     return "({})".format(", ".join(sorted(repr(str(state)) for state in states)))
 
 
-FAULT_SQL = "state = 'released' AND reason IN ({})".format(", ".join(sorted(repr(fault) for fault in FAULTS)))
+def _released_sql(reasons: frozenset[str]) -> str:
+    return "state = 'released' AND reason IN ({})".format(", ".join(sorted(map(repr, reasons))))
+
+
+RESTED_SQL, VANISHED_SQL = _released_sql(RESTED), _released_sql(VANISHED)
 
 
 class Attempt(Base):
@@ -55,7 +59,7 @@ class Attempt(Base):
         # The copies of a job that are given up: however often others were tried, a claim reads only these and the live.
         Index("ix_attempt_dropped", "job_id", "copy_number", postgresql_where=text(f"reason = '{DROPPED}'")),
         # What a claim asks of each job it comes across: a job may have been given back a thousand times.
-        Index("ix_attempt_fault", "job_id", "printer_id", postgresql_where=text(FAULT_SQL)),
+        Index("ix_attempt_rested", "job_id", "printer_id", postgresql_where=text(RESTED_SQL)),
         Index(None, "job_id", "id"),
         Index(None, "organisation_id", "id"),
     )  # fmt: skip

@@ -15,7 +15,15 @@ from sqlalchemy.orm import defer
 
 from fluxprint_common.ids import new_id
 from fluxprint_common.principal import Principal
-from fluxprint_queue.attempts.models import FAULT_SQL, FENCE, Attempt, AttemptReport, in_states, states_sql
+from fluxprint_queue.attempts.models import (
+    FENCE,
+    RESTED_SQL,
+    VANISHED_SQL,
+    Attempt,
+    AttemptReport,
+    in_states,
+    states_sql,
+)
 from fluxprint_queue.attempts.states import DROPPED, LIVE, PERMITTED, AttemptState, ReportKind
 from fluxprint_queue.database import utc_now
 from fluxprint_queue.files.models import File
@@ -32,7 +40,7 @@ _MAY_TAKE = f"""
           -- What just failed on this printer is another printer's for a while: a sick one must not drain the queue.
           AND NOT EXISTS (SELECT FROM queue.attempt a
                            WHERE a.job_id = j.id AND a.printer_id = :printer_id
-                             AND {FAULT_SQL.replace("state", "a.state").replace("reason", "a.reason")}
+                             AND {RESTED_SQL.replace("state", "a.state").replace("reason", "a.reason")}
                              AND a.ended_at > now() - make_interval(secs => :rest_s))
 """
 _BEST_FIRST = "ORDER BY j.priority DESC, j.id"
@@ -254,6 +262,20 @@ async def states_of_job(session: AsyncSession, job_id: UUID) -> set[AttemptState
     """The states of a job's live attempts."""
     rows = await session.scalars(select(Attempt.state).where(Attempt.job_id == job_id, in_states(LIVE)).distinct())
     return {AttemptState(state) for state in rows}
+
+
+async def vanished_in_a_row(session: AsyncSession, attempt: Attempt) -> int:
+    """How often its bridge vanished with this job on this printer since a copy of the job was last printed."""
+    printed = select(func.max(Attempt.ended_at)).where(
+        Attempt.job_id == attempt.job_id, in_states({AttemptState.COMPLETED})
+    )
+    statement = select(func.count()).where(
+        Attempt.job_id == attempt.job_id,
+        Attempt.printer_id == attempt.printer_id,
+        text(VANISHED_SQL),
+        Attempt.ended_at > func.coalesce(printed.scalar_subquery(), text("'-infinity'")),
+    )
+    return await session.scalar(statement) or 0
 
 
 async def list_of_job(

@@ -54,6 +54,11 @@ PERMITTED = LIVE - {AttemptState.CLAIMED}
 
 #: Reasons of a release that lie in the printer or the file: after some of them the job is given up.
 FAULTS = frozenset({"transfer_failed", "file_rejected", "start_refused", "octoprint_refused", "bridge_storage_failed"})
+#: Reasons of a release by which the bridge vanished, and nobody can say why: after some of them in a row on one printer
+#: the job is given up. An outage of the network takes all printers at once, and says nothing about the job.
+VANISHED = frozenset({"lease_expired", "journal_lost"})
+#: After these a printer leaves the job to others for a while, and takes others itself.
+RESTED = FAULTS | VANISHED
 #: Reason of an attempt whose copy a person gave up: that one is not printed again.
 DROPPED = "resolved_drop"
 
