@@ -15,6 +15,7 @@ from chaos.conftest import Bench
 from support.queue import eventually
 from tools.chaos import story, verdict
 from tools.chaos.facts import Facts
+from tools.chaos.people import Look
 from tools.chaos.plan import Plan, Wish
 from tools.chaos.system import BRIDGE
 
@@ -25,6 +26,10 @@ BED_NOT_CHECKED = [
     QUEUE, "printer.bed_state != BedState.CLEAR", "False",
     "fluxprint_queue.attempts.repository", "AND p.bed_state = 'clear'", "",
     "fluxprint_queue.bridge.repository", "Printer.bed_state == BedState.CLEAR", "Printer.bed_state != ''",
+]  # fmt: skip
+STALE_LOOK_ACCEPTED = [
+    "fluxprint_queue.printers.repository", "AND p.bed_attempt_id IS NOT DISTINCT FROM CAST(:attempt_id AS uuid)", "",
+    "fluxprint_queue.printers.repository", "OR p.bed_changed_at = :changed_at", "OR true",
 ]  # fmt: skip
 FENCE_REMOVED = [QUEUE, "if held.attempt.fence != fence:", "if False:"]
 KEY_IGNORED = ["fluxprint_queue.idempotency.service", "if key is None:", "if True:"]
@@ -57,11 +62,17 @@ async def submitted(bench: Bench, name: str, *, copies: int = 1, times: int = 1)
     facts = Facts()
     bench.system.timeline.clear()
     plan = Plan(name, (Wish(0, f"{name}-0", 0.3, copies, None, True, times),), (), ())
-    shown = await bench.people.must("GET", f"/printers/{bench.people.printers[0]}")
-    if shown["bed"]["state"] == "occupied":
-        await bench.people.confirm_bed(0, shown["bed"], facts)
+    await cleared(bench, facts)
     await bench.people.wish(plan.wishes[0], facts)
     return plan, facts
+
+
+async def cleared(bench: Bench, facts: Facts) -> Look:
+    """Clear the bed if something lies there; what was seen of it."""
+    look = await bench.people.look(0)
+    if look.bed["state"] == "occupied":
+        await bench.people.confirm_bed(0, look, facts)
+    return look
 
 
 async def broken(bench: Bench, plan: Plan, facts: Facts) -> set[str]:
@@ -100,6 +111,18 @@ class TestPlantedBugs:
         async with bug(bench, "queue", BED_NOT_CHECKED, there=there):
             plan, facts = await submitted(bench, f"bed-{there}", copies=2)
             await attempt_is(bench, facts, "completed", copies=2 if there else 1)
+            assert await broken(bench, plan, facts) == ({"not on an occupied bed"} if there else set())
+
+    async def test_a_bed_that_is_confirmed_by_an_old_look(self, bench: Bench, there: bool) -> None:
+        """Somebody saw the first copy, and says only after the second that the bed is clear."""
+        async with bug(bench, "queue", STALE_LOOK_ACCEPTED, there=there):
+            plan, facts = await submitted(bench, f"look-{there}", copies=3)
+            await attempt_is(bench, facts, "completed")
+            old = await cleared(bench, facts)
+            await attempt_is(bench, facts, "completed", copies=2)
+            await bench.people.confirm_bed(0, old, facts)
+            if there:
+                await attempt_is(bench, facts, "completed", copies=3)
             assert await broken(bench, plan, facts) == ({"not on an occupied bed"} if there else set())
 
     async def test_a_permit_for_whoever_was_fenced_off(self, bench: Bench, there: bool) -> None:

@@ -31,6 +31,10 @@ def printed(of: str = "attempt_1", *, begins: float = 11.0, ends: float = 20.0) 
     return [line(begins, "started", of), line(ends, "done", of), line(ends, "ended", of)]
 
 
+def confirmed(at: float, of: str | None = "attempt_0", *, seen_at: float | None = None) -> Confirmation:
+    return Confirmation(0, of, at if seen_at is None else seen_at, at, at + 0.1)
+
+
 def good() -> Facts:
     """One job, printed once, without any trouble."""
     return Facts(
@@ -65,7 +69,13 @@ class TestGoodRuns:
     def test_two_prints_with_a_confirmation_between_them(self) -> None:
         facts = good()
         facts.log = [*printed("attempt_0", begins=1, ends=2), *printed()]
-        facts.confirmations = [Confirmation(0, 3, 3.1)]
+        facts.confirmations = [confirmed(3)]
+        assert judge(facts) == []
+
+    def test_a_bed_confirmed_by_what_was_seen_after_the_print(self) -> None:
+        facts = good()
+        facts.log = [*printed("attempt_0", begins=1, ends=2), *printed()]
+        facts.confirmations = [confirmed(3, of=None, seen_at=2.5)]
         assert judge(facts) == []
 
 
@@ -73,7 +83,7 @@ class TestBrokenPromises:
     def test_a_path_that_was_started_twice(self) -> None:
         facts = good()
         facts.log += printed(begins=21, ends=22)
-        facts.confirmations = [Confirmation(0, 20.5, 20.6)]
+        facts.confirmations = [confirmed(20.5, of="attempt_1")]
         assert rules(facts) == {"started once", "completed means printed"}
 
     def test_a_start_of_what_nobody_wants(self) -> None:
@@ -90,19 +100,28 @@ class TestBrokenPromises:
     def test_a_bed_confirmed_at_another_time(self, asked_at: float) -> None:
         facts = good()
         facts.log = [*printed("attempt_0", begins=1, ends=2), *printed()]
-        facts.confirmations = [Confirmation(0, asked_at, asked_at + 0.1)]
+        facts.confirmations = [confirmed(asked_at)]
+        assert rules(facts) == {"not on an occupied bed"}
+
+    @pytest.mark.parametrize(
+        "said", [confirmed(7, of="attempt_0"), confirmed(7, of=None, seen_at=5.5)], ids=["of another", "before its end"]
+    )
+    def test_a_bed_confirmed_by_an_old_look(self, said: Confirmation) -> None:
+        facts = good()
+        facts.log = [*printed("attempt_0", begins=1, ends=2), *printed("attempt_2", begins=5, ends=6), *printed()]
+        facts.confirmations = [confirmed(3), said]
         assert rules(facts) == {"not on an occupied bed"}
 
     def test_one_confirmation_for_two_prints(self) -> None:
         facts = good()
         facts.log = [*printed("attempt_0", begins=1, ends=2), *printed("attempt_2", begins=5, ends=6), *printed()]
-        facts.confirmations = [Confirmation(0, 3, 3.1)]
+        facts.confirmations = [confirmed(3)]
         assert rules(facts) == {"not on an occupied bed"}
 
     def test_a_bed_after_a_print_that_a_crash_ended(self) -> None:
         facts = good()
         facts.log = [line(1, "started", "attempt_0"), line(5, "boot"), *printed()]
-        facts.confirmations = [Confirmation(0, 2, 2.1)]
+        facts.confirmations = [confirmed(2)]
         assert rules(facts) == {"not on an occupied bed"}
 
     def test_a_start_before_the_permit(self) -> None:
@@ -138,7 +157,7 @@ class TestBrokenPromises:
         facts = good()
         facts.log = [*printed("attempt_0", begins=1, ends=2), *printed()]
         facts.attempts = [replace(ATTEMPT, id="attempt_0", state="failed", permitted_at=0.5, ended_at=3), ATTEMPT]
-        facts.confirmations = [Confirmation(0, 3, 3.1)]
+        facts.confirmations = [confirmed(3)]
         assert rules(facts) == {"each copy once"}
 
     def test_a_job_without_all_of_its_copies(self) -> None:

@@ -25,8 +25,15 @@ class Confirmation:
     """Somebody said that a printer's bed is clear, and was not refused; perhaps the answer was lost."""
 
     printer: int
+    attempt: str | None
+    """Whose print was seen on the bed; None: that of none."""
+    seen_at: float
     asked_at: float
     answered_at: float
+
+    def is_of(self, path: str | None, ended_at: float) -> bool:
+        """Whether what was seen is the print of `path`, which ended then."""
+        return _owns(self.attempt, path) if self.attempt is not None else self.seen_at >= ended_at
 
 
 @dataclass
@@ -66,7 +73,11 @@ class Attempt:
 
     def owns(self, path: str | None) -> bool:
         """Whether OctoPrint's file of that path is this attempt's."""
-        return path is not None and path.rpartition("/")[2].partition(".")[0] == self.id
+        return _owns(self.id, path)
+
+
+def _owns(attempt: str, path: str | None) -> bool:
+    return path is not None and path.rpartition("/")[2].partition(".")[0] == attempt
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,8 @@ import contextlib
 import random
 import secrets
 import time
+from collections import deque
+from dataclasses import dataclass
 from typing import Any, Self
 
 import httpx
@@ -18,7 +20,17 @@ Json = dict[str, Any]
 REQUEST_TIMEOUT_S = 3
 #: Renewed before it ends.
 LOGIN_AGAIN_S = 1800
+#: Of a printer whose bed was occupied: what is confirmed now and then by an old one, may be two prints old.
+KEPT_LOOKS = 10
 TRY_AGAIN_S = 0.1
+
+
+@dataclass(frozen=True)
+class Look:
+    """What somebody saw of a printer, and by when."""
+
+    bed: Json
+    at: float
 
 
 class People:
@@ -127,21 +139,27 @@ class People:
 
     async def confirm_beds(self, number: int, facts: Facts, dice: random.Random, over: asyncio.Event) -> None:
         """Confirm a printer's bed again and again, until it is over; now and then by an old look at the printer."""
-        seen: Json | None = None
+        looks: deque[Look] = deque(maxlen=KEPT_LOOKS)
         while not over.is_set():
             await asyncio.sleep(dice.uniform(0.05, 0.5))
-            if seen is None or dice.random() < 0.8:
-                answer = await self.send("GET", f"/printers/{self.printers[number]}")
-                seen = answer.json() if answer is not None and answer.is_success else None
-            if seen is not None and seen["bed"]["state"] == "occupied":
-                await self.confirm_bed(number, seen["bed"], facts)
+            answer = await self.send("GET", f"/printers/{self.printers[number]}")
+            if answer is not None and answer.is_success and answer.json()["bed"]["state"] == "occupied":
+                looks.append(Look(answer.json()["bed"], time.time()))
+                await self.confirm_bed(number, looks[-1], facts)
+            if looks and dice.random() < 0.2:
+                await self.confirm_bed(number, dice.choice(looks), facts)
 
-    async def confirm_bed(self, number: int, bed: Json, facts: Facts) -> None:
-        """Say that a bed is clear, of which was seen what `bed` says."""
+    async def look(self, number: int) -> Look:
+        """Look at a printer until it is seen."""
+        return Look((await self.must("GET", f"/printers/{self.printers[number]}"))["bed"], time.time())
+
+    async def confirm_bed(self, number: int, look: Look, facts: Facts) -> None:
+        """Say that a bed is clear, by what was seen of it. An answer that is no success counts for none."""
+        bed = look.bed
         said = {"attempt_id": bed["attempt_id"], "changed_at": bed["changed_at"]}
         asked_at = time.time()
         answer = await self.send("POST", f"/printers/{self.printers[number]}/bed-cleared", json=said)
         if answer is None or answer.is_success:
-            facts.confirmations.append(Confirmation(number, asked_at, time.time()))
+            facts.confirmations.append(Confirmation(number, bed["attempt_id"], look.at, asked_at, time.time()))
             how = "confirmed" if answer is not None else "perhaps confirmed (no answer)"
             self._timeline.note(f"bed of printer {number} {how}, seen {bed['state']} by {bed['attempt_id']}")

@@ -113,12 +113,12 @@ class Runner:
             self._system.timeline.note(f"printer {number} is {state}: connected by hand")
             with contextlib.suppress(OctoPrintFailed):
                 await octoprint.connect()
-        shown = await self._people.must("GET", f"/printers/{self._people.printers[number]}")
-        if state == "Operational" and shown["bed"]["state"] != "clear":
-            await self._people.confirm_bed(number, shown["bed"], facts)
+        look = await self._people.look(number)
+        if state == "Operational" and look.bed["state"] != "clear":
+            await self._people.confirm_bed(number, look, facts)
         elif state == "Operational":
             return []
-        return [f"printer {number} is {state}, its bed {shown['bed']['state']}"]
+        return [f"printer {number} is {state}, its bed {look.bed['state']}"]
 
     async def _see_to_job(self, job: Json, facts: Facts) -> None:
         """Resume what is paused; decide what is unknown, by what OctoPrint wrote down."""

@@ -89,8 +89,9 @@ def _starts(facts: Facts) -> Iterator[Violation]:
 
 
 def _beds(facts: Facts) -> Iterator[Violation]:
-    """Between the end of a print and the next start somebody has said that the bed is clear."""
+    """Between the end of a print and the next start somebody has seen that print, and said that the bed is clear."""
     since: dict[int, float] = {}
+    before: dict[int, LogLine] = {}
     printing: set[int] = set()
     for line in facts.log:
         if line.kind in {"ended", "boot"} and line.printer in printing:
@@ -98,21 +99,25 @@ def _beds(facts: Facts) -> Iterator[Violation]:
             since[line.printer] = line.at
         if line.kind != "started":
             continue
-        if line.printer in since and not _confirmed(facts, line.printer, since[line.printer], line.at):
+        if line.printer in since and not _confirmed(facts, before[line.printer], since[line.printer], line.at):
             yield Violation(
                 "not on an occupied bed",
-                f"{line.path} was started at {line.at:.3f}; nobody had said that the bed is clear since "
-                f"{since[line.printer]:.3f}, when the print before it ended or began.",
+                f"{line.path} was started at {line.at:.3f}; nobody who had seen {before[line.printer].path} had said "
+                f"that the bed is clear since {since[line.printer]:.3f}, when that print ended or began.",
                 attempt=next((attempt.id for attempt in facts.attempts if attempt.owns(line.path)), None),
                 printer=line.printer,
             )
-        since[line.printer] = line.at
+        since[line.printer], before[line.printer] = line.at, line
         printing.add(line.printer)
 
 
-def _confirmed(facts: Facts, printer: int, since: float, until: float) -> bool:
+def _confirmed(facts: Facts, before: LogLine, since: float, until: float) -> bool:
     return any(
-        said.printer == printer and said.answered_at >= since and said.asked_at <= until for said in facts.confirmations
+        said.printer == before.printer
+        and said.answered_at >= since
+        and said.asked_at <= until
+        and said.is_of(before.path, since)
+        for said in facts.confirmations
     )
 
 
