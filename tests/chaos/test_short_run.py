@@ -1,12 +1,17 @@
 """A few runs of real chaos, as `make chaos` does them."""
 
 import asyncio
+import re
 import sys
 from pathlib import Path
 
 import pytest
 
 RUNS = 4
+TALLY = re.compile(
+    r"runs +(\d+),.*\nfaults +(\d+), (\d+) of them at the moment of a request.*\nprints +(\d+) started, (\d+) done",
+    re.S,
+)
 
 
 @pytest.mark.e2e
@@ -20,4 +25,10 @@ async def test_some_broken_days_break_no_promise(tmp_path: Path) -> None:
     output, _ = await process.communicate()
     told = "\n".join(story.read_text() for story in tmp_path.glob("*/story.md"))
     assert process.returncode == 0, output.decode() + told
-    assert f"runs        {RUNS}," in output.decode()
+    tally = TALLY.search(output.decode())
+    assert tally is not None, output.decode()
+    runs, faults, timed, started, done = map(int, tally.groups())
+    assert (runs, done <= started) == (RUNS, True)
+    assert faults >= 2 * RUNS, "most of what was planned found nothing to break"
+    assert timed >= 1
+    assert done >= RUNS, "most of what was wanted was not printed"

@@ -16,7 +16,7 @@ from tools.chaos.facts import Facts
 from tools.chaos.people import People
 from tools.chaos.plan import Plan
 from tools.chaos.run import Runner
-from tools.chaos.system import System, running
+from tools.chaos.system import Suffered, System, running
 from tools.chaos.verdict import Violation
 
 #: Of which bridge which printers are.
@@ -32,6 +32,7 @@ class Tally:
     runs: int = 0
     faults: Counter[str] = field(default_factory=Counter)
     timed: int = 0
+    missed: int = 0
     jobs: Counter[str] = field(default_factory=Counter)
     attempts: Counter[str] = field(default_factory=Counter)
     started: int = 0
@@ -39,13 +40,14 @@ class Tally:
     resolved: int = 0
     violations: list[Violation] = field(default_factory=list)
 
-    def add(self, done: Plan, facts: Facts, violations: list[Violation]) -> None:
+    def add(self, suffered: list[Suffered], facts: Facts, violations: list[Violation]) -> None:
         self.runs += 1
-        for fault in done.faults:
+        for one in suffered:
             # Of a link what it leads to.
-            name = fault.target.rpartition("/")[2].partition("-")[0]
-            self.faults[f"{fault.kind} {name}"] += 1
-            self.timed += fault.moment is not None
+            name = one.fault.target.rpartition("/")[2].partition("-")[0]
+            self.faults[f"{one.fault.kind} {name}"] += one.struck
+            self.timed += one.struck and one.timed
+            self.missed += not one.struck
         self.jobs.update(job.state for job in facts.jobs)
         self.attempts.update(attempt.state for attempt in facts.attempts)
         lines = Counter(line.kind for line in facts.log if line.at >= facts.began_at)
@@ -59,7 +61,8 @@ class Tally:
         faults = "\n".join(f"  {name:<24}{count:>6}" for name, count in sorted(self.faults.items()))
         return (
             f"runs        {self.runs}, {seconds:.0f} s, {seconds / max(self.runs, 1):.1f} s each\n"
-            f"faults      {self.faults.total()}, {self.timed} of them at the moment of a request\n{faults}\n"
+            f"faults      {self.faults.total()}, {self.timed} of them at the moment of a request; "
+            f"{self.missed} more found nothing to break\n{faults}\n"
             f"prints      {self.started} started, {self.done} done by OctoPrint's logs\n"
             f"jobs        {_listed(self.jobs)}\n"
             f"attempts    {_listed(self.attempts)}; {self.resolved} resolved by a person\n"
@@ -104,7 +107,7 @@ async def _chaos(folder: Path, wanted: argparse.Namespace, tally: Tally) -> None
             )
             facts = await runner.run(planned, facts)
             violations = verdict.judge(facts)
-            tally.add(planned, facts, violations)
+            tally.add(system.timeline.suffered, facts, violations)
             _report(planned, facts, violations, took_s=time.monotonic() - began)
             if violations or wanted.tell_all:
                 _tell(planned, facts, system, violations, wanted.stories)

@@ -7,7 +7,7 @@ import signal
 import sys
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import psutil
@@ -42,15 +42,26 @@ HELD_S = 0.03  #: so that a fault comes before what it is to prevent
 _POLL_S = 0.05
 
 
+@dataclass(frozen=True)
+class Suffered:
+    """What became of a planned fault."""
+
+    fault: Fault
+    struck: bool  #: there was something to break: a process that is down already can't be killed
+    timed: bool  #: the request that it waited for came
+
+
 class Timeline:
     """What happened, with the moment."""
 
     def __init__(self) -> None:
         self.notes: list[tuple[float, str]] = []
+        self.suffered: list[Suffered] = []
         self.crashes: list[str] = []  #: what ended though nobody killed it
 
     def clear(self) -> None:
         self.notes.clear()
+        self.suffered.clear()
         self.crashes.clear()
 
     def note(self, text: str) -> None:
@@ -191,33 +202,47 @@ class System:
 
     async def suffer(self, fault: Fault) -> None:
         """Let it happen, and be over."""
-        await self.moment(fault.moment)
+        timed = await self.moment(fault.moment)
         self.timeline.note(f"FAULT {fault} for {fault.lasts_s:.2f} s")
+        struck = await self._strike(fault)
+        self.timeline.suffered.append(Suffered(fault, struck, timed))
+        self.timeline.note(f"over: {fault}")
+
+    async def _strike(self, fault: Fault) -> bool:
+        """Whether there was something to break."""
         match fault.kind:
             case Kind.KILL:
-                await self.kill(fault.target, down_s=fault.lasts_s)
+                return await self.kill(fault.target, down_s=fault.lasts_s)
             case Kind.FREEZE:
-                with self.frozen(fault.target):
+                with self.frozen(fault.target) as processes:
                     await asyncio.sleep(fault.lasts_s)
+                return bool(processes)
             case Kind.CUT | Kind.STALL | Kind.SLOW | Kind.DEAF:
                 await self._break_link(fault)
             case Kind.SERIAL:
-                with contextlib.suppress(Exception):  # it may not answer, or have no printer just now
+                try:
                     await self.octoprints[int(fault.target.rpartition("-")[2])].debug("drop_connection")
+                except Exception as error:  # it may not answer, or have no printer just now
+                    self.timeline.note(f"{fault} did nothing: {error}")
+                    return False
             case Kind.LOST_JOURNAL:
-                await self.lose_journal(fault.target, down_s=fault.lasts_s)
+                return await self.lose_journal(fault.target, down_s=fault.lasts_s)
             case Kind.TWIN | Kind.CLONE:
                 async with self.twin(fault.target, with_journal=fault.kind is Kind.CLONE):
                     await asyncio.sleep(TWIN_BOOTS_S + fault.lasts_s)
-        self.timeline.note(f"over: {fault}")
+        return True
 
-    async def moment(self, moment: Moment | None) -> None:
-        """Wait for it, if there is one, but not for ever."""
-        if moment is not None:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(MOMENT_WITHIN_S):
-                    link = self.links[moment.link]
-                    await link.passes(moment.words.encode(), hold_s=HELD_S if moment.before else 0.0)
+    async def moment(self, moment: Moment | None) -> bool:
+        """Wait for it, if there is one, but not for ever; whether it came."""
+        if moment is None:
+            return False
+        try:
+            async with asyncio.timeout(MOMENT_WITHIN_S):
+                link = self.links[moment.link]
+                await link.passes(moment.words.encode(), hold_s=HELD_S if moment.before else 0.0)
+        except TimeoutError:
+            return False
+        return True
 
     async def kill(self, name: str, *, down_s: float) -> bool:
         """Kill -9 a process with all that it started; it starts again after `down_s`.
@@ -237,18 +262,20 @@ class System:
         return True
 
     @contextlib.contextmanager
-    def frozen(self, name: str) -> Iterator[None]:
-        """Stop a process, and let it go on when the block ends."""
+    def frozen(self, name: str) -> Iterator[list[psutil.Process]]:
+        """Stop a process with all that it started, and let it go on when the block ends. Gives what is stopped."""
         processes = _tree(self._supervisor.pid(name))
         _signal(processes, signal.SIGSTOP)
         try:
-            yield
+            yield processes
         finally:
             _signal(processes, signal.SIGCONT)
 
-    async def lose_journal(self, bridge: str, *, down_s: float) -> None:
-        if await self.kill(bridge, down_s=down_s + 0.5):
-            await asyncio.to_thread(shutil.rmtree, self.folder / bridge / "data", ignore_errors=True)
+    async def lose_journal(self, bridge: str, *, down_s: float) -> bool:
+        if not await self.kill(bridge, down_s=down_s + 0.5):
+            return False
+        await asyncio.to_thread(shutil.rmtree, self.folder / bridge / "data", ignore_errors=True)
+        return True
 
     @contextlib.asynccontextmanager
     async def twin(self, bridge: str, *, with_journal: bool) -> AsyncIterator[str]:
