@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from uuid import UUID
 
 from fluxprint_bridge import clock
+from fluxprint_bridge.journal import KEPT_DAYS
 from fluxprint_bridge.octoprint.errors import Conflict
 from fluxprint_bridge.octoprint.state import Entry
 from fluxprint_bridge.printer.desk import Desk
@@ -91,13 +92,27 @@ class Pruner:
                 past = await desk.shelf.past(path.rpartition("/")[2].partition(".")[0])
                 if path == selected or (past is not None and not past.is_over):
                     continue
-                if past is None and (found := await desk.octoprint.file(path)) is not None and found.prints.any:
-                    continue  # no attempt that is known here explains its print
+                if past is None and await self._has_fresh_print(path):
+                    continue
                 try:
                     await desk.octoprint.remove(path)
                 except Conflict:
                     continue  # in use
                 log.info("file_removed", path=path)
+
+    async def _has_fresh_print(self, path: str) -> bool:
+        """Whether a file has a print that no attempt known here explains, and that may still be asked about.
+
+        It is kept for as long as the journal keeps its own, and until it was noticed. By OctoPrint's clock.
+        """
+        found = await self._desk.octoprint.file(path)
+        if found is None or not found.prints.any:
+            return False
+        noticed_until = await self._desk.foreign.looked_until()
+        ended_at = found.prints.last.ended_at if found.prints.last is not None else None
+        if noticed_until is None or ended_at is None:
+            return True
+        return ended_at > noticed_until - KEPT_DAYS * DAY_S
 
 
 def _month_of(moment: float) -> str:
