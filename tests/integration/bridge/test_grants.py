@@ -2,10 +2,15 @@
 
 from pathlib import Path
 
+import pytest
+from pydantic import SecretStr
+
+from fluxprint_bridge import clock
+from fluxprint_bridge.cloud.api import PLAINLY_S, CloudApi
 from fluxprint_local.octoprint import OctoPrint
 from support import by_hand
 from support.bridge import BridgeProcess, running_bridge
-from support.fake_cloud import Attempt, FakeCloud
+from support.fake_cloud import BRIDGE_TOKEN, Attempt, FakeCloud
 from support.octoprint import slow_gcode
 from support.staging import prints_from, staged_for_its_bed
 
@@ -55,3 +60,17 @@ class TestGrants:
             await own_cloud.until(lambda: "claim:refused" in own_cloud.calls)
             await prints_from(path, own_cloud, octoprint, attempt)
         assert (own_cloud.calls.count("claim:refused"), own_cloud.calls.count("permit")) == (1, 1)
+
+    async def test_that_queue_is_updated_one_day(self, own_cloud: FakeCloud, monkeypatch: pytest.MonkeyPatch) -> None:
+        async def claim() -> None:
+            await api.claim(own_cloud.printer_id, journal_id="1", staged=None, adopt_only=False, wait_s=0.1)
+
+        async with CloudApi(f"{own_cloud.url}/api/v1", SecretStr(BRIDGE_TOKEN)) as api:
+            own_cloud.knows_grants = False
+            await claim()
+            await claim()
+            assert own_cloud.calls.count("claim:refused") == 1
+            now = clock.now()
+            monkeypatch.setattr(clock, "now", lambda: now + PLAINLY_S)
+            await claim()
+            assert own_cloud.calls.count("claim:refused") == 2

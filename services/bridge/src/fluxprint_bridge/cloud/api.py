@@ -11,7 +11,7 @@ from typing import Self, TypeVar
 import httpx
 from pydantic import BaseModel, SecretStr, ValidationError
 
-from fluxprint_bridge import __version__
+from fluxprint_bridge import __version__, clock
 from fluxprint_bridge.cloud.errors import CloudRefused, CloudUnavailable
 from fluxprint_bridge.cloud.problems import checked
 from fluxprint_bridge.cloud.schemas import (
@@ -34,6 +34,7 @@ KEEP_ALIVE_S = 55.0
 MAX_CONNECTIONS = 32
 MAX_WAITING = 8  #: claims that wait: of a bridge with more printers the others ask by the clock and by doorbell
 NOT_UNDERSTOOD = 422
+PLAINLY_S = 300.0  #: how long a queue that is older than this bridge is asked as it understands: it is updated one day
 
 Download = AbstractAsyncContextManager[httpx.Response]
 A = TypeVar("A", bound=BaseModel)
@@ -53,7 +54,7 @@ class CloudApi:
         )
         self.token = AccessToken(self._http, bridge_token)
         self._waiting = 0
-        self._takes_more = True
+        self._plainly_until = 0.0
 
     async def __aenter__(self) -> Self:
         return self
@@ -85,7 +86,8 @@ class CloudApi:
             body["staged"] = {"attempt_id": staged.attempt_id, "sha256": staged.sha256}
         if self._waiting >= MAX_WAITING:
             wait_s = 0.0
-        more = {name: value for name, value in (("ready", ready), ("wait_s", wait_s)) if value and self._takes_more}
+        takes_more = clock.now() >= self._plainly_until
+        more = {name: value for name, value in (("ready", ready), ("wait_s", wait_s)) if value and takes_more}
         self._waiting += bool(wait_s)
         try:
             response = await self._claim(f"bridge/printers/{printer_id}/claim", body, more, wait_s=wait_s)
@@ -103,7 +105,7 @@ class CloudApi:
         except CloudRefused as refused:
             if refused.status != NOT_UNDERSTOOD:
                 raise
-            self._takes_more = False  # a queue that is older than this bridge
+            self._plainly_until = clock.now() + PLAINLY_S
             return await self._post(path, body)
 
     async def next_file(self, printer_id: str) -> NextFile | None:
