@@ -9,6 +9,9 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+from pydantic import SecretStr
+
+from fluxprint_bridge.octoprint.client import OctoPrintClient
 from fluxprint_local import octoprint as local
 from fluxprint_local.octoprint import OctoPrint
 from fluxprint_local.ports import free_port
@@ -96,6 +99,11 @@ def gcode_with_a_long_end() -> bytes:
     short = 5 * ["G4 P50", "G1 X1 F6000"]
     long = [f"G1 X{5 * number} F300" for number in range(1, 41)]
     return "\n".join([f"; test {uuid4()}", "G21", "G90", *short, *long, ""]).encode()
+
+
+def client_of(octoprint: OctoPrint) -> OctoPrintClient:
+    """As the bridge has one."""
+    return OctoPrintClient(octoprint.url, SecretStr(octoprint.keys.bridge))
 
 
 def rewrite_history(octoprint: OctoPrint, path: str, history: list[dict[str, object]]) -> None:

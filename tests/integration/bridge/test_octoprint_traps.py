@@ -11,21 +11,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from pydantic import SecretStr
 
 from fluxprint_bridge.octoprint import client as octoprint_client
-from fluxprint_bridge.octoprint.client import OctoPrintClient
-from fluxprint_bridge.octoprint.errors import NotSent, OctoPrintError, Unavailable
+from fluxprint_bridge.octoprint.errors import NotSent, Unavailable
 from fluxprint_local.octoprint import OctoPrint
 from support import by_hand
 from support.bridge import BridgeProcess, running_bridge
 from support.fake_cloud import Attempt, FakeCloud, Refusal
-from support.octoprint import gcode_with_a_long_end, rewrite_history, running_octoprint, slow_gcode
+from support.octoprint import client_of, gcode_with_a_long_end, rewrite_history, running_octoprint, slow_gcode
 from support.queue import eventually
-
-
-def client_of(octoprint: OctoPrint) -> OctoPrintClient:
-    return OctoPrintClient(octoprint.url, SecretStr(octoprint.keys.bridge))
 
 
 async def stop_and_tell(octoprint: OctoPrint, cloud: FakeCloud, path: str) -> None:
@@ -134,39 +128,6 @@ class TestHistoryMissingAfterAKill:
         assert await octoprint.successes_and_failures(attempt.path) == (0, 0)
         await cloud.until_state(attempt, "completed")
         assert octoprint.starts(attempt.path) == 1
-
-
-class TestAnswersOfABootingOctoPrint:
-    async def test_404_501_and_html_say_nothing_about_a_file_or_a_print(
-        self, cloud: FakeCloud, bridge: BridgeProcess, octoprint: OctoPrint
-    ) -> None:
-        attempt = await cloud.add_job(slow_gcode(30))
-        await cloud.until(lambda: cloud.now.get("progress") and attempt.state == "printing")
-        await octoprint.kill()
-        await cloud.until(lambda: cloud.now.get("connection") == "octoprint_offline")
-        await octoprint.spawn()
-        answers: set[str] = set()
-        async with client_of(octoprint) as client, asyncio.timeout(60):
-            while "StoredFile" not in answers:
-                assert attempt.state == "printing"
-                for call in (client.select_and_print("none.gcode"), client.file(attempt.path)):
-                    try:
-                        answers.add(type(await call).__name__)
-                    except OctoPrintError as error:
-                        answers.add(type(error).__name__)
-        # Never that the file is gone (NoneType). OctoPrint itself says so of `none.gcode` (Missing) when it is up.
-        assert answers - {"Missing"} <= {"NotSent", "Unavailable", "StoredFile"}
-        await cloud.until_state(attempt, "unknown")
-        assert attempt.evidence["file"] is not None
-        # A person reads what was seen, and when.
-        detail = str(attempt.detail)
-        assert "nothing is selected and OctoPrint remembers no print, as after a restart of OctoPrint" in detail
-        assert "It was last seen at 20" in detail
-        assert "Z: Printing, " in detail
-        assert "OctoPrint did not answer from 20" in detail
-        assert detail.endswith("Look at the bed.")
-        assert attempt.evidence["last_seen"]["completion"] > 0  # type: ignore[index]
-        assert attempt.evidence["octoprint_log"] is None  # the bridge's user may not read it
 
 
 class TestTimedOutStart:
