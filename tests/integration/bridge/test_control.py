@@ -77,6 +77,13 @@ class TestThroughTheCloud:
         await cloud.until_state(attempt, "cancelled", timeout_s=10)
         assert stray.state == "pending"
 
+    async def test_nothing_is_asked_where_nothing_is_in_hand(self, cloud: FakeCloud, bridge: BridgeProcess) -> None:
+        """One bridge may have dozens of printers, and a command is for a print."""
+        await cloud.until_claims()
+        asked = cloud.calls.count("commands")
+        await cloud.until_claims(4)  # a second each
+        assert cloud.calls.count("commands") == asked
+
     async def test_a_command_survives_the_death_of_the_bridge(
         self, cloud: FakeCloud, bridge: BridgeProcess, octoprint: OctoPrint
     ) -> None:

@@ -23,6 +23,7 @@ log = get_logger(__name__)
 
 POLL_S = 5.0  # while the push socket is open, to notice what it kept back
 POLL_WITHOUT_PUSH_S = 1.0
+MAX_SILENCE_S = 5.0  #: between questions to an OctoPrint that does not answer; one bridge may have dozens of them
 BURST_S = 0.1  # events come in bursts, and just when OctoPrint is busiest: one look after them
 MAX_RECONNECT_S = 10.0
 KEPT_EVENTS = 200
@@ -79,6 +80,11 @@ class Monitor:
         except TimeoutError:
             pass
 
+    async def answering(self) -> None:
+        """Wait until OctoPrint answers."""
+        while (changed := self.changed) and self.snapshot.job is None:
+            await changed.wait()
+
     async def look(self) -> Job:
         """Ask OctoPrint now. Raises `Unavailable` or `Refused`, and then the snapshot says so.
 
@@ -112,19 +118,25 @@ class Monitor:
 
     async def poll(self) -> None:
         """Look every few seconds, and at once when something happened."""
+        failures = 0
         while True:
             self._poll_now.clear()
+            pause_s = 0.0
             try:
                 await self.look()
+                failures = 0
             except OctoPrintError as error:
                 log.debug("octoprint_does_not_answer", error=str(error))
-            await self.wait(self._poll_now, POLL_S if self._hearing else POLL_WITHOUT_PUSH_S)
+                failures += 1
+                pause_s = backoff_s(failures, cap_s=MAX_SILENCE_S)
+            await self.wait(self._poll_now, max(pause_s, POLL_S if self._hearing else POLL_WITHOUT_PUSH_S))
             await asyncio.sleep(BURST_S)
 
     async def hear(self) -> None:
-        """Keep the push socket open."""
+        """Keep the push socket open, while OctoPrint answers at all."""
         failures = 0
         while True:
+            await self.answering()
             try:
                 async for message in push.listen(self._client):
                     failures = 0

@@ -24,6 +24,7 @@ log = get_logger(__name__)
 MAX_BACKOFF_S = 10.0
 RESULT_TRIES = 5
 LOOK_AGAIN_S = 1.0
+IDLE_S = 60.0  #: between questions where nothing is in hand: one bridge may have dozens of printers
 MAX_DETAIL_CHARS = 300
 
 _EFFECT = {
@@ -67,9 +68,18 @@ async def serve_commands(desk: Desk) -> None:
                     task = group.create_task(_serve(desk, command))
                     task.add_done_callback(lambda _task: desk.command_bell.set())  # the next in its lane
                     lanes[lane] = command.id, task
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(desk.poll_s):
-                    await desk.command_bell.wait()
+            await _until_wanted(desk)
+
+
+async def _until_wanted(desk: Desk) -> None:
+    """Wait for the bell; where something is in hand, which commands are for, only a few seconds."""
+    idle_until = clock.now() + IDLE_S
+    while not desk.command_bell.is_set():
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(desk.poll_s):
+                await desk.command_bell.wait()
+        if desk.work is not None or clock.now() >= idle_until:
+            return
 
 
 async def _serve(desk: Desk, command: Command) -> None:

@@ -1,6 +1,7 @@
 """Whether OctoPrint is fit for use: the key, its permissions, and (if wanted) its printer's connection."""
 
 import asyncio
+import contextlib
 from collections.abc import Mapping
 from types import MappingProxyType
 
@@ -12,6 +13,7 @@ from fluxprint_common.logs import get_logger
 log = get_logger(__name__)
 
 RETRY_S = 2.0
+SILENCE_S = 30.0  #: for an OctoPrint that does not answer, unless it answers another question
 RETRY_WRONG_KEY_S = 15.0
 AGAIN_S = 600.0  # somebody may take a permission away
 CONNECT_AGAIN_S = 30.0
@@ -43,6 +45,9 @@ async def keep_probing(desk: Desk, *, autoconnect: bool) -> None:
             problem: str | None = f"OCTOPRINT_API_KEY is not accepted: {refused}"
         except OctoPrintError:
             await asyncio.sleep(RETRY_S)  # the monitor says that it does not answer
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(SILENCE_S):
+                    await desk.monitor.answering()
             continue
         else:
             problem = _problem(account.user, account.permissions, needed)
