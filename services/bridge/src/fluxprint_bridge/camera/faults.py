@@ -4,7 +4,7 @@ from enum import StrEnum
 
 
 class Reason(StrEnum):
-    """One word each, as the camera service shows it; docs/camera.md says what to do about them."""
+    """One word each, as the camera service shows it; docs/camera-uplink.md says what to do about them."""
 
     FROZEN = "frozen"  # it answered, and then no whole picture came in time
     UNREACHABLE = "unreachable"

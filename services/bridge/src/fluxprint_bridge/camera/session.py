@@ -1,7 +1,7 @@
 """One connection to the camera service, for all cameras of the bridge: what is sent on it, and in what order.
 
-The contract is in docs/camera.md, subprotocol `fluxprint.camera.v2`. At most one unacknowledged picture a camera and
-two a connection, cameras in turn: a slow line costs pictures of all cameras alike, and not freshness.
+The contract is in docs/camera-uplink.md, subprotocol `fluxprint.camera.v2`. At most one unacknowledged picture a camera
+and two a connection, cameras in turn: a slow line costs pictures of all cameras alike, and not freshness.
 """
 
 import asyncio

@@ -1,4 +1,4 @@
-"""What goes over an uplink, subprotocol `fluxprint.camera.v2`; docs/camera.md shows an example of each."""
+"""What goes over an uplink, subprotocol `fluxprint.camera.v2`; docs/camera-uplink.md shows an example of each."""
 
 import struct
 from dataclasses import dataclass
