@@ -122,6 +122,7 @@ class FakeCloud:
         self.camera_states: list[dict[str, Any]] = []
         self.refused_cameras: set[str] = set()  #: by key
         self.max_frame_bytes = 2 * 1024 * 1024
+        self.max_width = 3840
         self.wanted_fps = 0.0
         self.idle_interval_s = 60.0
         self.stall_at: asyncio.Event | None = None  #: waited for in the middle of each download that begins
@@ -206,7 +207,7 @@ class FakeCloud:
             "cameras": [{"channel": c["channel"], "camera_id": show("camera", new_id())} for c in accepted],
             "refused": [{"channel": c["channel"], "code": "too_many_cameras", "detail": "."} for c in refused],
             "max_frame_bytes": self.max_frame_bytes,
-            "max_width": 3840,
+            "max_width": self.max_width,
         }
         await socket.send_text(json.dumps(answer))
         for camera in accepted:

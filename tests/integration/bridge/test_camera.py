@@ -121,6 +121,21 @@ class TestUplink:
             await until_pictures(own_cloud, 2)
         assert numbers(own_cloud)[1] >= first + 7
 
+    async def test_no_more_come_than_the_relay_asked_for(
+        self, own_cloud: FakeCloud, camera: camera_source.CameraSource
+    ) -> None:
+        own_cloud.wanted_fps = 20
+        clock = asyncio.get_running_loop().time
+        async with uplink_of(own_cloud, camera.url):
+            await until_more(own_cloud)
+            for fps in (2, 8):
+                await own_cloud.want(fps)
+                await until_more(own_cloud)  # those of the rate before may still come
+                taken, came, since = camera.frame, len(own_cloud.frames), clock()
+                await until(lambda taken=taken: camera.frame >= taken + 40)  # type: ignore[misc]
+                # A picture that was late makes room for the next, so that the average is kept: one more, then.
+                assert len(own_cloud.frames) - came <= fps * (clock() - since) + 2
+
     async def test_a_camera_that_gives_single_pictures(
         self, own_cloud: FakeCloud, camera: camera_source.CameraSource
     ) -> None:
@@ -261,13 +276,16 @@ class TestTrouble:
             await own_cloud.until(lambda: len(own_cloud.camera_states) >= 3)
         assert {(state["state"], state["reason"]) for state in own_cloud.camera_states} == {("failed", "unreachable")}
 
-    async def test_pictures_that_are_too_large_are_not_sent_and_named(
-        self, own_cloud: FakeCloud, camera: camera_source.CameraSource
+    @pytest.mark.parametrize(("limit", "value"), [("max_frame_bytes", 100), ("max_width", 319)])
+    async def test_pictures_that_are_too_large_for_the_relay_are_not_sent_and_named(
+        self, own_cloud: FakeCloud, camera: camera_source.CameraSource, limit: str, value: int
     ) -> None:
-        own_cloud.max_frame_bytes = 100
+        setattr(own_cloud, limit, value)
+        own_cloud.wanted_fps = 20
         async with uplink_of(own_cloud, camera.url):
             await until_state(own_cloud, "failed", "too_large")
         assert own_cloud.frames == []
+        assert str(value) in own_cloud.camera_states[-1]["detail"]
 
     async def test_an_uplink_that_is_cut_comes_back(
         self, own_cloud: FakeCloud, camera: camera_source.CameraSource

@@ -83,3 +83,20 @@ class TestBridge:
             True,
         )
         assert frame_number(own_cloud.frames[0][1]) is not None
+
+    @pytest.mark.parametrize("said", ["another camera", "none"])
+    async def test_takes_what_its_settings_say_instead(
+        self, octoprint: OctoPrint, permitted: None, webcam: None, own_cloud: FakeCloud, tmp_path: Path, said: str
+    ) -> None:
+        own_cloud.wanted_fps = 10
+        async with CameraSource(fps=10) as announced, CameraSource(fps=10) as ours:
+            await set_webcam(octoprint, stream=announced.url, snapshot=announced.snapshot_url)
+            settings = {"CAMERA_URL": "none" if said == "none" else ours.url}
+            async with running_bridge(tmp_path, cloud_url=own_cloud.url, octoprint=octoprint, settings=settings):
+                if said == "none":
+                    await own_cloud.until_claims(3)
+                else:
+                    await own_cloud.until(lambda: len(own_cloud.frames) >= 20)
+            assert announced.asked == 0
+            assert bool(ours.asked) == (said != "none")
+        assert [camera["rotate"] for camera in own_cloud.cameras] == ([] if said == "none" else [0])

@@ -19,6 +19,8 @@ from support.uplink import Pictures, stream
 from tools.bench.line import slow_line
 
 FPS = 20
+#: The largest picture that the service takes, as `conftest.py` sets it.
+TAKEN_BYTES = 300_000
 
 
 @pytest.fixture
@@ -48,6 +50,17 @@ async def next_number(pictures: Pictures) -> int:
     while number is None:  # what is shown while a camera is offline has none
         number = frame_number(await pictures.next())
     return number
+
+
+async def sees_new_ones(viewer: httpx.AsyncClient, camera: str, source: CameraSource) -> None:
+    """Somebody who asks now is shown one picture after the other that is taken from now on."""
+    newest = source.frame
+    async with asyncio.timeout(30), stream(viewer, f"/api/v1/cameras/{camera}/stream") as pictures:
+        seen = list[int]()
+        while len(seen) < 5:
+            if (number := await next_number(pictures)) > newest:
+                seen.append(number)
+    assert seen == sorted(set(seen))
 
 
 class TestPictures:
@@ -83,6 +96,34 @@ class TestPictures:
             assert max(of_camera[8:]) <= 2 * FPS
 
 
+class Large(CameraSource):
+    """Pictures of more bytes than the service takes."""
+
+    def make_picture(self, number: int) -> bytes:
+        return super().make_picture(number).ljust(TAKEN_BYTES + 1, b"\0")
+
+
+class TestLimits:
+    async def test_pictures_larger_than_the_service_takes_are_named_and_cost_no_other_camera(
+        self, organisation: Organisation, viewer: httpx.AsyncClient, source: CameraSource
+    ) -> None:
+        service = organisation.service
+        async with (
+            Large(fps=FPS) as large,
+            sending(service.url, organisation.bridge_token, printer_of(organisation), source.url, large.url),
+        ):
+            async with asyncio.timeout(30):
+                while True:
+                    items = (await viewer.get("/api/v1/cameras")).json()["items"]
+                    found = {camera["key"]: camera for camera in items}
+                    if len(found) == 2 and found["camera-1"]["source_state"] == "failed":
+                        break
+                    await asyncio.sleep(0.05)
+            assert found["camera-1"]["source_reason"] == "too_large"
+            assert str(TAKEN_BYTES) in found["camera-1"]["source_detail"]
+            await sees_new_ones(viewer, found["default"]["id"], source)
+
+
 class TestKilled:
     async def test_a_bridge_comes_back(
         self, organisation: Organisation, viewer: httpx.AsyncClient, source: CameraSource
@@ -100,6 +141,7 @@ class TestKilled:
             async with asyncio.timeout(30):
                 while (number := await next_number(pictures)) <= newest:
                     assert number >= last  # the last one again, at most
+            await sees_new_ones(viewer, camera, source)  # and who asks again is shown them too
         await watching.__aexit__(None, None, None)
 
     async def test_a_relay_comes_back(
@@ -120,3 +162,4 @@ class TestKilled:
                 service.process.wait()
                 async with servers.started(service.again, folder / "again.log"):
                     assert await cameras_of(viewer, online=1) == before
+                    await sees_new_ones(viewer, before[0], source)

@@ -1,16 +1,19 @@
 """Cameras as they are: what they call a stream, and how they fail."""
 
 import asyncio
+import itertools
 from collections.abc import AsyncIterator
-from contextlib import aclosing, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
 
+import httpx
 import pytest
 
-from fluxprint_bridge.camera import source
+from fluxprint_bridge.camera import lane, source
 from fluxprint_bridge.camera.config import Address, CameraConfig
 from fluxprint_bridge.camera.faults import Reason, SourceFailed
 from fluxprint_bridge.camera.lane import Lane, Limits
 from fluxprint_bridge.camera.source import CameraSource
+from fluxprint_common.background import backoff_s
 from fluxprint_local.jpeg import frame_number, numbered_picture
 from fluxprint_local.ports import free_port
 
@@ -216,19 +219,73 @@ class TestFallBack:
             opened(stream, snapshot) as neither,
         ):
             told = asyncio.Event()
-            lane = Lane(0, "camera", neither, Limits(2**21, 4000), told.set)
-            lane.want(fps, idle_interval_s=60)
-            reading = asyncio.create_task(lane.read())
+            of_both = Lane(0, "camera", neither, Limits(2**21, 4000), told.set)
+            of_both.want(fps, idle_interval_s=60)
+            reading = asyncio.create_task(of_both.read())
             try:
                 good_at = clock()
                 async with asyncio.timeout(30):
-                    while lane.state is None or lane.state.ok:
+                    while of_both.state is None or of_both.state.ok:
                         told.clear()
                         await told.wait()
-                        if lane.due_at() is not None:
-                            lane.take(good_at := clock())
-                assert lane.state.reason is Reason.FROZEN
+                        if of_both.due_at() is not None:
+                            of_both.take(good_at := clock())
+                assert of_both.state.reason is Reason.FROZEN
                 assert clock() - good_at < 5
+            finally:
+                reading.cancel()
+
+
+class TestTriedAgain:
+    """One that fails is asked more and more rarely, and soon again after it worked."""
+
+    @pytest.mark.parametrize("fps", [10.0, 0.0], ids=["watched", "idle"])
+    async def test_after_growing_pauses_until_it_works(self, monkeypatch: pytest.MonkeyPatch, fps: float) -> None:
+        clock, asked_at, pauses = asyncio.get_running_loop().time, list[float](), list[float]()
+
+        def pause(failures: int, *, cap_s: float) -> float:
+            assert backoff_s(failures, cap_s=cap_s) <= cap_s == lane.MAX_BACKOFF_S
+            pauses.append(0.05 * 2 ** (failures - 1))  # without the jitter
+            return pauses[-1]
+
+        monkeypatch.setattr(lane, "backoff_s", pause)
+        busy, works = answer(b"", status="503 Busy"), answer(JPEG)
+        async with camera(busy, busy, busy, busy, works, busy, busy) as (url, asked), opened(url) as source_:
+            ask = source_._answer
+
+            def noticed(address: Address, deadline: float) -> AbstractAsyncContextManager[httpx.Response]:
+                asked_at.append(clock())
+                return ask(address, deadline)
+
+            monkeypatch.setattr(source_, "_answer", noticed)
+            told = asyncio.Event()
+            reading_lane = Lane(0, "camera", source_, Limits(2**21, 4000), told.set)
+            reading_lane.want(fps, idle_interval_s=1)
+            reading = asyncio.create_task(reading_lane.read())
+            try:
+                async with asyncio.timeout(30):
+                    while len(pauses) < 6:
+                        await asyncio.sleep(0.01)
+            finally:
+                reading.cancel()
+        assert len(asked) >= 7
+        assert pauses[:6] == [0.05, 0.1, 0.2, 0.4, 0.05, 0.1]
+        gaps = [after - before for before, after in itertools.pairwise(asked_at[:5])]
+        assert all(gap >= pause for gap, pause in zip(gaps, pauses[:4], strict=True))
+
+    async def test_at_once_when_somebody_begins_to_watch(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(lane, "backoff_s", lambda _failures, *, cap_s: 3600)
+        async with camera(answer(b"", status="503 Busy"), answer(JPEG)) as (url, _), opened(url) as source_:
+            told = asyncio.Event()
+            reading_lane = Lane(0, "camera", source_, Limits(2**21, 4000), told.set)
+            reading_lane.want(0, idle_interval_s=3600)
+            reading = asyncio.create_task(reading_lane.read())
+            try:
+                async with asyncio.timeout(30):
+                    await told.wait()
+                    reading_lane.want(10, idle_interval_s=3600)
+                    while reading_lane.due_at() is None:
+                        await asyncio.sleep(0.01)
             finally:
                 reading.cancel()
 

@@ -35,6 +35,7 @@ class CameraSource:
         self.port = port
         self.fps = fps
         self.frozen = False
+        self.asked = 0  #: so often, for whatever
         self.streams = 0  #: opened so far
         self._announced = announced_boundary
         self._with_length = with_length
@@ -103,6 +104,7 @@ class CameraSource:
         try:
             async with asyncio.timeout(REQUEST_TIMEOUT_S):
                 request = await reader.readuntil(b"\r\n\r\n")
+            self.asked += 1
             if b"snapshot" in request.split(b"\r\n", 1)[0]:
                 await self._snapshot(writer)
             else:
