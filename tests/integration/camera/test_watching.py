@@ -8,7 +8,7 @@ import pytest
 
 from fluxprint_camera.cameras.models import CameraRow
 from fluxprint_camera.relay.channel import Publication
-from fluxprint_camera.watching import service
+from fluxprint_camera.watching import service, storage
 from fluxprint_common.ids import new_id
 from fluxprint_common.prints import PrintState
 from fluxprint_local.postgres import Cluster
@@ -334,6 +334,23 @@ class TestBounds:
         assert [row["id"] for row in await workshop.decisions()] == [new["id"]]
         assert not (day / "2026-01-02").exists()
         assert (tmp_path / str(new["picture"])).is_file()
+
+    async def test_of_pictures_of_a_camera_that_was_forgotten(
+        self, at: At, workshop: Workshop, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        other = await workshop.camera()
+        await at.show(*[DARK] * 8, *MOVING * 2)
+        await workshop.show(at.replica, at.replica.connect(other), *[DARK] * 8, every_s=60)
+        gone, kept = [workshop.folder / str(row["picture"]) for row in await workshop.decisions()]
+        half_written = gone.with_name(f"{new_id().hex}.part")
+        half_written.write_bytes(DARK)
+        await workshop.change("DELETE FROM camera.camera WHERE id = :id", id=at.camera.id)
+        await at.replica.records.tidy()
+        assert gone.exists()  # its decision may be about to come
+        assert half_written.exists()
+        monkeypatch.setattr(storage, "SETTLED_S", -1.0)
+        await at.replica.records.tidy()
+        assert [path.exists() for path in (gone, half_written, kept)] == [False, False, True]
 
     async def test_of_policies_of_printers_that_are_gone(self, at: At, workshop: Workshop) -> None:
         await workshop.policy()

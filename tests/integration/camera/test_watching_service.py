@@ -103,6 +103,21 @@ async def test_a_model_sees_a_print_fail_and_has_it_paused(database: servers.Dat
         assert decision["outcome"] == "pause_ordered"
 
 
+async def test_what_was_found_is_forgotten_although_nothing_is_watched_any_more(
+    database: servers.Database, tmp_path: Path
+) -> None:
+    folder = tmp_path / "pictures/decisions/2026-01-02"
+    folder.mkdir(parents=True)
+    settings = settings_of(
+        database_url=SecretStr(database.url_for("camera")), data_dir=tmp_path, watch_enabled=False, watch_keep_days=1
+    )
+    async with serving(create_app(settings)) as url:
+        async with asyncio.timeout(TIMEOUT_S):
+            while folder.exists():
+                await asyncio.sleep(0.02)
+        assert "watch-look" not in (await _health(url))["loops"]
+
+
 async def _health(url: str) -> dict[str, Any]:
     async with httpx.AsyncClient(timeout=20) as http:
         answer: dict[str, Any] = (await http.get(f"{url}/health")).json()

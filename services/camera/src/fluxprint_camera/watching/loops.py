@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from functools import partial
 
 from fastapi import FastAPI
@@ -17,7 +17,7 @@ from fluxprint_camera.watching.telling import Teller
 from fluxprint_camera.watching.watcher import PrintSource, Watcher
 from fluxprint_common.background import every
 
-TIDY_S = 3600.0
+TIDY_S = 600.0
 #: How often it is asked for what is to be told, where nothing rang: another replica may have ended with it untold.
 TELL_S = 5.0
 #: Pictures are looked at when they are due; this is how often it is asked which are.
@@ -35,10 +35,20 @@ async def watching(app: FastAPI, hub: Hub, prints: PrintSource) -> AsyncIterator
     """
     state = app.state
     settings: CameraSettings = state.settings
-    if not settings.watch_enabled:
-        yield
-        return
     records = Records(state.database, state.decision_pictures, settings, WatchMetrics(state.metrics.registry))
+    # Also where nothing is watched any more: what was found before is not kept for ever.
+    state.loops.start("watch-tidy", partial(every, TIDY_S, records.tidy), critical=False)
+    try:
+        async with _looking(app, hub, prints, records) if settings.watch_enabled else nullcontext():
+            yield
+    finally:
+        await state.loops.stop("watch-tidy")
+
+
+@asynccontextmanager
+async def _looking(app: FastAPI, hub: Hub, prints: PrintSource, records: Records) -> AsyncIterator[None]:
+    state = app.state
+    settings: CameraSettings = state.settings
     watcher = Watcher(hub, state.database, records, prints, settings)
     teller = Teller(state.database, state.http, settings.queue_url, pause_within_s=settings.watch_pause_within_s)
     start = partial(state.loops.start, critical=False)
@@ -59,10 +69,9 @@ async def watching(app: FastAPI, hub: Hub, prints: PrintSource) -> AsyncIterator
         start("watch-survey", partial(every, settings.watch_poll_s, watcher.survey))
         start("watch-look", partial(every, min(LOOK_S, settings.watch_interval_s), watcher.look))
         start("watch-tell", partial(_tell, teller, records.changed))
-        start("watch-tidy", partial(every, TIDY_S, records.tidy))
         yield
     finally:
-        for name in ("watch-detection", "watch-survey", "watch-look", "watch-tell", "watch-tidy"):
+        for name in ("watch-detection", "watch-survey", "watch-look", "watch-tell"):
             await state.loops.stop(name)
         watcher.close()
         if process is not None:

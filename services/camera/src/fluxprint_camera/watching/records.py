@@ -20,7 +20,8 @@ from fluxprint_common.logs import get_logger
 
 log = get_logger(__name__)
 
-BATCH = 1000  #: The database is away, or does not take it now.
+BATCH = 1000
+#: The database is away, or does not take it now.
 DATABASE_ERRORS = (DBAPIError, PoolTimeout, ConnectionError, TimeoutError)
 
 
@@ -88,7 +89,7 @@ class Records:
             self.changed.set()
 
     async def tidy(self) -> None:
-        """Forget what is older than its retention."""
+        """Forget what is older than its retention, and pictures of what was forgotten with its camera."""
         days = self._settings.watch_keep_days
         deleted = BATCH
         while deleted == BATCH:
@@ -97,3 +98,16 @@ class Records:
         async with self._database.unit_of_work() as session:
             await repository.forget_policies(session, keep_days=days)
         await self._pictures.forget(keep_days=days)
+        for day in await self._pictures.days():
+            await self._sweep(day)
+
+    async def _sweep(self, day: str) -> None:
+        """Delete the pictures of a day that belong to no decision."""
+        settled = await self._pictures.settled(day)
+        for start in range(0, len(settled), BATCH):
+            some = settled[start : start + BATCH]
+            async with self._database.reading() as session:
+                known = await repository.existing(session, some)
+            if gone := [decision_id for decision_id in some if decision_id not in known]:
+                await self._pictures.remove_all(day, gone)
+                log.info("decision_pictures_deleted", pictures=len(gone))

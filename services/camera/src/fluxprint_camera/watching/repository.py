@@ -109,6 +109,11 @@ async def forget(session: AsyncSession, *, keep_days: int, limit: int) -> int:
     return rows_affected(await session.execute(delete(Decision).where(Decision.id.in_(old.limit(limit)))))
 
 
+async def existing(session: ReadSession, decision_ids: Collection[UUID]) -> set[UUID]:
+    """Which of these there are."""
+    return set(await session.scalars(select(Decision.id).where(Decision.id.in_(decision_ids))))
+
+
 async def forget_policies(session: AsyncSession, *, keep_days: int) -> None:
     """Delete the old policies of printers that have no camera any more."""
     has_camera = exists().where(
