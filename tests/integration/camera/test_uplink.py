@@ -209,6 +209,15 @@ class TestWants:
                     assert (await bridge.want())["fps"] == 12
                 assert (await bridge.want())["fps"] == 4.5
 
+    async def test_hold_back_a_bridge_that_sends_far_more(self, hasty: Organisation) -> None:
+        clock, count = asyncio.get_running_loop().time, 31
+        async with hasty.camera() as bridge:
+            began_at = clock()
+            for number in range(1, count + 1):
+                await bridge.send(number)
+            # Twice the 15 pictures a second that are asked for at most.
+            assert clock() - began_at >= (count - 1) / 30
+
 
 class TestSource:
     async def test_is_shown_with_its_reason_until_pictures_come(
