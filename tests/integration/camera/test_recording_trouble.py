@@ -1,7 +1,9 @@
 """Recording, viewing and rendering do not take from each other; what fails is named, and the rest goes on."""
 
 import asyncio
+import errno
 import os
+import random
 import threading
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
@@ -15,7 +17,7 @@ import pytest
 
 from fluxprint_camera.cameras.models import CameraRow
 from fluxprint_camera.disk import THREADS
-from fluxprint_camera.recording import recorder, recording
+from fluxprint_camera.recording import ffmpeg, recorder, recording
 from fluxprint_camera.recording import store as store_of_recordings
 from fluxprint_camera.recording.ffmpeg import Film, Mounting, RenderFailed, fitting, render
 from fluxprint_camera.recording.models import TimelapseRow
@@ -26,7 +28,7 @@ from fluxprint_camera.recording.store import Store
 from fluxprint_common.ids import new_id, show
 from fluxprint_common.permissions import Role
 from fluxprint_common.prints import PrintState
-from fluxprint_local.jpeg import frame_number, numbered_picture
+from fluxprint_local.jpeg import encode, frame_number, numbered_picture
 from support.queue import eventually
 from support.studio import WITHIN_S, Json, Studio
 from support.uplink import sleeper, stream
@@ -51,6 +53,29 @@ async def sees(studio: Studio, count: int) -> None:
         async with stream(client, live(studio)) as pictures:
             numbers = [frame_number(await pictures.next()) for _ in range(count)]
     assert len(set(numbers)) == count
+
+
+class Disk:
+    """Takes no picture of a moment so often.
+
+    Attributes:
+        pictures: those that were tried, in turn.
+    """
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, *, refusals: int) -> None:
+        self.refusals = refusals
+        self.pictures: list[bytes] = []
+        write = Store._write
+
+        def take(store: Store, path: Path, data: bytes, *, sync: bool = False) -> None:
+            if "prints" in path.parts:
+                self.pictures.append(data)
+                if self.refusals:
+                    self.refusals -= 1
+                    raise OSError(errno.EIO, "it does not take it now")
+            write(store, path, data, sync=sync)
+
+        monkeypatch.setattr(Store, "_write", take)
 
 
 class TestViewersAndRecordings:
@@ -138,6 +163,38 @@ class TestViewersAndRecordings:
         assert (await filmed.timelapse(print_, "ready"))["problem"] == "disk_full"
         assert store.trouble is None
 
+    async def test_pictures_that_the_disk_does_not_take_at_first_are_kept_all_the_same(
+        self, filmed: Studio, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(recording, "DISK_REST_S", 0.2)
+        disk = Disk(monkeypatch, refusals=2)
+        print_ = filmed.starts()
+        # Frames come when the picture is there: else they would show a print whose start nobody saw.
+        await filmed.frames_on_disk(await filmed.timelapse(print_, "recording"), 3)
+        disk.refusals = 2
+        filmed.ends(print_, PrintState.FAILED)
+        await filmed.timelapse(print_, "ready")
+        pictures = await filmed.pictures(print_)
+        assert [picture["moment"] for picture in pictures] == ["start", *["before_failure"] * 5, "failure"]
+        numbers = [await filmed.shown(picture) for picture in pictures]
+        assert numbers == sorted(set(numbers))
+        refused, written = disk.pictures[0], disk.pictures[2]
+        assert refused == written  # the very one that was refused, not one of later
+
+    async def test_pictures_that_the_disk_never_takes_are_counted_and_named(
+        self, filmed: Studio, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(recording, "DISK_REST_S", 0.1)
+        lost = filmed.app.state.metrics.registry.get_sample_value
+        print_ = filmed.starts()
+        await filmed.frames_on_disk(await filmed.timelapse(print_, "recording"), 2)
+        disk = Disk(monkeypatch, refusals=2**30)
+        filmed.ends(print_)
+        assert (await filmed.timelapse(print_, "ready"))["problem"] == "disk_failed"
+        assert [picture["moment"] for picture in await filmed.pictures(print_)] == ["start"]
+        assert lost("camera_recording_pictures_lost_total", {"moment": "end"}) == 1
+        assert len(disk.pictures) == recording.END_TRIES
+
     async def test_a_database_that_is_away_keeps_nothing_from_being_recorded(
         self, filmed: Studio, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -217,6 +274,48 @@ class TestRenderer:
                     (await session.get_one(TimelapseRow, row.id)).state = "ready"
             assert begun == [many[0], one, *many[1:]]
 
+    async def test_gives_a_video_that_would_be_too_large_less_quality_and_loses_none_of_it(
+        self, studio: Studio, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        ready, video = await self.rendered(studio, monkeypatch)
+        assert (ready["state"], ready["problem"], ready["frames"]) == ("ready", None, 60)
+        assert ready["size_bytes"] == len(video) < self.MAX_BYTES
+
+    async def test_says_so_where_a_video_ends_before_its_print(
+        self, studio: Studio, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(ffmpeg, "FILLED", 100)  # less quality does not help
+        ready, video = await self.rendered(studio, monkeypatch)
+        assert (ready["state"], ready["problem"]) == ("ready", "video_cut")
+        assert 0 < ready["frames"] < 60
+        assert len(video) < 2 * self.MAX_BYTES
+        assert ready["duration_s"] == pytest.approx(ready["frames"] / 25)
+
+    MAX_BYTES = 300_000
+
+    async def rendered(self, studio: Studio, monkeypatch: pytest.MonkeyPatch) -> tuple[Json, bytes]:
+        """The timelapse of 60 pictures of noise, which take a multiple of that at the quality that videos have."""
+        noise = random.Random(1)
+        async with studio.running():
+            state = studio.app.state
+            monkeypatch.setitem(state.settings.__dict__, "render_max_bytes", self.MAX_BYTES)
+            await studio.add_camera()
+            await state.loops.stop("renderer")
+            place = Place(state.hub, state.recordings, state.database, state.settings)
+            timelapse = await TestRetention.finished(place, studio, size_bytes=0, state="rendering", frames=60)
+            place.store.video(timelapse).unlink()
+            for number in range(1, 61):
+                grid = [[noise.randrange(256) for _ in range(80)] for _ in range(60)]
+                await place.store.add_frame(timelapse, number, encode(grid))
+            state.loops.start("renderer", Renderer(place, state.recorder).run, critical=False)
+
+            async def done() -> Json | None:
+                found = await studio.get(f"/timelapses/{show('timelapse', timelapse)}")
+                return found if found["state"] != "rendering" else None
+
+            ready = await eventually(done, within_s=WITHIN_S, every_s=0.1)
+            return ready, place.store.video(timelapse).read_bytes()
+
 
 class TestRetention:
     async def test_deletes_what_is_too_old_and_what_is_too_much(self, studio: Studio) -> None:
@@ -262,20 +361,30 @@ class TestRetention:
             stray, picture = new_id(), new_id()
             await place.store.add_frame(stray, 1, b"frame")
             await place.store.add_picture(picture, b"picture")
+            half_written = [
+                place.store.picture(new_id()).with_suffix(".part"),
+                place.store.video(kept).with_suffix(".part"),
+            ]
+            for path in half_written:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_bytes(b"half")
             await Retention(place).tidy()
             assert place.store.picture(picture).exists()  # its row may be about to come
+            assert all(path.exists() for path in half_written)  # somebody may be writing
             monkeypatch.setattr("fluxprint_camera.recording.store.ORPHAN_S", -1.0)
             await Retention(place).tidy()
             assert not place.store.picture(picture).exists()
             assert not place.store.frames_folder(stray).exists()
+            assert not any(path.exists() for path in half_written)
             assert place.store.video(kept).exists()
 
     @staticmethod
-    async def finished(place: Place, studio: Studio, *, size_bytes: int, state: str = "ready") -> UUID:
+    async def finished(place: Place, studio: Studio, *, size_bytes: int, state: str = "ready", frames: int = 0) -> UUID:
         """A timelapse with a file and a picture."""
         row = TimelapseRow(
             id=new_id(), organisation_id=studio.organisation, printer_id=studio.printer, camera_id=studio.camera,
             job_id=new_id(), attempt_id=new_id(), state=state, size_bytes=size_bytes, started_at=datetime.now(UTC),
+            frames=frames,
         )  # fmt: skip
         async with place.database.unit_of_work() as session:
             session.add(row)

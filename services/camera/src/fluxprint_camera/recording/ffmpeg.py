@@ -7,7 +7,7 @@ import shutil
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import imageio_ffmpeg
@@ -21,6 +21,8 @@ NICENESS = 19
 #: Of address space, of which it uses a tenth; pictures come from outside, and one of them may ask for anything.
 MEMORY_BYTES = 4 * 1024**3
 SAID_CHARS = 2000
+#: What is aimed at of the bytes that a video may have: its index needs some too, and the encoder misses a little.
+FILLED = 0.8
 
 OnProgress = Callable[[int], None]
 
@@ -54,6 +56,7 @@ class Film:
     Attributes:
         width_px, height_px: of the frames as the video has them, before they are turned; both even.
         max_bytes: the video ends where it would become larger.
+        max_bits_per_s: quality goes down where it would take more; None: it is the same for all pictures.
     """
 
     fps: int
@@ -61,6 +64,11 @@ class Film:
     height_px: int
     max_bytes: int
     mounting: Mounting = Mounting()
+    max_bits_per_s: int | None = None
+
+    def squeezed(self, frames: int) -> "Film":
+        """The same at the quality at which so many frames fit."""
+        return replace(self, max_bits_per_s=int(FILLED * 8 * self.max_bytes * self.fps / max(frames, 1)))
 
 
 def fitting(width_px: int, height_px: int, *, max_width_px: int) -> tuple[int, int]:
@@ -77,10 +85,16 @@ def command(program: str, film: Film, video: Path) -> list[str]:
         "-f", "image2", "-pattern_type", "glob", "-framerate", str(film.fps), "-c:v", "mjpeg", "-threads", "1",
         "-i", "*.jpg",
         "-vf", ",".join(_filters(film)), "-filter_threads", "1",
-        "-c:v", "libx264", "-preset", "veryfast", "-crf", "23", "-threads", "1",
+        "-c:v", "libx264", "-preset", "veryfast", "-crf", "23", *_rate(film), "-threads", "1",
         "-fs", str(film.max_bytes), "-movflags", "+faststart", "-f", "mp4",
         "-nostats", "-progress", "pipe:1", str(video),
     ]  # fmt: skip
+
+
+def _rate(film: Film) -> Sequence[str]:
+    if film.max_bits_per_s is None:
+        return []
+    return ["-maxrate", str(film.max_bits_per_s), "-bufsize", str(film.max_bits_per_s)]
 
 
 def _filters(film: Film) -> Sequence[str]:

@@ -19,6 +19,12 @@ class RecordingMetrics:
         self.pictures = Counter(
             "camera_recording_pictures", "Pictures kept as evidence of prints", ["moment"], registry=registry
         )
+        self.lost = Counter(
+            "camera_recording_pictures_lost",
+            "Pictures of prints that the disk never took",
+            ["moment"],
+            registry=registry,
+        )
         self.timelapses = Counter(
             "camera_timelapses", "Timelapses that came to an end, by how they ended", ["state"], registry=registry
         )
@@ -27,6 +33,7 @@ class RecordingMetrics:
         )
         for moment in Moment:  # shown before the first of them
             self.pictures.labels(moment)
+            self.lost.labels(moment)
         for state in (TimelapseState.READY, TimelapseState.FAILED, TimelapseState.EMPTY):
             self.timelapses.labels(state)
         for trouble in Trouble:

@@ -12,6 +12,7 @@ class Trouble(StrEnum):
     DISK_FAILED = "disk_failed"
     RENDER_FAILED = "render_failed"
     RENDER_TIMEOUT = "render_timeout"
+    VIDEO_CUT = "video_cut"
 
 
 class StoreFailed(Exception):

@@ -3,15 +3,15 @@
 import asyncio
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from uuid import UUID
 
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from fluxprint_camera.recording import repository
+from fluxprint_camera.recording.evidence import Evidence
 from fluxprint_camera.recording.metrics import RecordingMetrics
 from fluxprint_camera.recording.models import Moment, TimelapseRow, TimelapseState
 from fluxprint_camera.recording.problems import StoreFailed, Trouble
@@ -21,7 +21,7 @@ from fluxprint_camera.relay.frame import Frame
 from fluxprint_camera.relay.hub import Hub
 from fluxprint_camera.settings import CameraSettings
 from fluxprint_common.database import Database
-from fluxprint_common.ids import new_id, show
+from fluxprint_common.ids import show
 from fluxprint_common.logs import get_logger
 from fluxprint_common.prints import Print, PrintState
 
@@ -31,8 +31,10 @@ log = get_logger(__name__)
 LOOK_S = 1.0
 #: For a picture of after the end; the printer has just stopped, and the newest one may be from before.
 END_WAIT_S = 5.0
-#: After the disk failed, no frame is tried for so long.
+#: After the disk failed, nothing is tried for so long.
 DISK_REST_S = 30.0
+#: So often the pictures of the print's end are tried.
+END_TRIES = 3
 NOTE_EVERY_S = 10.0
 TRY_AGAIN_S = 2.0
 #: Memory for the pictures before a failure, at least one of which is kept.
@@ -53,15 +55,6 @@ class Place:
     metrics: RecordingMetrics = field(default_factory=RecordingMetrics)
 
 
-@dataclass(frozen=True)
-class _Kept:
-    """A picture whose file is written and whose row may not be."""
-
-    id: UUID
-    moment: Moment
-    frame: Frame
-
-
 class Recording:
     """Takes frames as a tap of the hub does, at a low rate of its own; nobody waits for it.
 
@@ -78,8 +71,7 @@ class Recording:
         self._frames = Frames()
         self._rhythm = Rhythm(place.settings, now=place.clock())
         self._ring: deque[Frame] = deque(maxlen=max(place.settings.failure_pictures, 1))
-        self._unkept: list[_Kept] = []
-        self._moments: set[str] = set()
+        self._evidence = Evidence(place.store, place.metrics)
         self._began_at = datetime.now(UTC)
         self._rests_until = 0.0
         self._noted_at = place.clock() - TRY_AGAIN_S  # the picture of the start is noted at once
@@ -116,8 +108,8 @@ class Recording:
         while True:
             try:
                 async with self._place.database.reading() as session:
-                    self._moments = await repository.moments_of(
-                        session, self.timelapse.attempt_id, self.timelapse.camera_id
+                    self._evidence.resume(
+                        await repository.moments_of(session, self.timelapse.attempt_id, self.timelapse.camera_id)
                     )
                 self._frames = await self._place.store.frames(self.timelapse.id)
                 break
@@ -145,29 +137,30 @@ class Recording:
         # The newest picture of a camera that nobody watched is from before the print.
         if now < self._rests_until or frame.received_at < self._began_at:
             return
-        if Moment.START not in self._moments and self._frames.count == 0:
-            await self._keep(Moment.START, [frame])
-        if self._moves() and self._rhythm.is_due(now):
-            await self._add(frame, now)
+        try:
+            self._evidence.keep(Moment.START, [frame])
+            await self._evidence.write()
+            if self._moves() and self._rhythm.is_due(now):
+                await self._add(frame, now)
+        except StoreFailed as error:
+            self._failed(error)
 
     def _moves(self) -> bool:
         """Whether there is something to film: a pause of a night would be most of the video."""
         return self._print is not None and self._print.state is PrintState.PRINTING
 
     async def _add(self, frame: Frame, now: float) -> None:
+        """Raises: StoreFailed"""
         before, settings = self._frames, self._settings
         number, data = before.last + self._rhythm.step, bytes(frame.jpeg)
-        try:
-            await self._place.store.add_frame(self.timelapse.id, number, data)
-            self._place.metrics.frames.inc()
-            self._rhythm.took(now)
-            self._frames = Frames(before.count + 1, before.size_bytes + len(data), number, before.step)
-            many = self._frames.count > settings.timelapse_max_frames
-            if many or self._frames.size_bytes > settings.timelapse_max_bytes:
-                self._frames = await self._place.store.thin(self.timelapse.id)
-                self._rhythm.slow_down()
-        except StoreFailed as error:
-            self._failed(error)
+        await self._place.store.add_frame(self.timelapse.id, number, data)
+        self._place.metrics.frames.inc()
+        self._rhythm.took(now)
+        self._frames = Frames(before.count + 1, before.size_bytes + len(data), number, before.step)
+        many = self._frames.count > settings.timelapse_max_frames
+        if many or self._frames.size_bytes > settings.timelapse_max_bytes:
+            self._frames = await self._place.store.thin(self.timelapse.id)
+            self._rhythm.slow_down()
 
     def _failed(self, error: StoreFailed) -> None:
         """The disk is full or broken: a recording rests, and nothing else notices."""
@@ -180,7 +173,7 @@ class Recording:
     async def _note(self) -> None:
         """Write down how far it is, now and then; what could not be written waits for the next time."""
         now = self._place.clock()
-        news = self._unkept or self._trouble is not self._noted_trouble
+        news = self._evidence.written or self._trouble is not self._noted_trouble
         if now - self._noted_at < (TRY_AGAIN_S if news else NOTE_EVERY_S):
             return
         self._noted_at = now
@@ -191,7 +184,7 @@ class Recording:
             log.warning("recording_not_noted", timelapse=self._name, error=repr(error))
 
     async def _write_down(self, **values: object) -> None:
-        waiting = list(self._unkept)
+        waiting = list(self._evidence.written)
         async with self._place.database.unit_of_work() as session:
             for kept in waiting:
                 await repository.add_picture(
@@ -203,24 +196,9 @@ class Recording:
                     size_bytes=len(kept.frame.jpeg),
                 )
             await repository.change(session, self.timelapse.id, **values)
-        del self._unkept[: len(waiting)]
+        del self._evidence.written[: len(waiting)]
 
-    # -- evidence --------------------------------------------------------------------------------------------------
-
-    async def _keep(self, moment: Moment, frames: Sequence[Frame]) -> None:
-        """Keep pictures of one moment, unless that was done before."""
-        if moment in self._moments:
-            return
-        for frame in frames:
-            picture_id = new_id()
-            try:
-                await self._place.store.add_picture(picture_id, bytes(frame.jpeg))
-            except StoreFailed as error:
-                self._failed(error)
-                return
-            self._unkept.append(_Kept(picture_id, moment, frame))
-            self._place.metrics.pictures.labels(moment).inc()
-            self._moments.add(moment)
+    # -- when it has ended -----------------------------------------------------------------------------------------
 
     async def _finish(self, last: Frame | None) -> None:
         print_ = self._print
@@ -228,12 +206,11 @@ class Recording:
         if print_ is not None and print_.state.is_failure:
             count = self._settings.failure_pictures
             before = [frame for frame in self._ring if frame is not after[0]] if after else []
-            await self._keep(Moment.BEFORE_FAILURE, before[-count:] if count else [])
-            await self._keep(Moment.FAILURE, after)
+            self._evidence.keep(Moment.BEFORE_FAILURE, before[-count:] if count else [])
+            self._evidence.keep(Moment.FAILURE, after)
         else:
-            await self._keep(Moment.END, after)
-        if last is not None and self._place.clock() >= self._rests_until:
-            await self._add(last, self._place.clock())
+            self._evidence.keep(Moment.END, after)
+        await self._write_last(last)
         state = TimelapseState.RENDERING if self._frames.count else TimelapseState.EMPTY
         while True:
             try:
@@ -252,3 +229,21 @@ class Recording:
         if state is TimelapseState.EMPTY:
             self._place.metrics.timelapses.labels(state).inc()
         log.info("recording_ended", timelapse=self._name, frames=self._frames.count, outcome=print_ and print_.state)
+
+    async def _write_last(self, last: Frame | None) -> None:
+        """The pictures of the end, for which the disk is tried some times, and the last frame."""
+        for tried in range(END_TRIES):
+            if tried:
+                await self._note()
+                await asyncio.sleep(DISK_REST_S)
+            try:
+                await self._evidence.write()
+                if last is not None:
+                    await self._add(last, self._place.clock())
+                return
+            except StoreFailed as error:
+                self._failed(error)
+                if not self._evidence.owes:
+                    return
+        lost = self._evidence.give_up()
+        log.error("pictures_lost", timelapse=self._name, why=self._trouble, moments=lost)

@@ -4,6 +4,7 @@ import asyncio
 from collections import OrderedDict
 from datetime import UTC, datetime
 from io import BytesIO
+from pathlib import Path
 from uuid import UUID
 
 from fluxprint_camera.recording import ffmpeg, repository
@@ -85,8 +86,13 @@ class Renderer:
             await self._write_down(row, state=TimelapseState.FAILED, problem=error.trouble)
             self._place.metrics.timelapses.labels(TimelapseState.FAILED).inc()
             return 0
+        cut = frames < row.frames and size_bytes >= self._place.settings.render_max_bytes
+        if cut:
+            self._place.metrics.troubles.labels(Trouble.VIDEO_CUT).inc()
+            log.warning("timelapse_cut_short", timelapse=name, frames=frames, of=row.frames)
         there = await self._write_down(
             row,
+            problem=Trouble.VIDEO_CUT if cut else row.problem,
             state=TimelapseState.READY,
             frames=frames,
             progress=1.0,
@@ -107,7 +113,7 @@ class Renderer:
 
     async def _make(self, row: TimelapseRow) -> tuple[int, int]:
         """Frames and bytes of the video. A process that was ended in between finds the frames, or the video itself."""
-        place, settings = self._place, self._place.settings
+        place = self._place
         if await place.store.has(place.store.video(row.id)):
             return row.frames, await place.store.size(place.store.video(row.id))
         if row.renders >= TRIES:
@@ -115,6 +121,14 @@ class Renderer:
         # Before it begins: what ends this process, too, was a try.
         await self._write_down(row, renders=row.renders + 1)
         film, made = await self._film(row), await place.store.unfinished_video(row.id)
+        frames = await self._run(row, film, made)
+        if await place.store.size(made) >= film.max_bytes:  # it ends before the print does
+            frames = await self._run(row, film.squeezed(row.frames), made)
+        return frames, await place.store.keep_video(row.id, made)
+
+    async def _run(self, row: TimelapseRow, film: Film, made: Path) -> int:
+        """Run ffmpeg and show how far it is; how many frames the video has."""
+        place, settings = self._place, self._place.settings
         done = 0
 
         def progress(frames: int) -> None:
@@ -131,7 +145,7 @@ class Renderer:
 
         showing = asyncio.create_task(show_progress(), name="timelapse:progress")
         try:
-            frames = await ffmpeg.render(
+            return await ffmpeg.render(
                 settings.ffmpeg,
                 place.store.frames_folder(row.id),
                 film,
@@ -142,7 +156,6 @@ class Renderer:
         finally:
             showing.cancel()
             await asyncio.gather(showing, return_exceptions=True)
-        return frames, await place.store.keep_video(row.id, made)
 
     async def _film(self, row: TimelapseRow) -> Film:
         settings = self._place.settings

@@ -45,6 +45,8 @@ class Retention:
         log.info("recordings_deleted", timelapses=len(timelapses), pictures=len(pictures))
 
     async def _sweep(self) -> None:
+        if swept := await self._place.store.sweep():
+            log.info("half_written_files_deleted", files=swept)
         timelapses, pictures = await self._place.store.old()
         for start in range(0, max(len(timelapses), len(pictures)), BATCH):
             some, others = timelapses[start : start + BATCH], pictures[start : start + BATCH]

@@ -29,7 +29,9 @@ class RecordingSettings(BaseModel):
     recording_fps: float = Field(0.5, ge=0.05, le=15, description="Pictures a second that are taken while it prints")
     failure_pictures: int = Field(5, ge=0, le=30, description="The last ones before a failure that are kept")
     render_timeout_s: float = Field(900, ge=1, le=24 * 3600)
-    render_max_bytes: int = Field(256 * 1024**2, ge=1024**2, description="A video ends where it would become larger")
+    render_max_bytes: int = Field(
+        256 * 1024**2, ge=1024**2, description="Of a video; one that would be larger gets less quality"
+    )
     ffmpeg: str | None = Field(None, description="Another ffmpeg than the one that is installed with the service")
     recordings_kept_days: int = Field(30, ge=1, le=3650)
     max_recordings_per_organisation: int = Field(100, ge=1, le=500, description="At a time; 500 are of all together")

@@ -9,8 +9,10 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain, islice
 from pathlib import Path
 from typing import TypeVar
 from uuid import UUID
@@ -21,8 +23,9 @@ from fluxprint_common.ids import new_id
 
 T = TypeVar("T")
 
-#: A file without a row is deleted after so long: its row may be just about to come.
+#: A file without a row is deleted after so long: its row may be just about to come. Nobody writes to one for so long.
 ORPHAN_S = 3600.0
+SWEPT_AT_ONCE = 1000
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
@@ -118,6 +121,10 @@ class Store:
         """The ids of timelapses and pictures that have files old enough that their rows must be there by now."""
         return await self._do(self._old, within_s=MANY_S)
 
+    async def sweep(self) -> int:
+        """Remove what a process that was killed left half written; how many files, of many some at a time."""
+        return await self._do(self._sweep, within_s=MANY_S)
+
     # -- in the threads --------------------------------------------------------------------------------------------
 
     async def _write_file(self, path: Path, data: bytes, *, sync: bool = False) -> None:
@@ -172,14 +179,26 @@ class Store:
         timelapses = {*_ids(self._root / "frames", "*"), *_ids(self._root / "videos", "*/*.mp4")}
         return list(timelapses), list(_ids(self._root / "prints", "*/*.jpg"))
 
+    def _sweep(self) -> int:
+        # Half written frames go with their folder.
+        left = chain.from_iterable(_old_ones(self._root / kind, "*/*.part") for kind in ("prints", "videos"))
+        swept = list(islice(left, SWEPT_AT_ONCE))
+        for path in swept:
+            path.unlink(missing_ok=True)
+        return len(swept)
+
+
+def _old_ones(folder: Path, pattern: str) -> Iterator[Path]:
+    for path in folder.glob(pattern):
+        with suppress(FileNotFoundError):  # just deleted
+            if time.time() - path.stat().st_mtime > ORPHAN_S:
+                yield path
+
 
 def _ids(folder: Path, pattern: str) -> Iterator[UUID]:
-    for path in folder.glob(pattern):
-        try:
-            if time.time() - path.stat().st_mtime > ORPHAN_S:
-                yield UUID(hex=path.stem)
-        except (ValueError, FileNotFoundError):  # not ours, or just deleted
-            continue
+    for path in _old_ones(folder, pattern):
+        with suppress(ValueError):  # not ours
+            yield UUID(hex=path.stem)
 
 
 def _frame(folder: Path, number: int) -> Path:
