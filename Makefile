@@ -21,7 +21,7 @@ bench: ## measure, and print the ratios (ARGS="claims farm" for parts of it)
 	@./fluxprint bench $(ARGS)
 chaos: ## kill and cut everything at random while jobs are printed, and judge it (RUNS=30 SEED=...)
 	@./fluxprint chaos $(ARGS)
-soak: ## let viewers come, go and get stuck for ten minutes, and see that memory stays flat (ARGS="--minutes 60")
+soak: ## let viewers come and go while prints are recorded, for ten minutes, and see that memory stays flat (ARGS="--minutes 60")
 	@./fluxprint soak $(ARGS)
 format: ## sort the imports and format the code
 	@./fluxprint format

@@ -1,4 +1,5 @@
-"""`make soak`: viewers come and go, bridges die and cameras hang, for minutes; ends with 1 if memory grows."""
+"""`make soak`: viewers come and go, prints are recorded, bridges die and cameras hang, for minutes; ends with 1 if
+memory grows."""
 
 import argparse
 import asyncio
@@ -11,16 +12,19 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 
 import psutil
 
 from fluxprint_local.camera_source import CameraSource
+from fluxprint_local.octoprint import OctoPrint
 from fluxprint_local.process import Process
 from fluxprint_local.supervisor import Supervisor
-from tools.bench.system import POLL_S, WAIT_TIMEOUT_S, System, Workshop, bridge_process
+from tools.bench.memory import pss_mb
+from tools.bench.system import POLL_S, WAIT_TIMEOUT_S, System, Workshop, bridge_process, running_octoprint
 from tools.soak.memory import Held
+from tools.soak.prints import RECORDING, Prints
 from tools.soak.viewers import Crowd
 
 CAMERAS, PLACES, FPS = 4, 40, 10
@@ -50,16 +54,21 @@ class Soak:
         self._random = random.Random(seed)
         self.troubles: Counter[str] = Counter()
         self.held = [Held("camera"), Held("traefik")]
+        self.renderer_mb = 0.0
         self.crowd: Crowd
+        self.prints = Prints(workshop)
+        self.recorded: Counter[str] = Counter()
 
     async def run(self, folder: Path, seconds: float) -> None:
         async with AsyncExitStack() as stack:
             sources = [await stack.enter_async_context(Camera(fps=FPS)) for _ in range(CAMERAS)]
-            await self._supervisor.start(_bridge(self._system, self._workshop, folder, sources))
+            printer = await stack.enter_async_context(running_octoprint(self._supervisor, folder))
+            await self._supervisor.start(_bridge(self._system, self._workshop, folder, printer, sources))
             cameras = await self._online()
             token = await self._workshop.send("POST", "/cameras/view-tokens", json={"camera_ids": cameras})
             self.crowd = Crowd(self._system.port, cameras, token["token"], self._random)
             beside = [
+                asyncio.create_task(self.prints.go_on()),
                 asyncio.create_task(self._renew()),
                 asyncio.create_task(self._hurt(sources)),
                 asyncio.create_task(self._sample(seconds / SAMPLES)),
@@ -73,7 +82,9 @@ class Soak:
                 for task in beside:
                     task.cancel()
                 await asyncio.gather(*beside, return_exceptions=True)
+            await self._sign_in()
             await self._all_gone(cameras)
+            self.recorded = await self.prints.recorded()
 
     async def _online(self) -> list[str]:
         async with asyncio.timeout(WAIT_TIMEOUT_S):
@@ -86,6 +97,7 @@ class Soak:
     async def _renew(self) -> None:
         while True:
             await asyncio.sleep(RENEW_S)
+            await self._sign_in()
             body = {"token": self.crowd.token}
             self.crowd.token = (await self._workshop.send("POST", "/cameras/view-tokens/renew", json=body))["token"]
 
@@ -110,42 +122,50 @@ class Soak:
             await asyncio.sleep(every_s)
             for held, process in zip(self.held, processes, strict=True):
                 held.sample(process)
+            with suppress(psutil.NoSuchProcess, OSError):  # it has just ended
+                renderers = [pss_mb(child) for child in processes[0].children(recursive=True)]
+                self.renderer_mb = max(self.renderer_mb, *renderers, 0.0)
 
     async def _all_gone(self, cameras: list[str]) -> None:
         """Wait until the service counts no viewer any more."""
-        self._workshop.http.headers["Authorization"] = f"Bearer {await self._log_in()}"
         async with asyncio.timeout(LEAVE_WITHIN_S):
             for camera in cameras:
                 while (await self._workshop.send("GET", f"/cameras/{camera}"))["viewers"]:
                     await asyncio.sleep(POLL_S)
 
-    async def _log_in(self) -> str:
+    async def _sign_in(self) -> None:
+        """Anew: what one signs in with ends after minutes."""
         body = {"email": self._workshop.email, "password": self._workshop.password}
-        return str((await self._workshop.send("POST", "/auth/login", json=body))["access_token"])
+        token = (await self._workshop.send("POST", "/auth/login", json=body))["access_token"]
+        self._workshop.http.headers["Authorization"] = f"Bearer {token}"
 
     def show(self, seconds: float) -> None:
         print(f"\n{seconds / 60:.0f} minutes, {CAMERAS} cameras at {FPS} fps, {PLACES} viewers at a time")
-        for what, counts in (("came", self.crowd.came), ("ended early", self.crowd.trouble), ("done", self.troubles)):
+        for what, counts in (
+            ("came", self.crowd.came), ("ended early", self.crowd.trouble), ("done", self.troubles),
+            ("printed", self.prints.ended), ("recorded", self.recorded),
+        ):  # fmt: skip
             print(f"  {what}: {', '.join(f'{count} {name}' for name, count in sorted(counts.items())) or 'nothing'}")
         print(f"  pictures that were read: {self.crowd.pictures}")
         print("\nMemory, median of each quarter in MB (PSS)        growth   files  threads")
         for held in self.held:
             print(held.show())
+        print(f"  of a renderer's process at most: {self.renderer_mb:.0f} MB")
 
 
-def _bridge(system: System, workshop: Workshop, folder: Path, sources: list[Camera]) -> Process:
-    """A bridge whose OctoPrint is not there: its cameras are."""
+def _bridge(system: System, workshop: Workshop, folder: Path, printer: OctoPrint, sources: list[Camera]) -> Process:
+    """A bridge of one printer with all the cameras."""
     file = folder / "bridge.toml"
     cameras = "".join(f'[[printers.cameras]]\nkey = "{n}"\nurl = "{s.url}"\n' for n, s in enumerate(sources))
     file.write_text(
-        f'[[printers]]\nid = "{workshop.printer}"\noctoprint_url = "http://127.0.0.1:1"\n'
-        f'octoprint_api_key = "{secrets.token_hex(16)}"\n{cameras}'
+        f'[[printers]]\nid = "{workshop.printer}"\noctoprint_url = "{printer.url}"\n'
+        f'octoprint_api_key = "{printer.keys.bridge}"\n{cameras}'
     )
     return bridge_process(system, workshop, folder, {"BRIDGE_CONFIG": str(file)})
 
 
 async def _run(folder: Path, seconds: float, seed: int) -> bool:
-    system = System(folder / "data")
+    system = System(folder / "data", **RECORDING)
     async with Supervisor(folder) as supervisor:
         await supervisor.start(system.up())
         async with Workshop(system) as workshop:
@@ -155,7 +175,9 @@ async def _run(folder: Path, seconds: float, seed: int) -> bool:
             soak.show(seconds)
             lives = served_by.is_running() and system.process("camera").pid == served_by.pid
             print("" if lives else "\nThe camera service died on the way.")
-            return lives and all(held.is_flat for held in soak.held)
+            if not soak.recorded["ready"]:
+                print("\nNothing was recorded.")
+            return lives and bool(soak.recorded["ready"]) and all(held.is_flat for held in soak.held)
 
 
 def main() -> None:
