@@ -111,7 +111,7 @@ class Studio:
         """Another organisation at the same running service."""
         return replace(self, organisation=new_id(), printer=new_id(), camera=new_id())
 
-    async def add_camera(self, key: str = "default") -> None:
+    async def add_camera(self, key: str = "default", **columns: object) -> None:
         async with self.app.state.database.unit_of_work() as session:
             session.add(
                 CameraRow(
@@ -121,6 +121,7 @@ class Studio:
                     bridge_id=new_id(),
                     key=key,
                     name="Camera",
+                    **columns,
                 )
             )
 
@@ -203,12 +204,13 @@ class Studio:
 
         return await eventually(there, within_s=WITHIN_S, every_s=0.1)
 
-    async def recording_of(self, print_: Print) -> Json:
-        """The timelapse that this camera records of a print."""
+    async def recording_of(self, print_: Print, *states: str) -> Json:
+        """The timelapse that this camera records of a print, once it is in one of these states, or in any."""
 
         async def there() -> Json | None:
             items = (await self.get("/timelapses", attempt_id=show("attempt", print_.attempt_id)))["items"]
-            return next((item for item in items if item["camera_id"] == show("camera", self.camera)), None)
+            ours = [item for item in items if item["camera_id"] == show("camera", self.camera)]
+            return ours[0] if ours and (not states or ours[0]["state"] in states) else None
 
         return await eventually(there, within_s=WITHIN_S, every_s=0.1)
 

@@ -65,14 +65,39 @@ class TestRename:
         assert (camera["name"], camera["flip_h"]) == ("Nozzle", True)
 
     @pytest.mark.parametrize(
-        "body", [{}, {"name": ""}, {"name": "a\nb"}, {"name": "n" * 101}, {"name": "a", "key": "b"}]
+        "body",
+        [
+            {"name": ""},
+            {"name": "a\nb"},
+            {"name": "n" * 101},
+            {"name": "a", "key": "b"},
+            {"recording": "sometimes"},
+            {"recording_interval_s": 0.5},
+            {"recording_interval_s": 3601},
+        ],
     )
-    async def test_refuses_what_is_no_name(
-        self, organisation: Organisation, manager: httpx.AsyncClient, body: dict[str, str]
+    async def test_refuses_what_is_no_name_and_no_recording(
+        self, organisation: Organisation, manager: httpx.AsyncClient, body: dict[str, object]
     ) -> None:
         async with manager:
             path = f"/api/v1/cameras/{show('camera', new_id())}"
             assert (await manager.patch(path, json=body, headers=MERGE)).status_code == 422
+
+    async def test_says_how_prints_are_recorded(self, organisation: Organisation, manager: httpx.AsyncClient) -> None:
+        async with manager, organisation.camera() as bridge:
+            path = f"/api/v1/cameras/{bridge.camera_id}"
+            name = (await manager.get(path)).json()["name"]
+            for body, expected in (
+                ({}, ("default", None)),
+                ({"recording": "interval", "recording_interval_s": 30}, ("interval", 30)),
+                ({"recording": "off"}, ("off", 30)),
+                ({"recording": None, "name": None}, ("off", 30)),
+                ({"recording": "layer", "recording_interval_s": None}, ("layer", None)),
+            ):
+                changed = (await manager.patch(path, json=body, headers=MERGE)).json()
+                assert (changed["recording"], changed["recording_interval_s"]) == expected
+                assert changed == {**(await manager.get(path)).json(), "fps": changed["fps"]}
+                assert changed["name"] == name
 
     async def test_is_for_who_may_change_the_printer(self, organisation: Organisation, other: Organisation) -> None:
         async with organisation.camera() as bridge:

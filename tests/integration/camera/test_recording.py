@@ -18,7 +18,7 @@ from fluxprint_common.ids import new_id, show
 from fluxprint_common.permissions import Role
 from fluxprint_common.prints import Print, PrintState
 from support.queue import eventually
-from support.studio import WITHIN_S, Studio
+from support.studio import WITHIN_S, Json, Studio
 
 
 def probed(video: Path) -> tuple[str, int]:
@@ -183,6 +183,35 @@ class TestTimelapse:
         await filmed.frames_on_disk(await filmed.recording_of(print_), 1)
         filmed.ends(print_)
         await eventually(both, within_s=WITHIN_S, every_s=0.1)
+
+    async def test_is_not_made_where_a_camera_records_nothing(self, filmed: Studio) -> None:
+        off = replace(filmed, camera=new_id())
+        await off.add_camera("off", recording="off")
+        async with off.filming():
+            print_ = filmed.starts()
+            await filmed.frames_on_disk(await filmed.recording_of(print_), 3)
+            filmed.ends(print_)
+            await filmed.timelapse(print_, "ready")
+        kept = [*(await filmed.get("/timelapses"))["items"], *await filmed.pictures(print_)]
+        assert {item["camera_id"] for item in kept} == {show("camera", filmed.camera)}
+
+    @pytest.mark.parametrize("how", [{"recording": "layer"}, {"recording_interval_s": 3600}], ids=["layer", "interval"])
+    async def test_is_made_as_the_camera_is_set(self, filmed: Studio, how: Json) -> None:
+        """Others get a frame every tenth of a second."""
+        other = replace(filmed, camera=new_id())
+        await other.add_camera("other", **how)
+        async with other.filming():
+            print_ = filmed.starts()
+            recordings = [await studio.recording_of(print_) for studio in (filmed, other)]
+            for _ in range(3):  # it prints one layer all the time
+                filmed.rises(print_, 0.2)
+                await filmed.queue.asked_twice()
+            before = [len(list(filmed.frames_folder(one).glob("*.jpg"))) for one in recordings]
+            await filmed.frames_on_disk(recordings[0], before[0] + 10)
+            filmed.ends(print_)
+            ended = await other.recording_of(print_, "ready", "failed", "empty")
+        # One may have been under way, and one is of the end.
+        assert 1 <= ended["frames"] <= before[1] + 2
 
     async def test_leaves_out_pauses(self, filmed: Studio) -> None:
         print_ = filmed.starts()

@@ -5,7 +5,7 @@ from typing import Annotated, Literal, cast
 from fastapi import APIRouter, Body, Request, Response
 
 from fluxprint_camera.cameras import repository, service
-from fluxprint_camera.cameras.models import CameraRow
+from fluxprint_camera.cameras.models import CameraRow, RecordingMode
 from fluxprint_camera.cameras.schemas import Camera, CameraStatus, CameraUpdate, SourceState
 from fluxprint_camera.cameras.sight import Sight
 from fluxprint_camera.ids import CameraId
@@ -38,7 +38,7 @@ async def get_camera(principal: Watching, session: Reading, hub: Relay, camera_i
     return _show(row, hub)
 
 
-@router.patch("/{camera_id}", summary="Rename a camera", responses=openapi.problems(401, 403, 404))
+@router.patch("/{camera_id}", summary="Change a camera", responses=openapi.problems(401, 403, 404))
 async def update_camera(
     principal: Managing,
     session: Session,
@@ -46,8 +46,10 @@ async def update_camera(
     camera_id: CameraId,
     body: Annotated[CameraUpdate, Body(media_type="application/merge-patch+json")],
 ) -> Camera:
-    """Give a camera a name of its own. Everything else of it is set at its bridge."""
-    return _show(await service.rename(session, Sight.of(principal), camera_id, body.name), hub)
+    """Give a camera a name of its own, or say how prints are recorded by it. Everything else is set at its bridge."""
+    return _show(
+        await service.change(session, Sight.of(principal), camera_id, body.model_dump(exclude_unset=True)), hub
+    )
 
 
 @router.delete(
@@ -79,6 +81,8 @@ def _show(row: CameraRow, hub: Relay) -> Camera:
         rotate=cast("Literal[0, 90, 180, 270]", row.rotate),  # a constraint of the table
         flip_h=row.flip_h,
         flip_v=row.flip_v,
+        recording=RecordingMode(row.recording),
+        recording_interval_s=row.recording_interval_s,
         status=CameraStatus.ONLINE if live.online else CameraStatus.OFFLINE,
         source_state=SourceState(row.source_state),
         source_reason=row.source_reason,

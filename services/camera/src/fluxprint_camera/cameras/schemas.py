@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from fluxprint_camera.cameras.models import RecordingMode
 from fluxprint_camera.ids import CameraId
 from fluxprint_common.ids import BridgeId, PrinterId
 from fluxprint_common.schemas import Input, Name, Output, Timestamp
@@ -26,9 +27,17 @@ class SourceState(StrEnum):
 
 
 class CameraUpdate(Input):
-    """What can be changed of a camera: the rest is the bridge's."""
+    """What changes; absent stays. The rest of a camera is the bridge's."""
 
-    name: Annotated[Name, Field(examples=["Nozzle"])]
+    name: Annotated[Name, Field(examples=["Nozzle"])] | None = None
+    recording: RecordingMode | None = Field(None, description="For prints that begin from now on.")
+    recording_interval_s: float | None = Field(
+        None,
+        ge=1,
+        le=3600,
+        description="Between two frames by `interval`; null: as the installation is set.",
+        examples=[30],
+    )
 
 
 class Camera(Output):
@@ -45,6 +54,10 @@ class Camera(Output):
     )
     flip_h: bool = Field(description="Mirror a picture left to right.")
     flip_v: bool = Field(description="Mirror a picture top to bottom.")
+    recording: RecordingMode
+    recording_interval_s: float | None = Field(
+        ge=1, le=3600, description="Between two frames by `interval`; null: as the installation is set.", examples=[30]
+    )
     status: CameraStatus
     source_state: SourceState
     source_reason: str | None = Field(

@@ -44,8 +44,11 @@ async def check_all(session: ReadSession, sight: Sight, camera_ids: frozenset[UU
         raise NotFound
 
 
-async def rename(session: AsyncSession, sight: Sight, camera_id: UUID, name: str) -> CameraRow:
-    """Give a camera a name of its own; the bridge's is not taken any more.
+async def change(session: AsyncSession, sight: Sight, camera_id: UUID, changes: Mapping[str, object]) -> CameraRow:
+    """Set what people may set of a camera. After a name of its own, the bridge's is not taken any more.
+
+    Args:
+        changes: columns; None clears the interval of its recordings, and leaves everything else as it is.
 
     Raises:
         NotFound: there is none, or it belongs to others.
@@ -53,7 +56,9 @@ async def rename(session: AsyncSession, sight: Sight, camera_id: UUID, name: str
     camera = await repository.find_to_change(session, sight, camera_id)
     if camera is None:
         raise NotFound
-    camera.name = name
+    for name, value in changes.items():
+        if value is not None or name == "recording_interval_s":
+            setattr(camera, name, value)
     return camera
 
 

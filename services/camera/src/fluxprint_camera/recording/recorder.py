@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from uuid import UUID
 
+from fluxprint_camera.cameras.models import RecordingMode
 from fluxprint_camera.prints.feed import PrintFeed
 from fluxprint_camera.recording import repository
 from fluxprint_camera.recording.models import TimelapseRow, TimelapseState
@@ -99,6 +100,8 @@ class Recorder:
         async with self._place.database.reading() as session:
             cameras = await repository.cameras_of(session, by_printer.keys())
         for camera in cameras:
+            if camera.recording == RecordingMode.OFF:
+                continue
             print_ = by_printer[camera.organisation_id, camera.printer_id]
             key = print_.attempt_id, camera.id
             if key in self._running or key in self._over or not self._has_room(key, camera.organisation_id):

@@ -15,7 +15,7 @@ from fluxprint_camera.recording.evidence import Evidence
 from fluxprint_camera.recording.metrics import RecordingMetrics
 from fluxprint_camera.recording.models import Moment, TimelapseRow, TimelapseState
 from fluxprint_camera.recording.problems import StoreFailed, Trouble
-from fluxprint_camera.recording.rhythm import Rhythm
+from fluxprint_camera.recording.rhythm import Rhythm, as_set
 from fluxprint_camera.recording.store import Frames, Store
 from fluxprint_camera.relay.frame import Frame
 from fluxprint_camera.relay.hub import Hub
@@ -104,19 +104,21 @@ class Recording:
         await self._finish(last)
 
     async def _resume(self) -> None:
-        """Go on where a process before this one stopped."""
+        """Go on where a process before this one stopped, as the camera is set."""
+        timelapse = self.timelapse
         while True:
             try:
                 async with self._place.database.reading() as session:
-                    self._evidence.resume(
-                        await repository.moments_of(session, self.timelapse.attempt_id, self.timelapse.camera_id)
-                    )
-                self._frames = await self._place.store.frames(self.timelapse.id)
+                    camera = await repository.camera(session, timelapse.camera_id)
+                    moments = await repository.moments_of(session, timelapse.attempt_id, timelapse.camera_id)
+                self._frames = await self._place.store.frames(timelapse.id)
                 break
             except (StoreFailed, *DATABASE_AWAY) as error:
                 log.warning("recording_waits", timelapse=self._name, error=repr(error))
                 await asyncio.sleep(TRY_AGAIN_S)
-        self._rhythm.step = self._frames.step
+        self._evidence.resume(moments)
+        settings = as_set(self._settings, camera)
+        self._rhythm = Rhythm(settings, now=self._place.clock(), step=self._frames.step)
 
     def _is_online(self) -> bool:
         timelapse = self.timelapse

@@ -1,9 +1,20 @@
 """Which pictures of a print become frames of its timelapse."""
 
+from fluxprint_camera.cameras.models import CameraRow
 from fluxprint_camera.recording.settings import FrameBy, RecordingSettings
 
 #: Heights nearer than that are the same: no slicer makes layers so thin.
 SAME_HEIGHT_MM = 0.01
+
+
+def as_set(settings: RecordingSettings, camera: CameraRow | None) -> RecordingSettings:
+    """The installation's settings, with what somebody set for this camera instead; None: it was forgotten."""
+    changed: dict[str, object] = {}
+    if camera is not None and camera.recording in set(FrameBy):
+        changed["timelapse_frame_by"] = FrameBy(camera.recording)
+    if camera is not None and camera.recording_interval_s is not None:
+        changed["timelapse_interval_s"] = camera.recording_interval_s
+    return settings.model_copy(update=changed)
 
 
 class Rhythm:
