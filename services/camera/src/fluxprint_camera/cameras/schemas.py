@@ -30,7 +30,7 @@ class CameraUpdate(Input):
     """What changes; absent stays. The rest of a camera is the bridge's."""
 
     name: Annotated[Name, Field(examples=["Nozzle"])] | None = None
-    recording: RecordingMode | None = Field(None, description="For prints that begin from now on.")
+    recording: RecordingMode | None = Field(None, description="What is being recorded already goes on as it began.")
     recording_interval_s: float | None = Field(
         None,
         ge=1,
