@@ -141,8 +141,11 @@ class TestKilled:
             async with asyncio.timeout(30):
                 while (number := await next_number(pictures)) <= newest:
                     assert number >= last  # the last one again, at most
-            await sees_new_ones(viewer, camera, source)  # and who asks again is shown them too
-        await watching.__aexit__(None, None, None)
+            await watching.__aexit__(None, None, None)
+            async with asyncio.timeout(30):
+                while source.watching:  # until the bridge has heard that nobody looks any more
+                    await asyncio.sleep(0.02)
+            await sees_new_ones(viewer, camera, source)
 
     async def test_a_relay_comes_back(
         self,
