@@ -7,6 +7,7 @@ import random
 import threading
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import NoReturn
@@ -438,6 +439,13 @@ class TestFfmpeg:
         program.chmod(0o755)
         with pytest.raises(RenderFailed, match="render_failed"):
             await render(str(program), tmp_path, self.FILM, tmp_path / "video", timeout_s=WITHIN_S, on_progress=print)
+
+    async def test_takes_any_rate_that_it_is_squeezed_to(self, tmp_path: Path) -> None:
+        folder = self.frames(tmp_path, numbered_picture(1, rows=16))
+        for max_bytes, of_frames in ((2**40, 1), (2**20, 200_000)):
+            film = replace(self.FILM, max_bytes=max_bytes).squeezed(of_frames)
+            video = tmp_path / "video.part"
+            assert await render(None, folder, film, video, timeout_s=WITHIN_S, on_progress=print) == 1
 
     async def test_is_ended_after_its_time(self, tmp_path: Path) -> None:
         program = tmp_path / "hangs"

@@ -23,6 +23,8 @@ MEMORY_BYTES = 4 * 1024**3
 SAID_CHARS = 2000
 #: What is aimed at of the bytes that a video may have: its index needs some too, and the encoder misses a little.
 FILLED = 0.8
+#: It refuses a larger number.
+MAX_BITS_PER_S = 2**31 - 1
 
 OnProgress = Callable[[int], None]
 
@@ -68,7 +70,8 @@ class Film:
 
     def squeezed(self, frames: int) -> "Film":
         """The same at the quality at which so many frames fit."""
-        return replace(self, max_bits_per_s=int(FILLED * 8 * self.max_bytes * self.fps / max(frames, 1)))
+        fitting_rate = int(FILLED * 8 * self.max_bytes * self.fps / max(frames, 1))
+        return replace(self, max_bits_per_s=min(fitting_rate, MAX_BITS_PER_S))
 
 
 def fitting(width_px: int, height_px: int, *, max_width_px: int) -> tuple[int, int]:
