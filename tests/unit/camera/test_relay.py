@@ -8,7 +8,7 @@ import pytest
 
 from fluxprint_camera.relay.channel import Ended
 from fluxprint_camera.relay.frame import Frame
-from fluxprint_camera.relay.viewer import Left
+from fluxprint_camera.relay.viewer import LEAST_BYTES_PER_S, Left
 from support.camera import Connection, frame
 from support.relay import ORGANISATION, Relay, taken
 
@@ -191,12 +191,16 @@ class TestDemand:
 
     def test_is_that_of_a_viewer_on_a_slow_line_who_has_not_got_all_yet(self) -> None:
         relay = Relay(max_fps=15, linger_s=0, stuck_after_s=5, idle_interval_s=300)
-        connection = Connection(unacknowledged=True, waiting=4000)
+        connection = Connection(unacknowledged=True, waiting=45_000)
         with relay.publishing() as publication, relay.watching(connection=connection):
             for _ in range(5):
-                connection.waiting -= 1
+                connection.waiting -= 4 * LEAST_BYTES_PER_S
                 relay.after(4)
             assert publication.wanted_fps == 15
+            for _ in range(3):
+                connection.waiting -= 1
+                relay.after(2)
+            assert publication.wanted_fps == 0
 
     async def test_wakes_the_uplink_when_it_changes(self) -> None:
         relay = Relay()
@@ -235,10 +239,33 @@ class TestDeadlines:
 
     def test_a_slow_viewer_is_not_stuck(self) -> None:
         relay = Relay(stuck_after_s=5, idle_interval_s=300)
-        connection = Connection(waiting=4000)
+        connection = Connection(waiting=500_000)
         with relay.publishing(), relay.watching(connection=connection) as viewer:
             for _ in range(100):
+                connection.waiting -= 4 * LEAST_BYTES_PER_S
+                relay.after(4)
+            assert (viewer.left, connection.cuts) == (None, 0)
+
+    def test_a_viewer_who_takes_a_byte_now_and_then_is_stuck(self) -> None:
+        relay = Relay(stuck_after_s=5, idle_interval_s=300)
+        connection = Connection(waiting=4000)
+        with relay.publishing(), relay.watching(connection=connection) as viewer:
+            relay.after(1)
+            for _ in range(5):
                 connection.waiting -= 1
+                relay.after(1)
+            assert (viewer.left, connection.cuts) == (None, 0)
+            connection.waiting -= 1
+            relay.after(1)
+            assert (viewer.left, connection.cuts) == (Left.STUCK, 1)
+
+    def test_a_viewer_who_takes_whole_pictures_is_not_stuck_however_small_they_are(self) -> None:
+        relay = Relay(stuck_after_s=5, idle_interval_s=300)
+        connection = Connection(waiting=200)
+        with relay.publishing() as publication, relay.watching(connection=connection) as viewer:
+            for number in range(1, 11):
+                publication.publish(frame(number))
+                assert taken(viewer) == number
                 relay.after(4)
             assert (viewer.left, connection.cuts) == (None, 0)
 

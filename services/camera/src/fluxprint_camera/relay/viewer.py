@@ -12,6 +12,9 @@ from fluxprint_camera.relay.frame import JPEG, Frame
 from fluxprint_camera.relay.pace import Pace
 from fluxprint_camera.relay.status import Status
 
+#: Who takes less than this of what waits is not watching: a picture would be minutes old before it is there.
+LEAST_BYTES_PER_S = 1024
+
 
 class Outlet(Protocol):
     """Where a viewer's frames go."""
@@ -215,11 +218,11 @@ class Viewer:
             self._here_at = now
         backlog = self._outlet.backlog()
         sent, before = self._progress
-        # What grows without a frame is answers to pings: who only asks takes nothing.
-        if not backlog or not before or self.sent != sent or backlog < before:
-            self._progress_at = now
-        if not self._outlet.awaits() or self.sent != sent or backlog < before:
-            self._heard_at = now
+        # What grows without a frame is answers to pings: who only asks takes nothing. And each byte that is taken
+        # buys its time, no more: who takes one now and then does not hold a connection by it.
+        bought_s = float("inf") if self.sent != sent else max(0, before - backlog) / LEAST_BYTES_PER_S
+        self._progress_at = min(now, self._progress_at + bought_s) if backlog and before else now
+        self._heard_at = min(now, self._heard_at + bought_s) if self._outlet.awaits() else now
         self._is_silent = now - self._heard_at >= stuck_after_s
         self._progress = self.sent, backlog
         # Who has left gets so long for what is on its way, however busily it reads.
