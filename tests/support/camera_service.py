@@ -84,6 +84,15 @@ class Service:
     again: Process  #: to start it once more, at the same address with the same database
 
 
+#: Settings by which what is revoked is heard of, or not in the time of a test: nothing asks.
+NOT_ASKED = {
+    "FLUXPRINT_REVOCATION_POLL_S": "30",
+    "CAMERA_GRANT_CHECK_S": "300",
+    "CAMERA_PRINTS_POLL_S": "60",
+}
+#: "Within a second", on a machine with much else to do.
+AT_ONCE_S = 3.0
+
 TROUBLE = (
     "Exception in ASGI application",
     "unhandled_error",

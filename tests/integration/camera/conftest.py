@@ -9,7 +9,7 @@ import pytest
 from fluxprint_local.postgres import Cluster
 from support import bell as bells
 from support import tokens
-from support.camera_service import Organisation, Service, running
+from support.camera_service import NOT_ASKED, Organisation, Service, running
 from support.databases import new_database
 from support.servers import Database
 from support.studio import QueueOfPrints, Studio
@@ -20,6 +20,7 @@ bell = bells.bell
 
 
 UNHURRIED = {
+    **NOT_ASKED,
     "CAMERA_LINGER_S": "0.2",
     "CAMERA_MAX_FPS": "60",
     "CAMERA_IDLE_INTERVAL_S": "30",
@@ -30,7 +31,6 @@ UNHURRIED = {
     "CAMERA_MAX_VIEWERS_PER_CAMERA": "3",
     "CAMERA_MAX_VIEWERS_PER_ORGANISATION": "4",
     "CAMERA_MAX_SHARES_PER_CAMERA": "2",
-    "CAMERA_GRANT_CHECK_S": "0.3",
     "CAMERA_LIMIT_SMALL_PICTURES": "6/hour",
 }
 
@@ -57,17 +57,41 @@ async def plain_service(
 
 
 @pytest.fixture(scope="session")
+async def asking_service(
+    migrated_cluster: Cluster, issuer: Issuer, redis_url: str, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Service]:
+    """The same, but it asks again and again whether what is open may be."""
+    folder = tmp_path_factory.mktemp("asking-camera")
+    settings = {**UNHURRIED, "CAMERA_GRANT_CHECK_S": "0.3"}
+    async with running(migrated_cluster, folder, issuer, redis_url, settings) as service:
+        yield service
+
+
+HASTY = {
+    "CAMERA_IDLE_INTERVAL_S": "0.5",
+    "CAMERA_IDLE_MARGIN_S": "1.0",
+    "CAMERA_STUCK_AFTER_S": "0.5",
+    "CAMERA_OFFLINE_GRACE_S": "0.3",
+}
+
+
+@pytest.fixture(scope="session")
 async def hasty_service(
     migrated_cluster: Cluster, issuer: Issuer, redis_url: str, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[Service]:
     """A service whose deadlines are short: tests that send nothing by themselves see them pass."""
-    settings = {
-        "CAMERA_IDLE_INTERVAL_S": "0.5",
-        "CAMERA_IDLE_MARGIN_S": "1.0",
-        "CAMERA_STUCK_AFTER_S": "0.5",
-        "CAMERA_OFFLINE_GRACE_S": "0.3",
-    }
     folder = tmp_path_factory.mktemp("hasty-camera")
+    async with running(migrated_cluster, folder, issuer, redis_url, HASTY) as service:
+        yield service
+
+
+@pytest.fixture(scope="session")
+async def plain_hasty_service(
+    migrated_cluster: Cluster, issuer: Issuer, redis_url: str, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Service]:
+    """The same without the fast path."""
+    folder = tmp_path_factory.mktemp("plain-hasty-camera")
+    settings = {**HASTY, "CAMERA_FAST_PATH": "off"}
     async with running(migrated_cluster, folder, issuer, redis_url, settings) as service:
         yield service
 
@@ -81,6 +105,18 @@ def organisation(service: Service, issuer: Issuer) -> Organisation:
 def on_both_paths(request: pytest.FixtureRequest, issuer: Issuer) -> Organisation:
     """An organisation at a service with the fast path, and again at one without."""
     return Organisation(request.getfixturevalue(request.param), issuer)
+
+
+@pytest.fixture(params=["hasty_service", "plain_hasty_service"], ids=["fast", "plain"])
+def hasty_on_both_paths(request: pytest.FixtureRequest, issuer: Issuer) -> Organisation:
+    """The same at services whose deadlines are short."""
+    return Organisation(request.getfixturevalue(request.param), issuer)
+
+
+@pytest.fixture
+def asked_about(asking_service: Service, issuer: Issuer) -> Organisation:
+    """An organisation at the service that asks again and again."""
+    return Organisation(asking_service, issuer)
 
 
 @pytest.fixture

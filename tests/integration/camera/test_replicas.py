@@ -18,11 +18,13 @@ from fluxprint_local.ports import free_port
 from fluxprint_local.postgres import Cluster
 from fluxprint_local.redis import Redis
 from support import servers
+from support.bell import Bell, bell_of
 from support.camera import jpeg, number_of
-from support.camera_service import Organisation, Service, replicas
+from support.camera_service import AT_ONCE_S, NOT_ASKED, Organisation, Service, replicas
 from support.queue import eventually
 from support.tokens import Issuer, bearer
 from support.uplink import Bridge, Pictures, stream, uplink
+from support.watched import watched
 
 WITHIN_S = 30.0
 SETTINGS = {
@@ -31,6 +33,7 @@ SETTINGS = {
     "CAMERA_IDLE_INTERVAL_S": "30",
     "CAMERA_OFFLINE_GRACE_S": "0.5",
     "CAMERA_MAX_FPS": "60",
+    **NOT_ASKED,
 }
 
 
@@ -302,20 +305,41 @@ class TestReplica:
                 assert len(seen) <= number - 10
 
 
+@pytest.mark.parametrize("outlet", ["stream", "socket"])
 class TestRevocation:
-    async def test_of_a_share_at_one_replica_ends_what_is_open_at_the_other(self, pair: Pair) -> None:
-        token = pair.here.user_token(Role.MANAGER)
+    @pytest.fixture
+    async def bell(self, pair: Pair) -> AsyncIterator[Bell]:
+        """What both replicas hear."""
+        async with bell_of(pair.meeting.url, hearers=2) as bell:
+            await bell.revoke(new_id())  # they may be about to connect
+            yield bell
+
+    @pytest.mark.usefixtures("bell")
+    async def test_of_a_share_at_one_replica_ends_what_is_open_at_the_other(self, pair: Pair, outlet: str) -> None:
+        headers = bearer(pair.here.user_token(Role.MANAGER))
         async with pair.here.camera() as bridge, httpx.AsyncClient(base_url=pair.here.service.url) as http:
             await bridge.send(1)
-            path = f"/api/v1/cameras/{bridge.camera_id}"
-            body = {"label": "Customer", "expires_in_s": 600}
-            made = (await http.post(f"{path}/shares", json=body, headers=bearer(token))).json()
-            async with (
-                httpx.AsyncClient(base_url=pair.there.service.url) as stranger,
-                stream(stranger, f"{path}/stream", params={"token": made["token"]}) as pictures,
-            ):
-                await until_shown(pictures, 1)
-                taken = await http.delete(f"{path}/shares/{made['share']['id']}", headers=bearer(token))
+            shares = f"/api/v1/cameras/{bridge.camera_id}/shares"
+            made = (await http.post(shares, json={"label": "Customer", "expires_in_s": 600}, headers=headers)).json()
+            async with watched(outlet, pair.there.service.url, bridge.camera_id, made["token"]) as ended:
+                taken = await http.delete(f"{shares}/{made['share']['id']}", headers=headers)
                 assert taken.status_code == 204
-                async with asyncio.timeout(WITHIN_S):
-                    await pictures.rest()
+                async with asyncio.timeout(AT_ONCE_S):
+                    await ended()
+
+    async def test_of_a_session_ends_what_is_open_at_both(self, pair: Pair, bell: Bell, outlet: str) -> None:
+        session = new_id()
+        token = pair.here.issuer.user_token(organisation=pair.here.id, role=Role.VIEWER, session=session)
+        async with (
+            pair.here.camera() as bridge,
+            httpx.AsyncClient(base_url=pair.here.service.url, headers=bearer(token)) as http,
+        ):
+            await bridge.send(1)
+            made = (await http.post(f"/api/v1/cameras/{bridge.camera_id}/view-tokens")).json()["token"]
+            async with (
+                watched(outlet, pair.here.service.url, bridge.camera_id, made) as ended_here,
+                watched(outlet, pair.there.service.url, bridge.camera_id, made) as ended_there,
+            ):
+                await bell.revoke(session)
+                async with asyncio.timeout(AT_ONCE_S):
+                    await asyncio.gather(ended_here(), ended_there())

@@ -1,8 +1,7 @@
 """Links for people without an account: what they open, and when they end."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
@@ -16,16 +15,15 @@ from fluxprint_common.permissions import ROLE_PERMISSIONS, Role
 from support import servers
 from support.bell import Bell
 from support.camera import jpeg
-from support.camera_service import Organisation
+from support.camera_service import AT_ONCE_S, Organisation
 from support.queue import eventually
 from support.tokens import bearer
 from support.uplink import stream
 from support.view import view
+from support.watched import watched
 
 WITHIN_S = 30.0
 BODY: dict[str, object] = {"label": "Customer", "expires_in_s": 600, "max_viewers": 2}
-
-Ended = Callable[[], Awaitable[None]]
 
 
 @pytest.fixture
@@ -48,38 +46,6 @@ async def shared(client: httpx.AsyncClient, camera_id: str, headers: dict[str, s
 
 async def snapshot(client: httpx.AsyncClient, camera_id: str, token: str, **more: Any) -> httpx.Response:
     return await client.get(f"/api/v1/cameras/{camera_id}/snapshot", params={"token": token}, **more)
-
-
-@asynccontextmanager
-async def watched(outlet: str, url: str, camera_id: str, token: str) -> AsyncIterator[Ended]:
-    """A camera that is watched by a token; what is given waits until that is ended, properly."""
-    if outlet == "stream":
-        path = f"/api/v1/cameras/{camera_id}/stream"
-        async with (
-            httpx.AsyncClient(base_url=url, timeout=WITHIN_S) as client,
-            stream(client, path, params={"token": token}) as pictures,
-        ):
-
-            async def over() -> None:
-                async with asyncio.timeout(WITHIN_S):
-                    await pictures.rest()
-
-            await pictures.next()
-            yield over
-        return
-    async with view(url, None, query=f"?token={token}") as viewer:
-
-        async def ended() -> None:
-            async with asyncio.timeout(WITHIN_S):
-                while True:
-                    said = await viewer.next()
-                    if isinstance(said, dict) and said["type"] == "ended":
-                        assert said["reason"] == "revoked"
-                        return
-
-        await viewer.watch(camera_id)
-        await viewer.next()
-        yield ended
 
 
 class TestLink:
@@ -178,6 +144,10 @@ class TestLink:
 
 @pytest.mark.parametrize("outlet", ["stream", "socket"])
 class TestEnd:
+    @pytest.fixture
+    def organisation(self, on_both_paths: Organisation) -> Organisation:
+        return on_both_paths
+
     async def test_comes_when_it_is_taken_back(
         self, organisation: Organisation, stranger: httpx.AsyncClient, outlet: str
     ) -> None:
@@ -188,7 +158,8 @@ class TestEnd:
                 path = f"/api/v1/cameras/{bridge.camera_id}/shares/{made['share']['id']}"
                 # Somebody else who may change the printer.
                 assert (await stranger.delete(path, headers=headers_of(organisation))).status_code == 204
-                await ended()
+                async with asyncio.timeout(AT_ONCE_S):
+                    await ended()
             assert (await snapshot(stranger, bridge.camera_id, made["token"])).status_code == 401
 
     async def test_comes_with_the_makers_right(
@@ -201,7 +172,8 @@ class TestEnd:
             async with watched(outlet, organisation.service.url, bridge.camera_id, made["token"]) as ended:
                 organisation.issuer.standings[maker] = ROLE_PERMISSIONS[Role.EDITOR]
                 await bell.revoke(maker, datetime.now(UTC))
-                await ended()
+                async with asyncio.timeout(AT_ONCE_S):
+                    await ended()
             assert (await snapshot(stranger, bridge.camera_id, made["token"])).status_code == 401
 
     async def test_comes_with_the_key_that_it_was_made_with(
@@ -217,21 +189,8 @@ class TestEnd:
             async with watched(outlet, organisation.service.url, bridge.camera_id, made["token"]) as ended:
                 organisation.issuer.standings[key] = None
                 await bell.revoke(key)
-                await ended()
-
-    async def test_comes_by_the_minute_where_nothing_was_heard(
-        self, organisation: Organisation, stranger: httpx.AsyncClient, outlet: str
-    ) -> None:
-        maker = new_id()
-        async with organisation.camera() as bridge:
-            await bridge.send(1)
-            made = await shared(stranger, bridge.camera_id, headers_of(organisation, user=maker))
-            async with watched(outlet, organisation.service.url, bridge.camera_id, made["token"]) as ended:
-                with organisation.issuer.away():
-                    await asyncio.sleep(0.5)  # nothing says that it may not
-                    await bridge.send(2)
-                organisation.issuer.standings[maker] = None
-                await ended()
+                async with asyncio.timeout(AT_ONCE_S):
+                    await ended()
 
     async def test_comes_with_the_camera(
         self, organisation: Organisation, stranger: httpx.AsyncClient, outlet: str
@@ -248,5 +207,28 @@ class TestEnd:
                     return (await stranger.delete(camera, headers=headers)).status_code == 204
 
                 await eventually(forgotten, within_s=WITHIN_S)
-                await ended()
+                async with asyncio.timeout(AT_ONCE_S):
+                    await ended()
         assert (await snapshot(stranger, bridge.camera_id, made["token"])).status_code == 401
+
+
+@pytest.mark.parametrize("outlet", ["stream", "socket"])
+class TestEndByTheMinute:
+    @pytest.fixture
+    def organisation(self, asked_about: Organisation) -> Organisation:
+        return asked_about
+
+    async def test_comes_where_nothing_was_heard(
+        self, organisation: Organisation, stranger: httpx.AsyncClient, outlet: str
+    ) -> None:
+        maker = new_id()
+        async with organisation.camera() as bridge:
+            await bridge.send(1)
+            made = await shared(stranger, bridge.camera_id, headers_of(organisation, user=maker))
+            async with watched(outlet, organisation.service.url, bridge.camera_id, made["token"]) as ended:
+                with organisation.issuer.away():
+                    await asyncio.sleep(0.5)  # nothing says that it may not
+                    await bridge.send(2)
+                organisation.issuer.standings[maker] = None
+                async with asyncio.timeout(WITHIN_S):
+                    await ended()

@@ -15,7 +15,7 @@ from fluxprint_common.permissions import ROLE_PERMISSIONS, Role
 from fluxprint_common.tokens import SharedSecret
 from support.bell import Bell
 from support.camera import VIEW_TOKEN_SECRET, jpeg
-from support.camera_service import Organisation
+from support.camera_service import AT_ONCE_S, Organisation
 from support.queue import eventually
 from support.tokens import bearer
 from support.uplink import stream
@@ -142,6 +142,32 @@ class TestRenewal:
 
 
 class TestWhatWasOpened:
+    @pytest.fixture
+    def organisation(self, on_both_paths: Organisation) -> Organisation:
+        return on_both_paths
+
+    async def test_over_a_socket_ends_with_the_session_at_once(
+        self, organisation: Organisation, browser: httpx.AsyncClient, bell: Bell
+    ) -> None:
+        session = new_id()
+        async with organisation.camera() as bridge:
+            await bridge.send(1)
+            token = (await made(browser, organisation, bridge.camera_id, session=session))["token"]
+            async with view(organisation.service.url, None, query=f"?token={token}") as viewer:
+                await viewer.watch(bridge.camera_id)
+                await viewer.frame()
+                await bell.revoke(session)
+                async with asyncio.timeout(AT_ONCE_S):
+                    assert (await viewer.word())["reason"] == "revoked"
+                await viewer.send("watch", bridge.camera_id)
+                assert (await viewer.word())["reason"] == "unauthenticated"
+
+
+class TestWhatWasOpenedByTheMinute:
+    @pytest.fixture
+    def organisation(self, asked_about: Organisation) -> Organisation:
+        return asked_about
+
     async def test_goes_on_past_the_token_with_the_session(
         self, organisation: Organisation, browser: httpx.AsyncClient
     ) -> None:
@@ -162,21 +188,6 @@ class TestWhatWasOpened:
                 organisation.issuer.standings[session] = None  # and no ring
                 async with asyncio.timeout(WITHIN_S):
                     assert await pictures.rest() == []
-
-    async def test_over_a_socket_ends_with_the_session_at_once(
-        self, organisation: Organisation, browser: httpx.AsyncClient, bell: Bell
-    ) -> None:
-        session = new_id()
-        async with organisation.camera() as bridge:
-            await bridge.send(1)
-            token = (await made(browser, organisation, bridge.camera_id, session=session))["token"]
-            async with view(organisation.service.url, None, query=f"?token={token}") as viewer:
-                await viewer.watch(bridge.camera_id)
-                await viewer.frame()
-                await bell.revoke(session)
-                assert (await viewer.word())["reason"] == "revoked"
-                await viewer.send("watch", bridge.camera_id)
-                assert (await viewer.word())["reason"] == "unauthenticated"
 
     async def test_over_a_socket_does_not_begin_anew_where_nothing_was_heard_of_the_end(
         self, organisation: Organisation, browser: httpx.AsyncClient
