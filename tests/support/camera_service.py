@@ -10,6 +10,7 @@ from pathlib import Path
 from uuid import UUID
 
 import httpx
+import psutil
 from fastapi import FastAPI, HTTPException, Request
 from jose import jwt
 
@@ -165,6 +166,12 @@ def process_of(
         },
         is_ready=lambda: is_healthy(port),
     )
+
+
+def ports_of(pid: int) -> set[int]:
+    """Those of the clients that a process still has connections to."""
+    connections = psutil.Process(pid).net_connections("tcp")
+    return {connection.raddr.port for connection in connections if connection.raddr}
 
 
 class Organisation:

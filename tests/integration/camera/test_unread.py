@@ -23,13 +23,14 @@ from fluxprint_common.ids import new_id, show
 from support.camera import frame, settings_of
 from support.serving import serving
 from support.tokens import Issuer, bearer
+from support.trickle import trickle
 from support.uplink import sleeper
 
 MORE_THAN_THE_KERNEL_KEEPS = 8_000_000
 
 
 @asynccontextmanager
-async def camera(issuer: Issuer, **settings: float) -> AsyncIterator[tuple[FastAPI, str, str, str]]:
+async def camera(issuer: Issuer, **settings: object) -> AsyncIterator[tuple[FastAPI, str, str, str]]:
     """A service with a large picture: where that is, and a token that opens it."""
     app = create_app(settings_of(jwks_url=issuer.jwks_url, **settings))
     camera, organisation = new_id(), new_id()
@@ -55,6 +56,15 @@ class TestPicture:
             await until(lambda: bool(app.state.downloads._taken))
             await until(lambda: not app.state.downloads._taken)
             assert await asleep.reads_to_the_end() < MORE_THAN_THE_KERNEL_KEEPS
+
+    @pytest.mark.parametrize("fast_path", ["auto", "off"])
+    async def test_goes_though_a_byte_is_read_now_and_then(self, issuer: Issuer, fast_path: str) -> None:
+        async with (
+            camera(issuer, stuck_after_s=0.5, fast_path=fast_path) as (app, url, path, token),
+            trickle(url, path, token) as slow,
+        ):
+            await until(lambda: not app.state.downloads._taken)
+            assert 1 < slow.count < MORE_THAN_THE_KERNEL_KEEPS
 
     async def test_takes_a_place_and_waits_in_small_pieces(
         self, issuer: Issuer, monkeypatch: pytest.MonkeyPatch

@@ -6,23 +6,16 @@ import time
 from pathlib import Path
 
 import httpx
-import psutil
 import pytest
 
 from fluxprint_common.ids import new_id, show
 from fluxprint_common.tokens import SharedSecret
 from fluxprint_local.postgres import Cluster
 from support.camera import VIEW_TOKEN_SECRET, jpeg, number_of
-from support.camera_service import Organisation, running
+from support.camera_service import Organisation, ports_of, running
 from support.pictures import PLACARD, size_of
 from support.tokens import Issuer, bearer
 from support.uplink import Bridge, sleeper, stream, until_viewers, viewers_of
-
-
-def _ports_of(pid: int) -> set[int]:
-    """Those of the clients that a process still has connections to."""
-    connections = psutil.Process(pid).net_connections("tcp")
-    return {connection.raddr.port for connection in connections if connection.raddr}
 
 
 def _events(log: Path, request_id: str) -> list[str]:
@@ -110,14 +103,14 @@ class TestStream:
             path = f"/api/v1/cameras/{bridge.camera_id}/stream"
             async with sleeper(hasty.service.url, path, hasty.user_token(), http=http) as stuck:
                 await until_viewers(client, bridge.camera_id, 1)
-                assert stuck.port in _ports_of(hasty.service.process.pid)
+                assert stuck.port in ports_of(hasty.service.process.pid)
                 await bridge.send(1, size=300_000)
                 await asyncio.sleep(0.2)  # it waits for the client to read, and the stream for the next one
                 stuck.half_close()
                 await asyncio.sleep(0.2)
                 sent = 1
                 async with asyncio.timeout(15):
-                    while await viewers_of(client, bridge.camera_id) or stuck.port in _ports_of(
+                    while await viewers_of(client, bridge.camera_id) or stuck.port in ports_of(
                         hasty.service.process.pid
                     ):
                         sent += 1
