@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import time
 from contextlib import AsyncExitStack
 from itertools import count
 
@@ -16,12 +17,18 @@ from support.queue import eventually
 from support.uplink import Bridge
 from support.view import Shown, view
 
+SOME_CAMERA = "camera_0193a5c8f2d07c4e8b1f6a2d3c4b5a69"
 CAPTURED_MS = int(TAKEN_AT.timestamp() * 1000)
 
 
 @pytest.fixture
 def organisation(on_both_paths: Organisation) -> Organisation:
     return on_both_paths
+
+
+@pytest.fixture
+def hasty(hasty_on_both_paths: Organisation) -> Organisation:
+    return hasty_on_both_paths
 
 
 async def ended(camera_id: str, **watching: object) -> str:
@@ -74,6 +81,32 @@ class TestFrames:
             await viewer.ack(bridge.camera_id, under_way[-1])
             assert (await viewer.frame()).sequence == 10
             assert await viewer.is_silent()
+
+    async def test_are_so_many_a_second_for_who_asks_for_few_and_all_for_another(
+        self, organisation: Organisation
+    ) -> None:
+        url, token, fps = organisation.service.url, organisation.user_token(), 5
+        async with organisation.camera() as bridge, view(url, token) as few, view(url, token) as all_of_them:
+            await few.watch(bridge.camera_id, max_fps=fps)
+            await all_of_them.watch(bridge.camera_id)
+            seen, began = [], time.monotonic()
+
+            async def look() -> None:
+                while True:
+                    shown = await few.frame()
+                    seen.append(shown.sequence)
+                    await few.ack(bridge.camera_id, shown.sequence)
+
+            looking = asyncio.create_task(look())
+            for number in range(1, 61):
+                await bridge.send(number)
+                assert (await all_of_them.frame()).sequence == number
+                await all_of_them.ack(bridge.camera_id, number)
+                await asyncio.sleep(1 / 60)
+            took_s = time.monotonic() - began
+            looking.cancel()
+        assert 3 <= len(seen) <= 2 + fps * took_s
+        assert seen == sorted(set(seen))
 
     async def test_go_one_by_one_while_acknowledgements_are_late(self, organisation: Organisation) -> None:
         async with (
@@ -275,6 +308,9 @@ class TestBounds:
             ("nonsense", 4400),
             ('{"type":"watch"}', 4400),
             ('{"type":"other"}', 4400),
+            (f'{{"type":"watch","camera_id":"{SOME_CAMERA}","max_fps":0}}', 4400),
+            (f'{{"type":"watch","camera_id":"{SOME_CAMERA}","max_fps":61}}', 4400),
+            (f'{{"type":"watch","camera_id":"{SOME_CAMERA}","window":3}}', 4400),
             ("x" * 10_000, 4400),
             (b"\x00", 4400),
             ("x" * 300_000, 1009),
@@ -285,5 +321,6 @@ class TestBounds:
     ) -> None:
         async with view(organisation.service.url, organisation.user_token()) as viewer:
             await viewer.connection.send(message)
-            await viewer.connection.wait_closed()
+            async with asyncio.timeout(10):
+                await viewer.connection.wait_closed()
             assert viewer.connection.close_code == code

@@ -11,21 +11,33 @@ from support import servers
 from support.camera import jpeg
 from support.camera_service import Organisation, Service
 from support.queue import eventually
-from support.tokens import bearer
+from support.tokens import Issuer, bearer
 from support.uplink import stream
 from support.view import view
 
 NOWHERE = "http://127.0.0.1:1"
 
 
+@pytest.fixture(scope="module", params=["service", "plain_service"], ids=["fast", "plain"])
+def watched(request: pytest.FixtureRequest) -> Service:
+    """A service with the fast path, and again one without."""
+    service: Service = request.getfixturevalue(request.param)
+    return service
+
+
+@pytest.fixture
+def organisation(watched: Service, issuer: Issuer) -> Organisation:
+    return Organisation(watched, issuer)
+
+
 @pytest.fixture(scope="module")
-async def front(service: Service, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[str]:
+async def front(watched: Service, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[str]:
     """The address of a Traefik before the service."""
     traefik = Traefik(
         host="127.0.0.1",
         port=free_port(),
         internal_port=free_port(),
-        services={"auth": NOWHERE, "queue": NOWHERE, "camera": service.url},
+        services={"auth": NOWHERE, "queue": NOWHERE, "camera": watched.url},
     )
     async with servers.started(traefik.process(), tmp_path_factory.mktemp("traefik") / "traefik.log"):
         yield f"http://127.0.0.1:{traefik.port}"

@@ -43,6 +43,10 @@ class TestStream:
     def organisation(self, on_both_paths: Organisation) -> Organisation:
         return on_both_paths
 
+    @pytest.fixture
+    def hasty(self, hasty_on_both_paths: Organisation) -> Organisation:
+        return hasty_on_both_paths
+
     async def test_shows_every_picture_once_and_in_order(
         self, organisation: Organisation, viewer: httpx.AsyncClient
     ) -> None:
@@ -210,6 +214,15 @@ class TestStream:
                     await bridge.send(sent, size=100_000)
                 await until_viewers(viewer, bridge.camera_id, 0)
 
+    @pytest.mark.parametrize("max_fps", ["0", "61", "nan", "fast"])
+    async def test_has_no_rate_that_is_none(
+        self, organisation: Organisation, viewer: httpx.AsyncClient, max_fps: str
+    ) -> None:
+        async with organisation.camera() as bridge:
+            path = f"/api/v1/cameras/{bridge.camera_id}/stream"
+            refused = await viewer.get(path, params={"max_fps": max_fps})
+            assert (refused.status_code, refused.json()["code"]) == (422, "validation_failed")
+
     async def test_has_room_for_so_many(self, organisation: Organisation, viewer: httpx.AsyncClient) -> None:
         async with organisation.camera() as bridge, organisation.camera() as second:
             path = f"/api/v1/cameras/{bridge.camera_id}/stream"
@@ -240,10 +253,12 @@ class TestStreamWithoutTheServer:
 
 
 class TestStop:
+    @pytest.mark.parametrize("fast_path", ["auto", "off"])
     async def test_ends_streams_and_uplinks_at_once(
-        self, migrated_cluster: Cluster, issuer: Issuer, redis_url: str, tmp_path: Path
+        self, migrated_cluster: Cluster, issuer: Issuer, redis_url: str, tmp_path: Path, fast_path: str
     ) -> None:
-        async with running(migrated_cluster, tmp_path, issuer, redis_url, {}) as service:
+        settings = {"CAMERA_FAST_PATH": fast_path}
+        async with running(migrated_cluster, tmp_path, issuer, redis_url, settings) as service:
             organisation = Organisation(service, issuer)
             async with organisation.client() as viewer, organisation.camera() as bridge:
                 path = f"/api/v1/cameras/{bridge.camera_id}/stream"
