@@ -14,6 +14,7 @@ from fastapi import FastAPI, Request
 from starlette.types import Receive, Scope, Send
 
 from fluxprint_camera.app import create_app
+from fluxprint_camera.disk import Disk
 from fluxprint_camera.recording import files
 from fluxprint_camera.viewers import unread
 from fluxprint_camera.viewers.places import Places
@@ -98,7 +99,8 @@ class TestKeptFile:
         path.write_bytes(bytes(60_000))  # one piece, which is the last
         places = Places(of_person=1, of_organisation=1)
         grants = SimpleNamespace(watching=lambda *_: nullcontext())
-        state = SimpleNamespace(state=SimpleNamespace(grants=grants, downloads=places))
+        disk = Disk("tests")
+        state = SimpleNamespace(state=SimpleNamespace(grants=grants, downloads=places, disk_of_downloads=disk))
         now = datetime.now(UTC)
         watcher = Watcher(new_id(), new_id(), new_id(), now, now + timedelta(hours=1))
         ended = asyncio.Event()
@@ -112,3 +114,4 @@ class TestKeptFile:
         async with serving(TransportInScope(app), lifespan=False) as url, sleeper(url, "/", "none") as asleep:
             await until(ended.is_set)
             assert await asleep.reads_to_the_end() < 60_000
+        disk.close()

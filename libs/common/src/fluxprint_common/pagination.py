@@ -3,6 +3,7 @@
 import base64
 import binascii
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Annotated, Generic, TypeVar
 from uuid import UUID
 
@@ -31,16 +32,12 @@ class Page(BaseModel, Generic[T]):
     next_cursor: str | None = Field(max_length=200, description="Give it back as `cursor` for the next page.")
 
 
+@dataclass(frozen=True, slots=True)
 class PageRequest:
     """Which page is asked for."""
 
-    def __init__(
-        self,
-        limit: Annotated[int, Query(ge=1, le=MAX_LIMIT, json_schema_extra={"format": "int32"})] = DEFAULT_LIMIT,
-        cursor: Annotated[str | None, Query(max_length=200, description="`next_cursor` of the page before.")] = None,
-    ) -> None:
-        self.limit = limit
-        self.cursor = cursor
+    limit: int
+    cursor: str | None
 
     @property
     def after_id(self) -> UUID | None:
@@ -57,7 +54,14 @@ class PageRequest:
             raise CursorInvalid from None
 
 
-Paging = Annotated[PageRequest, Depends()]
+async def _asked(  # of what is not async, each call takes a thread
+    limit: Annotated[int, Query(ge=1, le=MAX_LIMIT, json_schema_extra={"format": "int32"})] = DEFAULT_LIMIT,
+    cursor: Annotated[str | None, Query(max_length=200, description="`next_cursor` of the page before.")] = None,
+) -> PageRequest:
+    return PageRequest(limit, cursor)
+
+
+Paging = Annotated[PageRequest, Depends(_asked)]
 
 
 def page(rows: Sequence[R], request: PageRequest, *, id_of: Callable[[R], UUID], show: Callable[[R], T]) -> Page[T]:

@@ -6,7 +6,9 @@ from functools import partial
 
 from fastapi import FastAPI
 
+from fluxprint_camera import disk
 from fluxprint_camera.cameras.routes import router as cameras
+from fluxprint_camera.disk import Disk
 from fluxprint_camera.ingest.owners import Owners
 from fluxprint_camera.ingest.printers import PrinterDirectory
 from fluxprint_camera.ingest.routes import router as ingest
@@ -36,6 +38,8 @@ from fluxprint_common.service import ServiceSpec, create_service
 
 #: Of an uplink's other messages.
 TEXT_LIMIT = 1024 * 1024
+#: Apart from those that write what is recorded, so that neither waits for the other.
+DOWNLOAD_THREADS = 4
 
 
 def create_app(settings: CameraSettings) -> FastAPI:
@@ -78,8 +82,10 @@ async def _start(app: FastAPI) -> AsyncIterator[None]:
         Places, of_person=settings.max_viewers_per_person, of_organisation=settings.max_viewers_per_organisation
     )
     app.state.places, app.state.downloads = places(), places()
+    app.state.disk_of_downloads = Disk("downloads", threads=DOWNLOAD_THREADS)
     app.state.acks = AckReader()
     app.state.metrics.registry.register(RelayCollector(hub))
+    app.state.metrics.registry.register(disk.REFUSED)
     app.state.loops.start("relay", hub.run)
     app.state.before_stop.append(hub.stop)
     try:
@@ -90,6 +96,7 @@ async def _start(app: FastAPI) -> AsyncIterator[None]:
         app.state.acks.close()
         app.state.pictures.close()
         app.state.decision_pictures.close()
+        app.state.disk_of_downloads.close()
 
 
 def _watch_over(app: FastAPI, settings: CameraSettings) -> None:

@@ -31,7 +31,7 @@ Watching = Annotated[Watcher, sees_kept(Permission.CAMERAS_VIEW)]
 Manager = Annotated[Principal, require(Permission.PRINTERS_MANAGE)]
 
 
-def _of(
+async def _of(
     printer_id: Annotated[PrinterId | None, Query(description="Of this printer only.")] = None,
     job_id: Annotated[JobId | None, Query(description="Of this job only.")] = None,
     attempt_id: Annotated[AttemptId | None, Query(description="Of this attempt only.")] = None,
@@ -42,7 +42,7 @@ def _of(
 Filter = Annotated[Of, Depends(_of)]
 
 
-def _store(request: Request) -> Store:
+async def _store(request: Request) -> Store:
     """Raises: NotFound: this installation keeps no recordings."""
     store: Store | None = request.app.state.recordings
     if store is None:

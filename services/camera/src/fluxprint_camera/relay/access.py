@@ -8,7 +8,7 @@ from starlette.requests import HTTPConnection
 from fluxprint_camera.relay.hub import Hub
 
 
-def _hub(connection: HTTPConnection) -> Hub:
+async def _hub(connection: HTTPConnection) -> Hub:
     hub: Hub = connection.app.state.hub
     return hub
 
