@@ -64,7 +64,7 @@ class Pictures:
         self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="pictures")
         self._writers = ThreadPoolExecutor(max_workers=1, thread_name_prefix="placards")
         self._narrowed: WeakKeyDictionary[Frame, dict[Width, asyncio.Future[bytes]]] = WeakKeyDictionary()
-        self._placards: dict[str, Frame] = {}
+        self._placards: dict[str, asyncio.Future[Frame]] = {}
         #: How many wait, by the organisation.
         self._waiting: Counter[UUID] = Counter()
 
@@ -87,14 +87,19 @@ class Pictures:
         """A picture that says why there is none."""
         text = _TEXTS.get(reason, _SOMETHING_ELSE)
         if text not in self._placards:
-            jpeg = await asyncio.get_running_loop().run_in_executor(self._writers, _write, text)
-            self._placards[text] = Frame.of(jpeg, sequence=0, captured_at=datetime.now(UTC))
-        return self._placards[text]
+            made = asyncio.get_running_loop().run_in_executor(self._writers, _placard, text)
+            made.add_done_callback(partial(self._keep_or_forget, text))
+            self._placards[text] = made
+        return await asyncio.shield(self._placards[text])
 
     def close(self) -> None:
         """Forget what is not begun."""
         for pool in (self._pool, self._writers):
             pool.shutdown(wait=False, cancel_futures=True)
+
+    def _keep_or_forget(self, text: str, made: asyncio.Future[Frame]) -> None:
+        if made.cancelled() or made.exception() is not None:
+            del self._placards[text]  # the next one who asks has it made anew
 
     def _start(self, make: Callable[[], bytes], organisation_id: UUID) -> asyncio.Future[bytes]:
         of_organisation = self._waiting[organisation_id]
@@ -128,7 +133,7 @@ def _narrow(jpeg: memoryview, width: int) -> bytes:
     return drawing.narrow(jpeg, width)
 
 
-def _write(text: str) -> bytes:
+def _placard(text: str) -> Frame:
     from fluxprint_camera.viewers import drawing  # noqa: PLC0415
 
-    return drawing.write(text)
+    return Frame.of(drawing.write(text), sequence=0, captured_at=datetime.now(UTC))
