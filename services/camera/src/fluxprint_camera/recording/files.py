@@ -47,7 +47,7 @@ class KeptFile(FileResponse):
         async def answer(send: Send) -> None:
             await super(KeptFile, self).__call__(scope, receive, send)
 
-        with self._places.taken_by(self._watcher), self._grants.watching(self._watcher, None, cut):
+        with self._places.take(self._watcher), self._grants.watching(self._watcher, None, cut):
             self.stat_result = found = await self._look()
             self.set_stat_headers(found)
             self._pieces = Pieces(self._disk, self._file, found)

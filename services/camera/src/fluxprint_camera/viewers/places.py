@@ -1,8 +1,7 @@
 """Places for connections that cost something for as long as they are open, whatever comes over them."""
 
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from uuid import UUID
 
 from fluxprint_camera.relay.problems import TooManyViewers
@@ -21,19 +20,28 @@ class Places:
         self._of_organisation = of_organisation
         self._taken: Counter[UUID] = Counter()
 
-    @contextmanager
-    def taken_by(self, watcher: Watcher) -> Iterator[None]:
-        """A place for as long as the block runs. Raises: TooManyViewers"""
+    def take(self, watcher: Watcher) -> AbstractContextManager[None]:
+        """Take a place at once; it is given back where the block ends. Raises: TooManyViewers"""
         of_person = self._of_person if watcher.max_viewers is None else watcher.max_viewers
         for holder, at_most in ((watcher.person_id, of_person), (watcher.organisation_id, self._of_organisation)):
             if self._taken[holder] >= at_most:
                 raise TooManyViewers(f"{at_most} connections are open, as many as may be; close one first.")
         holders = watcher.person_id, watcher.organisation_id
         self._taken.update(holders)
-        try:
-            yield
-        finally:
-            self._taken.subtract(holders)
-            for holder in holders:
-                if not self._taken[holder]:
-                    del self._taken[holder]
+        return _Place(self._taken, holders)
+
+
+class _Place(AbstractContextManager[None]):
+    """One that is taken, for hours perhaps: it is small."""
+
+    __slots__ = ("_holders", "_taken")
+
+    def __init__(self, taken: Counter[UUID], holders: tuple[UUID, UUID]) -> None:
+        self._taken = taken
+        self._holders = holders
+
+    def __exit__(self, *_error: object) -> None:
+        self._taken.subtract(self._holders)
+        for holder in self._holders:
+            if not self._taken[holder]:
+                del self._taken[holder]

@@ -63,7 +63,7 @@ class PictureAnswer(Response):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002
         # What the kernel takes at once holds no place at all: until something waits, nothing else runs.
-        with self._places.taken_by(self._watcher):
+        with self._places.take(self._watcher):
             await in_time(scope, send, self._send, stuck_after_s=self._stuck_after_s)
 
     async def _send(self, send: Send) -> None:
