@@ -70,7 +70,7 @@ class ServiceSpec:
             behind Traefik.
         has_cookies: whether pages of the allowed origins may send cookies along.
         body_limits: bytes, for exact paths that take more than the default.
-        message_limits: the same of a WebSocket's messages.
+        message_limits: bytes of a WebSocket's messages, for exact paths that take more or fewer than the default.
         start: what lives as long as the service: loops, clients, stores.
     """
 

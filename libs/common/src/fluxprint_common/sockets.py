@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.http11 import Request
 
-#: Of one message, at paths that take no more; until it is whole it lies in memory.
+#: Of one message, at paths that name no other limit; until it is whole it lies in memory.
 DEFAULT_MESSAGE_LIMIT = 256 * 1024
 #: Answers to pings wait for whoever reads nothing; beyond so many bytes that is not somebody to answer.
 MAX_UNREAD = 1024 * 1024
@@ -15,7 +15,7 @@ def bounded(by_path: Mapping[str, int], *, default: int = DEFAULT_MESSAGE_LIMIT)
     """The server's side of a WebSocket.
 
     Args:
-        by_path: bytes that a message may have, for exact paths that take more than the `default`.
+        by_path: bytes that a message may have, for exact paths where that is not the `default`.
     """
 
     class Bounded(WebSocketsSansIOProtocol):

@@ -23,6 +23,7 @@ from fluxprint_camera.shares import upkeep
 from fluxprint_camera.shares.routes import router as shares
 from fluxprint_camera.viewers.acks import AckReader
 from fluxprint_camera.viewers.grants import Grants
+from fluxprint_camera.viewers.messages import MAX_MESSAGE_BYTES
 from fluxprint_camera.viewers.pictures import Pictures
 from fluxprint_camera.viewers.places import Places
 from fluxprint_camera.viewers.routes import router as viewers
@@ -51,8 +52,11 @@ def create_app(settings: CameraSettings) -> FastAPI:
             "cameras": "Live pictures: snapshots, MJPEG streams, and tokens for `<img>` elements.",
             "recordings": "Timelapses of prints, and pictures of their starts, ends and failures.",
         },
-        # Twice the largest picture: what is a little too large is refused with a word about it.
-        message_limits={"/api/v1/cameras/ingest": 2 * settings.max_frame_bytes + TEXT_LIMIT},
+        message_limits={
+            # Twice the largest picture: what is a little too large is refused with a word about it.
+            "/api/v1/cameras/ingest": 2 * settings.max_frame_bytes + TEXT_LIMIT,
+            "/api/v1/cameras/watch": MAX_MESSAGE_BYTES,
+        },
         routers=[ingest, decisions, recordings, cameras, view_tokens, viewers, viewer_sockets, shares],
         start=_start,
     )

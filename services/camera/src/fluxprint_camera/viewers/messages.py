@@ -11,6 +11,8 @@ from fluxprint_camera.viewers.tokens import MAX_CHARS
 
 SUBPROTOCOL = "fluxprint.view.v1"
 MAX_TEXT_CHARS = 8192
+#: What is not whole yet lies in memory, for as long as a connection lives.
+MAX_MESSAGE_BYTES = 4 * MAX_TEXT_CHARS
 MAX_WINDOW = 2
 
 VERSION = 1
