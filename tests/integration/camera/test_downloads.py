@@ -54,8 +54,6 @@ class TestDiskThatHangs:
     async def test_in_the_middle_of_many_downloads_stops_these_and_nothing_else(
         self, filmed: Studio, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(disk, "FILE_S", 1.0)
-        monkeypatch.setattr(files, "LOOK_S", 1.0)
         hanging, released, piece = threading.Event(), threading.Event(), Pieces._piece
 
         def hang(pieces: Pieces, at: int, size: int) -> bytes:
@@ -66,18 +64,21 @@ class TestDiskThatHangs:
         path = await kept_picture(filmed)
         async with asking(filmed) as client:
             whole = await client.get(path)
-            monkeypatch.setattr(Pieces, "_piece", hang)
-            try:
-                asked = [asyncio.create_task(client.get(path)) for _ in range(MANY)]
-                assert await asyncio.to_thread(hanging.wait, WITHIN_S)
-                await works(filmed)
-                for one in await asyncio.gather(*asked, return_exceptions=True):
-                    if isinstance(one, httpx.Response):
-                        assert (one.status_code, one.json()["code"]) == (503, "files_away")
-                    else:
-                        assert isinstance(one, httpx.RemoteProtocolError)
-            finally:
-                released.set()
+            with monkeypatch.context() as patch:
+                patch.setattr(disk, "FILE_S", 1.0)
+                patch.setattr(files, "LOOK_S", 1.0)
+                patch.setattr(Pieces, "_piece", hang)
+                try:
+                    asked = [asyncio.create_task(client.get(path)) for _ in range(MANY)]
+                    assert await asyncio.to_thread(hanging.wait, WITHIN_S)
+                    await works(filmed)
+                    for one in await asyncio.gather(*asked, return_exceptions=True):
+                        if isinstance(one, httpx.Response):
+                            assert (one.status_code, one.json()["code"]) == (503, "files_away")
+                        else:
+                            assert isinstance(one, httpx.RemoteProtocolError)
+                finally:
+                    released.set()
             assert (await client.get(path)).content == whole.content
 
     async def test_before_a_download_begins_is_said(self, filmed: Studio, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -41,7 +41,7 @@ class TestStream:
                     await bridge.send(number, size=SIZE)
                     assert await pictures.next() == jpeg(number, size=SIZE)
                 assert await viewers_of(client, bridge.camera_id) == 1
-                assert 1 < slow.count < SIZE
+                assert 0 < slow.count < SIZE
 
 
 class TestSocket:
@@ -63,4 +63,4 @@ class TestSocket:
                 assert (await watching.frame()).picture == jpeg(number, size=SIZE)
                 await watching.ack(bridge.camera_id, number)
             assert await viewers_of(client, bridge.camera_id) == 1
-            assert 1 < slow.count < SIZE
+            assert 0 < slow.count < SIZE
