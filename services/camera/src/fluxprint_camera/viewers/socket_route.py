@@ -40,7 +40,7 @@ _DATABASE_ERRORS = (DBAPIError, PoolTimeout, ConnectionError, TimeoutError)
 
 
 async def watch_cameras(websocket: WebSocket) -> None:
-    """Several cameras over one connection; docs/camera.md has its messages."""
+    """Several cameras over one connection; docs/camera-viewers.md has its messages."""
     state = websocket.app.state
     places: Places = state.places
     try:
