@@ -1,4 +1,4 @@
-"""What goes over a viewer's WebSocket, subprotocol `fluxprint.view.v1`; docs/camera-viewers.md shows an example of each."""
+"""What goes over a viewer's WebSocket, subprotocol `fluxprint.view.v1`; see docs/camera-viewers.md for examples."""
 
 import struct
 from typing import Annotated, Literal
