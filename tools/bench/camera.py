@@ -5,7 +5,7 @@ Every peer sends the same frames to the same viewers in the same run, in turns.
 
 import statistics
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from tools.bench import first, relays
@@ -16,6 +16,8 @@ VIEWERS = 200
 MANY = 500
 ROUNDS = 3
 STUCK_ROUNDS = 8
+#: What Traefik keeps for a slow viewer; compose sets both for its container.
+KEPT = ("tcp_notsent_lowat", "tcp_rmem")
 SLOW_WARM_S, SLOW_SECONDS = 8.0, 8.0
 
 
@@ -46,7 +48,8 @@ async def measure(folder: Path) -> Relayed | None:
         plain = await stack.enter_async_context(relays.relay("off"))
         bare = await stack.enter_async_context(relays.bare())
         found = Relayed(peers=[fast, by_socket(fast), plain, bare])
-        found.late = await first.measure(folder, port=fast.port, stream=fast.path)
+        proxied = await stack.enter_async_context(first.traefik_before(folder, fast.port))
+        found.late = await first.measure(proxied=proxied, port=fast.port, stream=fast.path)
         await _open_others(found, stack, folder, bare.port)
         for _ in range(ROUNDS):
             for peer in found.peers:
@@ -55,7 +58,9 @@ async def measure(folder: Path) -> Relayed | None:
                 peer.p99_ms.append(seen.p99_ms)
                 assert not seen.result["disorder"], f"{peer.name}: pictures twice or out of order"
         single = by_socket(fast, "relay, WebSocket with a window of 1", window=1)
-        for peer in (*(p for p in found.peers if p is not plain), single):
+        through = replace(fast, name="relay through Traefik, MJPEG", port=proxied)
+        both = through, by_socket(through, "relay through Traefik, WebSocket")
+        for peer in (*(p for p in found.peers if p is not plain), single, *both):
             seen = await view(client, peer, fast=8, slow=2, warm_s=SLOW_WARM_S, seconds=SLOW_SECONDS)
             found.slow_ms[peer.name] = seen.result["slow"]["p50_ms"]
         for _ in range(STUCK_ROUNDS):
@@ -106,7 +111,8 @@ def show(found: Relayed | None) -> None:
     for name in found.missing:
         print(f"  {name:<36}  is not here: {PEERS[name]}")
     print(f"""
-At {SLOW_BYTES_PER_S // 1000} kB/s, beside others that are fast     age of the picture, p50      aim""")
+At {SLOW_BYTES_PER_S // 1000} kB/s, beside others that are fast     age of the picture, p50      aim
+where Traefik runs {", ".join(f"{name} is {_sysctl(name)}" for name in KEPT)}""")
     aims = {"relay, MJPEG": "<= 1500 ms", "relay, WebSocket": "<= 400 ms"}
     for name, ms in found.slow_ms.items():
         print(f"  {name:<40}{ms:16.0f} ms      {aims.get(name, '')}")
@@ -120,6 +126,10 @@ Memory of the relay for each of {MANY} viewers         aim""")
     for name, kb in found.kb_per_viewer.items():
         print(f"  {name:<36}{kb:10.1f} kB    < 64")
     first.show(found.late)
+
+
+def _sysctl(name: str) -> str:
+    return " ".join(Path("/proc/sys/net/ipv4", name).read_text().split())
 
 
 def _p99(ages: list[float]) -> float:

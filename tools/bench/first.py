@@ -2,8 +2,8 @@
 
 import asyncio
 import time
-from collections.abc import Sequence
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,31 +25,37 @@ class Seen:
     picture_s: Sequence[float]
 
 
-async def measure(folder: Path, *, port: int, stream: str) -> dict[str, Seen]:
-    """A stream's and a snapshot's, through Traefik and past it, in turns; each on a connection of its own.
-
-    Args:
-        port: where the relay listens.
-        stream: the path of a stream, with its token.
-    """
+@asynccontextmanager
+async def traefik_before(folder: Path, port: int) -> AsyncIterator[int]:
+    """The port of a Traefik before the relay that listens at `port`."""
     traefik = Traefik(
         host="127.0.0.1",
         port=free_port(),
         internal_port=free_port(),
         services={"auth": _NOWHERE, "queue": _NOWHERE, "camera": f"http://127.0.0.1:{port}"},
     )
-    async with AsyncExitStack() as stack:
-        supervisor = await stack.enter_async_context(Supervisor(folder))
+    async with Supervisor(folder) as supervisor:
         await supervisor.start(traefik.process())
-        ways = {
-            f"{what}, {how}": (where, path)
-            for what, path in (("stream", stream), ("snapshot", stream.replace("/stream?", "/snapshot?")))
-            for how, where in (("through Traefik", traefik.port), ("the relay itself", port))
-        }
-        found: dict[str, list[tuple[float, float]]] = {name: [] for name in ways}
-        for _ in range(TIMES):
-            for name, (where, path) in ways.items():
-                found[name].append(await _first(where, path))
+        yield traefik.port
+
+
+async def measure(*, proxied: int, port: int, stream: str) -> dict[str, Seen]:
+    """A stream's and a snapshot's, through Traefik and past it, in turns; each on a connection of its own.
+
+    Args:
+        proxied: where Traefik listens.
+        port: where the relay does.
+        stream: the path of a stream, with its token.
+    """
+    ways = {
+        f"{what}, {how}": (where, path)
+        for what, path in (("stream", stream), ("snapshot", stream.replace("/stream?", "/snapshot?")))
+        for how, where in (("through Traefik", proxied), ("the relay itself", port))
+    }
+    found: dict[str, list[tuple[float, float]]] = {name: [] for name in ways}
+    for _ in range(TIMES):
+        for name, (where, path) in ways.items():
+            found[name].append(await _first(where, path))
     return {name: Seen(*zip(*pairs, strict=True)) for name, pairs in found.items()}
 
 

@@ -127,6 +127,14 @@ class TestLostHash:
         sha1 = hashlib.sha1(self.CONTENT, usedforsecurity=False).hexdigest()
         return LocalFile(source, len(self.CONTENT), sha1)
 
+    async def test_its_copy_is_in_nobodys_way_who_goes_on(self, local: LocalFile) -> None:
+        printer = ForgetfulOctoPrint(self.CONTENT, losses=1)
+        async with serving(printer.app, lifespan=False) as url, OctoPrintClient(url, SecretStr("any")) as octoprint:
+            with pytest.raises(Unavailable):
+                await store(octoprint, local, "fluxprint/x.gcode", called_off=lambda: True)
+            await store(octoprint, local, "fluxprint/x.gcode")
+        assert printer.uploads == 2
+
     async def test_its_copy_is_stored_again(self, local: LocalFile) -> None:
         printer = ForgetfulOctoPrint(self.CONTENT, losses=2)
         async with serving(printer.app, lifespan=False) as url, OctoPrintClient(url, SecretStr("any")) as octoprint:

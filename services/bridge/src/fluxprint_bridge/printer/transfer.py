@@ -217,9 +217,10 @@ async def store(
             await _read_back(octoprint, local, to, hash_within_s=HASH_LOST_S if answered and anew else None)
             return
         except _HashLost:
-            if called_off():
-                raise Unavailable(f"OctoPrint has no hash of {to}") from None
             lost = True
+            if called_off():
+                await _removed(octoprint, to)  # whoever goes on with it would wait long for its hash
+                raise Unavailable(f"OctoPrint has no hash of {to}") from None
         except KeyRefused:
             raise
         except Refused as refused:
