@@ -86,6 +86,10 @@ async def check_walls(compose: Compose, url: str) -> None:
             [network] = state["Networks"]  # type: ignore[index]
             internal = docker(["docker", "network", "inspect", "--format", "{{.Internal}}", network]).strip()
             expect(internal == "true", f"{store} is on {network}")
+    with step("Traefik keeps little for viewers on slow lines"):
+        names = ("tcp_notsent_lowat", "tcp_rmem")
+        kept = compose.run("exec", "--no-TTY", "traefik", "cat", *(f"/proc/sys/net/ipv4/{name}" for name in names))
+        expect(kept.split() == ["16384", "4096", "65536", "131072"], f"its sysctls are {kept!r}")
     with step("every container is confined, and ours run as user 10001"):
         for service in (*SERVICES, "traefik", "postgres", "redis"):
             host = compose.container(service)["HostConfig"]
