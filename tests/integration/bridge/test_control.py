@@ -80,6 +80,10 @@ class TestThroughTheCloud:
     async def test_nothing_is_asked_where_nothing_is_in_hand(self, cloud: FakeCloud, bridge: BridgeProcess) -> None:
         """One bridge may have dozens of printers, and a command is for a print."""
         await cloud.until_claims()
+        fetched = cloud.calls.count("commands")
+        await cloud.ring("command")
+        await cloud.until(lambda: cloud.calls.count("commands") > fetched)  # from now on it has a minute
+        await cloud.until_claims()  # what was left of a command before has ended by now
         asked = cloud.calls.count("commands")
         await cloud.until_claims(4)  # a second each
         assert cloud.calls.count("commands") == asked

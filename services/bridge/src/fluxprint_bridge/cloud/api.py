@@ -32,8 +32,9 @@ CONNECT_TIMEOUT_S = 5.0
 READ_TIMEOUT_S = 20.0
 KEEP_ALIVE_S = 55.0
 MAX_CONNECTIONS = 32
-MAX_IDLE_CONNECTIONS = 8  #: each is looked at for each request
 MAX_WAITING = 8  #: claims that wait: of a bridge with more printers the others ask by the clock and by doorbell
+#: Each is looked at for each request. httpx counts those that are in use among them: past it none is kept.
+MAX_KEPT_CONNECTIONS = MAX_WAITING + 8
 NOT_UNDERSTOOD = 422
 PLAINLY_S = 300.0  #: how long a queue that is older than this bridge is asked as it understands: it is updated one day
 
@@ -52,7 +53,7 @@ class CloudApi:
             timeout=httpx.Timeout(READ_TIMEOUT_S, connect=CONNECT_TIMEOUT_S),
             limits=httpx.Limits(
                 max_connections=MAX_CONNECTIONS,
-                max_keepalive_connections=MAX_IDLE_CONNECTIONS,
+                max_keepalive_connections=MAX_KEPT_CONNECTIONS,
                 keepalive_expiry=KEEP_ALIVE_S,
             ),
             headers={"User-Agent": f"fluxprint-bridge/{__version__}"},

@@ -82,8 +82,8 @@ class Monitor:
 
     async def answering(self) -> None:
         """Wait until OctoPrint answers."""
-        while (changed := self.changed) and self.snapshot.job is None:
-            await changed.wait()
+        while self.snapshot.job is None:
+            await self.changed.wait()
 
     async def look(self) -> Job:
         """Ask OctoPrint now. Raises `Unavailable` or `Refused`, and then the snapshot says so.
