@@ -20,7 +20,7 @@ from sqlalchemy import text
 from fluxprint_common.lookup import Lookups
 from fluxprint_common.principal import Principal
 from fluxprint_model import queue as model
-from fluxprint_model.tables import Blame, Queue
+from fluxprint_model.tables import Queue
 from fluxprint_queue.attempts import repository as attempt_rows
 from fluxprint_queue.attempts import service as attempts
 from fluxprint_queue.attempts.errors import AttemptEnded
@@ -146,7 +146,7 @@ class QueueMachine(QueueSteps):
             steps += [self.permit_of(held[0], self.queue.attempts[held[0]].fence, 0)] * 2
         elif held:
             steps.append(
-                self.report_of(held[0], self.queue.attempts[held[0]].fence, 0, ReportKind.RELEASED, blame=Blame.FAULT)
+                self.report_of(held[0], self.queue.attempts[held[0]].fence, 0, ReportKind.RELEASED, fault=True)
             )
         self.do(*steps)
 
@@ -178,15 +178,15 @@ class QueueMachine(QueueSteps):
 
     @rule(
         pick=numbers, newest=mostly, report_id=st.integers(0, 7), kind=st.sampled_from(ReportKind),
-        blame=st.sampled_from(Blame), live=mostly,
+        fault=st.booleans(), live=mostly,
     )  # fmt: skip
-    def report(self, pick: int, newest: bool, report_id: int, kind: ReportKind, blame: Blame, live: bool) -> None:
+    def report(self, pick: int, newest: bool, report_id: int, kind: ReportKind, fault: bool, live: bool) -> None:
         if not self.queue.attempts:
             return
         number = self.any_attempt(pick, among=LIVE if live else None)
         if number is not None:
             fence = self.queue.attempts[number].fence
-            self.do(self.report_of(number, fence if newest else max(1, fence - 1), report_id, kind, blame=blame))
+            self.do(self.report_of(number, fence if newest else max(1, fence - 1), report_id, kind, fault=fault))
 
     @rule(printer=st.integers(0, 1), report_id=st.integers(0, 7), well=mostly, ready=st.booleans())
     def what_comes_next(self, printer: int, report_id: int, well: bool, ready: bool) -> None:

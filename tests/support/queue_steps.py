@@ -9,13 +9,12 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize
 
 from fluxprint_common.ids import new_id, show
 from fluxprint_model import queue as model
-from fluxprint_model.tables import Blame, Queue, Rules
+from fluxprint_model.tables import Queue, Rules
 from fluxprint_queue.attempts.states import AttemptState, ReportKind
 from support.queue import GCODE
 from support.queue_model import Answer, Step, Twins
 
 RULES = Rules(max_releases=3)
-REASONS = {Blame.NOTHING: "some_reason", Blame.FAULT: "start_refused", Blame.VANISHED: "journal_lost"}
 
 
 class QueueSteps(RuleBasedStateMachine):
@@ -75,7 +74,7 @@ class QueueSteps(RuleBasedStateMachine):
         }.get(attempt.state)
         if kind is None:
             return self.permit_of(number, attempt.fence, attempt.journal)
-        return self.report_of(number, attempt.fence, report_id, kind, blame=Blame.NOTHING)
+        return self.report_of(number, attempt.fence, report_id, kind, fault=False)
 
     def by_hand_of(self, printer: int) -> Step:
         path = f"/printers/{self.twins.names.printers[printer]}/foreign-print"
@@ -115,17 +114,17 @@ class QueueSteps(RuleBasedStateMachine):
 
         return Step("permit", lambda: self.twins.world.call("POST", path, json=body), apply)
 
-    def report_of(self, number: int, fence: int, report_id: int, kind: ReportKind, *, blame: Blame) -> Step:
+    def report_of(self, number: int, fence: int, report_id: int, kind: ReportKind, *, fault: bool) -> Step:
         path = f"/attempts/{self.twins.names.attempts[number]}/reports"
         body = {
             "fence": self.twins.names.fences[number, fence],
             "report_id": str(self.twins.report_ids[report_id]),
             "kind": kind,
-            "reason": REASONS[blame],
+            "reason": "start_refused" if fault else "some_reason",
         }
 
         def apply(queue: Queue) -> tuple[Queue, Answer]:
-            after = model.report(queue, RULES, number, fence=fence, report_id=report_id, kind=kind, blame=blame)
+            after = model.report(queue, RULES, number, fence=fence, report_id=report_id, kind=kind, fault=fault)
             return after, after.attempts[number].state
 
         return Step(f"report {kind}", lambda: self.twins.world.call("POST", path, json=body), apply)

@@ -109,10 +109,10 @@ async def connected(url: str) -> AsyncIterator[asyncpg.Connection]:
         await connection.close()
 
 
-async def execute(url: str, statement: str) -> None:
+async def execute(url: str, statement: str, *arguments: object) -> None:
     """One statement outside a transaction, as `url` says."""
     async with connected(url) as connection:
-        await connection.execute(statement)
+        await connection.execute(statement, *arguments)
 
 
 async def migrate(url: str, target: str = "head", *, direction: Literal["upgrade", "downgrade"] = "upgrade") -> None:

@@ -28,7 +28,7 @@ class Beside(Steps):
         try:
             queue = rules_of.report(
                 self.state.queue, self.world.rules(), me.attempt,
-                fence=me.fence, report_id=first.report_id, kind=first.kind, blame=first.blame,
+                fence=me.fence, report_id=first.report_id, kind=first.kind, fault=first.fault,
             )  # fmt: skip
         except Refused as refused:
             if refused.code != "fence_stale":

@@ -22,7 +22,7 @@ from fluxprint_model.state import (
     put,
     spend,
 )
-from fluxprint_model.tables import Blame, Given, Queue, Refused
+from fluxprint_model.tables import Given, Queue, Refused
 from fluxprint_queue.attempts.states import AttemptState, ReportKind
 
 OPEN = frozenset({Step.CLAIMED, Step.PERMITTED, Step.STARTING, Step.PRINTING, Step.UNKNOWN})
@@ -171,7 +171,7 @@ class Process(Beside):
             return self.move(text + ", and presses start", me._replace(pc=Pc.PERMIT, fresh=True), queue=queue)
         match step:
             case Next.RELEASE:
-                return self.move(text, self.reported(me, ReportKind.RELEASED, Blame.VANISHED), queue=queue)
+                return self.move(text, self.reported(me, ReportKind.RELEASED), queue=queue)
             case Next.TRANSFER if busy:
                 return self.move(
                     text + ", but the printer is busy", self.reported(me, ReportKind.RELEASED), queue=queue
@@ -205,7 +205,7 @@ class Process(Beside):
         if code:
             yield self.move(f"is refused its lease ({code})", resting(me))
         if self.state.left.faults:
-            moved = self.move("fails to transfer the file", self.reported(me, ReportKind.RELEASED, Blame.FAULT))
+            moved = self.move("fails to transfer the file", self.reported(me, ReportKind.RELEASED, fault=True))
             yield Move(moved.text, spend(moved.state, "faults"), Kind.FAULT)
         yield from self._until_idle("has transferred the file and sees the printer idle")
 
@@ -287,7 +287,7 @@ class Process(Beside):
 
     def _press_goes_wrong(self, watching: Bridge, withdrawn: Bridge) -> Iterator[Move]:
         state = spend(self.state, "presses")
-        refused = self.reported(withdrawn, ReportKind.RELEASED, Blame.FAULT)
+        refused = self.reported(withdrawn, ReportKind.RELEASED, fault=True)
         lost = put(state, self.number, watching)
         frozen = lost._replace(octo=lost.octo._replace(late_start=self.me.attempt))
         yield Move(f"{self.name} can't reach OctoPrint and withdraws", put(state, self.number, withdrawn), Kind.FAULT)

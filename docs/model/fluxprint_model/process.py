@@ -5,7 +5,7 @@ from collections.abc import Callable
 from fluxprint_bridge.journal import Step
 from fluxprint_model.printer import Kind, Move
 from fluxprint_model.state import NOTHING, Bridge, Message, Octo, Pc, Pending, State, World, next_report_id, put, spend
-from fluxprint_model.tables import Blame, Queue, Refused
+from fluxprint_model.tables import Queue, Refused
 from fluxprint_queue.attempts.states import ENDED, REPORTED_STATE, AttemptState, ReportKind
 
 
@@ -34,12 +34,12 @@ class Steps:
         late = tuple(sorted((*self.state.late, message), key=repr))
         return Move(f"{self.name} {text}", spend(self.state, "late")._replace(late=late), Kind.FAULT)
 
-    def reported(self, me: Bridge, kind: ReportKind, blame: Blame = Blame.NOTHING) -> Bridge:
+    def reported(self, me: Bridge, kind: ReportKind, *, fault: bool = False) -> Bridge:
         """`Journal.report`: the report and what it means here, in one transaction."""
         shown = REPORTED_STATE[kind]
         step = Step.ENDED if shown in ENDED else Step.UNKNOWN if shown == AttemptState.UNKNOWN else Step.PRINTING
         me = me if step == Step.PRINTING else resting(me)
-        pending = Pending(next_report_id(self.state), kind, blame)
+        pending = Pending(next_report_id(self.state), kind, fault)
         return me._replace(shown=str(shown), step=step, reports=(*me.reports, pending))
 
 

@@ -7,7 +7,7 @@ transitions are the service's own tables. A refusal is raised, and then nothing 
 from collections.abc import Collection
 
 from fluxprint_model.plants import Plant
-from fluxprint_model.tables import Attempt, Bed, Blame, Command, Given, Job, Queue, Refused, Rules
+from fluxprint_model.tables import Attempt, Bed, Command, Given, Job, Queue, Refused, Rules
 from fluxprint_queue.attempts.schemas import Resolution
 from fluxprint_queue.attempts.states import (
     ENDED,
@@ -183,16 +183,9 @@ def permit(queue: Queue, rules: Rules, number: int, *, fence: int, journal: int)
 
 
 def report(
-    queue: Queue,
-    rules: Rules,
-    number: int,
-    *,
-    fence: int,
-    report_id: int,
-    kind: ReportKind,
-    blame: Blame = Blame.NOTHING,
+    queue: Queue, rules: Rules, number: int, *, fence: int, report_id: int, kind: ReportKind, fault: bool = False
 ) -> Queue:
-    """`attempts.service.report`; `blame` is what the reason of a release says."""
+    """`attempts.service.report`; `fault` says that the reason of a release lies in the printer or the file."""
     attempt = queue.attempts[number]
     if (number, report_id) in queue.taken:
         return queue
@@ -204,7 +197,7 @@ def report(
         raise Refused("fence_stale")
     if attempt.state in ENDED:
         raise Refused("attempt_ended")
-    return _after_move(_move(queue, number, target), rules, number, blame=blame)
+    return _after_move(_move(queue, number, target), rules, number, fault=fault)
 
 
 def foreign_print(queue: Queue, rules: Rules, printer: int) -> Queue:
@@ -234,7 +227,7 @@ def release_expired(queue: Queue, rules: Rules, number: int) -> Queue:
     bug = Plant.LEASE_ENDS_PERMITTED in rules.plants and attempt.state == AttemptState.STARTING
     if attempt.lease or not (attempt.state == AttemptState.CLAIMED or bug):
         return queue
-    return _after_move(_move(queue, number, AttemptState.RELEASED), rules, number, blame=Blame.VANISHED)
+    return _after_move(_move(queue, number, AttemptState.RELEASED), rules, number, fault=False)
 
 
 def expire_command(queue: Queue, number: int) -> Queue:
@@ -258,25 +251,16 @@ def _move(queue: Queue, number: int, to: AttemptState) -> Queue:
     return _with_attempt(queue, number, attempt._replace(state=to, started=started))
 
 
-def _after_move(queue: Queue, rules: Rules, number: int, *, blame: Blame) -> Queue:
+def _after_move(queue: Queue, rules: Rules, number: int, *, fault: bool) -> Queue:
     attempt = queue.attempts[number]
     if attempt.state in ENDED:
         queue = _end_commands(queue, number)
     queue = _count(queue, number)
-    if attempt.state == AttemptState.RELEASED:
-        queue = _bound_releases(queue, rules, attempt, blame)
-    return _settle(_cancel_claims(queue, attempt.job), attempt.job)
-
-
-def _bound_releases(queue: Queue, rules: Rules, attempt: Attempt, blame: Blame) -> Queue:
-    job, times = queue.jobs[attempt.job], 0
-    if blame is Blame.FAULT:
+    if attempt.state == AttemptState.RELEASED and fault:
+        job = queue.jobs[attempt.job]
         job = job._replace(releases=job.releases + 1)
-        times = job.releases
-    elif blame is Blame.VANISHED:
-        job = job._replace(vanished=tuple(sorted((*job.vanished, attempt.printer))))
-        times = job.vanished.count(attempt.printer)
-    return _with_job(queue, attempt.job, _given_up(job) if times >= rules.max_releases else job)
+        queue = _with_job(queue, attempt.job, _given_up(job) if job.releases >= rules.max_releases else job)
+    return _settle(_cancel_claims(queue, attempt.job), attempt.job)
 
 
 def _count(queue: Queue, number: int) -> Queue:
@@ -285,7 +269,7 @@ def _count(queue: Queue, number: int) -> Queue:
     job = queue.jobs[attempt.job]
     match attempt.state:
         case AttemptState.COMPLETED:
-            job = job._replace(completed=job.completed + 1, releases=0, vanished=())
+            job = job._replace(completed=job.completed + 1, releases=0)
         case AttemptState.RELEASED:
             job = _reopened(job)
         case AttemptState.FAILED:

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from fluxprint_bridge.journal import Step
 from fluxprint_model.plants import Plant
-from fluxprint_model.tables import Blame, Job, Queue, Rules
+from fluxprint_model.tables import Job, Queue, Rules
 from fluxprint_queue.attempts.states import LIVE, ReportKind
 
 NOTHING = -1
@@ -33,7 +33,7 @@ class Pending(NamedTuple):
 
     report_id: int
     kind: ReportKind
-    blame: Blame
+    fault: bool
 
 
 class Bridge(NamedTuple):

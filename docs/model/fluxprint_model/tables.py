@@ -1,6 +1,5 @@
 """The queue's tables, as immutable tuples."""
 
-from enum import StrEnum
 from typing import NamedTuple
 
 from fluxprint_model.plants import Plant
@@ -18,14 +17,6 @@ class Refused(Exception):
         self.code = code
 
 
-class Blame(StrEnum):
-    """What the reason of a release says."""
-
-    NOTHING = ""
-    FAULT = "fault"  #: `FAULTS`
-    VANISHED = "vanished"  #: `VANISHED`
-
-
 class Rules(NamedTuple):
     """Settings of the queue, and what was planted."""
 
@@ -38,8 +29,7 @@ class Job(NamedTuple):
     copies_open: int = 1
     completed: int = 0
     dropped: int = 0
-    releases: int = 0  #: for a fault, since a copy was printed
-    vanished: tuple[int, ...] = ()  #: since then: the printers whose bridge vanished, once for each time
+    releases: int = 0
     state: JobState = JobState.QUEUED
     cancel_requested: bool = False
     failed: bool = False

@@ -80,7 +80,7 @@ def _arrive(world: World, state: State, message: Message) -> State:
         case "report" if message.report is not None:
             pending = message.report
             queue = rules_of.report(
-                queue, rules, number, fence=fence, report_id=pending.report_id, kind=pending.kind, blame=pending.blame
+                queue, rules, number, fence=fence, report_id=pending.report_id, kind=pending.kind, fault=pending.fault
             )
         case "hand":
             queue = rules_of.foreign_print(queue, rules, 0)

@@ -17,7 +17,6 @@ WORLDS = (
     World("several copies", Left(crashes=1, cancels=1, fails=1), copies=(2,), attempts=3),
     World("several jobs", Left(forgets=1, cancels=1), copies=(1, 1), attempts=3),
     World("faulty files", Left(faults=2, presses=1), max_releases=2, attempts=3),
-    World("a bridge that vanishes again and again", Left(leases=3, crashes=1), max_releases=2, attempts=3),
     World("restored journal", Left(copies=1, crashes=1), bridges=2),
     World("two bridges, lost starts", Left(presses=1), bridges=2, attempts=1),
     World("two bridges, cancels", Left(cancels=1), bridges=2, attempts=1),

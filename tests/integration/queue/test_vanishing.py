@@ -1,78 +1,51 @@
-"""Bridges that vanish with a job in their hands, again and again: the job ends, and an outage ends none."""
+"""Bridges that vanish with a job in their hands, again and again: it costs no job, and no printer its time."""
 
-from collections.abc import AsyncIterator
-from pathlib import Path
-
-import httpx
 import pytest
 
-from support.queue import Json, QueueWorld, eventually, start_queue
+from support.queue import Json, QueueWorld
 from support.servers import Database, execute
-from support.tokens import Issuer
 
 
-@pytest.fixture
-async def restless(
-    database: Database, redis_url: str, issuer: Issuer, auth_url: str, tmp_path: Path
-) -> AsyncIterator[QueueWorld]:
-    """A service whose printers take what they gave back at once."""
-    async with (
-        start_queue(database, issuer, auth_url, tmp_path, redis_url=redis_url, fault_rest_s=0) as url,
-        httpx.AsyncClient(base_url=url, timeout=20) as http,
-    ):
-        yield QueueWorld(http, issuer, tmp_path)
+async def vanish(world: QueueWorld, attempt: Json) -> None:
+    """Its bridge loses its journal."""
+    answer = await world.report(attempt, "released", reason="journal_lost")
+    assert answer.status_code == 200, answer.text
 
 
-async def vanish(world: QueueWorld, printer: str, *, times: int) -> None:
-    """Its bridge loses its journal with a job in its hands."""
-    for _ in range(times):
-        await world.report(await world.claimed(printer), "released", reason="journal_lost")
-
-
-async def leases_run_out(world: QueueWorld, database: Database, job: str) -> Json:
-    """Whatever is claimed is taken back; the job then."""
-    await execute(database.url, "UPDATE queue.attempt SET lease_expires_at = now() WHERE state = 'claimed'")
-
-    async def taken_back() -> Json | None:
-        now = await world.job_now(job)
-        return now if now["state"] != "active" else None
-
-    return await eventually(taken_back)
+async def wait(database: Database, seconds: int) -> None:
+    """Let so much time go by."""
+    await execute(database.url, "UPDATE queue.attempt SET ended_at = ended_at - make_interval(secs => $1)", seconds)
 
 
 class TestVanishing:
-    async def test_it_ends_the_job_when_it_happens_again_and_again(
-        self, restless: QueueWorld, database: Database
-    ) -> None:
-        printer, job = await restless.printer(), await restless.job()
-        await vanish(restless, printer, times=4)
-        assert (await restless.job_now(job))["state"] == "queued"
-        await restless.claimed(printer)
-        now = await leases_run_out(restless, database, job)
-        assert (now["state"], now["reason"], now["detail"]) == ("failed", "lease_expired", "The bridge went silent.")
-        assert await restless.claim(printer) is None
-
-    async def test_an_outage_of_all_printers_ends_nothing(self, restless: QueueWorld, database: Database) -> None:
-        job = await restless.job(copies=6)
-        printers = [await restless.printer(f"P{number}") for number in range(6)]
-        for _ in range(2):
-            for printer in printers:
-                await restless.claimed(printer)
-            assert (await leases_run_out(restless, database, job))["state"] == "queued"
-
-    async def test_a_printed_copy_ends_the_row(self, restless: QueueWorld) -> None:
-        printer, job = await restless.printer(), await restless.job(copies=2)
-        await vanish(restless, printer, times=4)
-        attempt = await restless.printing(printer)
-        await restless.report(attempt, "completed")
-        await restless.bed_cleared(printer, attempt)
-        await vanish(restless, printer, times=4)
-        assert (await restless.job_now(job))["state"] == "queued"
-        await vanish(restless, printer, times=1)
-        assert (await restless.job_now(job))["reason"] == "journal_lost"
-
     async def test_the_printer_takes_another_job_first(self, world: QueueWorld) -> None:
         """A file that brings a bridge down does not keep every other one from its printer."""
         printer, _deadly, harmless = await world.printer(), await world.job(), await world.job()
-        await vanish(world, printer, times=1)
+        await vanish(world, await world.claimed(printer))
         assert (await world.claimed(printer))["job_id"] == harmless
+
+    async def test_it_leaves_the_job_alone_for_longer_each_time_and_others_take_it(
+        self, own_world: QueueWorld, database: Database
+    ) -> None:
+        world = own_world
+        sick, healthy, job = await world.printer("sick"), await world.printer("healthy"), await world.job()
+        for rest_s in (60, 120, 240, 480, 960, 1920, 3600, 3600):
+            await vanish(world, await world.claimed(sick))
+            await wait(database, rest_s - 10)
+            assert await world.claim(sick) is None, rest_s
+            await wait(database, 10)
+        assert (await world.job_now(job))["state"] == "queued"
+        await vanish(world, await world.claimed(sick))
+        assert (await world.claimed(healthy))["job_id"] == job
+
+    @pytest.mark.parametrize("reason", ["journal_lost", "lease_expired"])
+    async def test_the_day_after_it_is_forgiven(self, own_world: QueueWorld, database: Database, reason: str) -> None:
+        world, printer = own_world, await own_world.printer()
+        await world.job()
+        for _ in range(4):
+            await world.report(await world.claimed(printer), "released", reason=reason)
+            await wait(database, 3600)
+        await wait(database, 86_400)
+        await world.report(await world.claimed(printer), "released", reason=reason)
+        await wait(database, 60)
+        assert await world.claim(printer) is not None

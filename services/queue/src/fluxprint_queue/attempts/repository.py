@@ -31,6 +31,8 @@ from fluxprint_queue.jobs.models import CLAIMABLE_SQL, Job
 from fluxprint_queue.jobs.states import JobState
 from fluxprint_queue.printers.states import BedState
 
+MAX_REST_S = 3600
+
 # The jobs j that a printer may take, best first. The organisation is given, not joined: so they are read in the order
 # of their index, and reading ends with the first that fits.
 _MAY_TAKE = f"""
@@ -42,7 +44,14 @@ _MAY_TAKE = f"""
                            WHERE a.job_id = j.id AND a.printer_id = :printer_id
                              AND {RESTED_SQL.replace("state", "a.state").replace("reason", "a.reason")}
                              AND a.ended_at > now() - make_interval(secs => :rest_s))
-"""
+          -- What its bridge vanished with, again and again, may be what brings it down.
+          AND NOT EXISTS (SELECT FROM queue.attempt a
+                           WHERE a.job_id = j.id AND a.printer_id = :printer_id
+                             AND {VANISHED_SQL.replace("state", "a.state").replace("reason", "a.reason")}
+                             AND a.ended_at > now() - interval '1 day'
+                          HAVING max(a.ended_at) > now() - make_interval(
+                                     secs => least(:rest_s * 2 ^ least(count(*) - 1, 20), {MAX_REST_S})))
+"""  # noqa: S608
 _BEST_FIRST = "ORDER BY j.priority DESC, j.id"
 
 # One statement picks the best job for a printer and opens the attempt. The printer's row is locked, so claims for one
@@ -262,20 +271,6 @@ async def states_of_job(session: AsyncSession, job_id: UUID) -> set[AttemptState
     """The states of a job's live attempts."""
     rows = await session.scalars(select(Attempt.state).where(Attempt.job_id == job_id, in_states(LIVE)).distinct())
     return {AttemptState(state) for state in rows}
-
-
-async def vanished_in_a_row(session: AsyncSession, attempt: Attempt) -> int:
-    """How often its bridge vanished with this job on this printer since a copy of the job was last printed."""
-    printed = select(func.max(Attempt.ended_at)).where(
-        Attempt.job_id == attempt.job_id, in_states({AttemptState.COMPLETED})
-    )
-    statement = select(func.count()).where(
-        Attempt.job_id == attempt.job_id,
-        Attempt.printer_id == attempt.printer_id,
-        text(VANISHED_SQL),
-        Attempt.ended_at > func.coalesce(printed.scalar_subquery(), text("'-infinity'")),
-    )
-    return await session.scalar(statement) or 0
 
 
 async def list_of_job(

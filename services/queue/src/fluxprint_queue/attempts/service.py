@@ -27,7 +27,6 @@ from fluxprint_queue.attempts.states import (
     FAULTS,
     REPORTED_STATE,
     TRANSITIONS,
-    VANISHED,
     AttemptState,
     ReportKind,
 )
@@ -263,22 +262,12 @@ async def _after_move(session: AsyncSession, settings: QueueSettings, job: Job, 
     if AttemptState(attempt.state) in ENDED:
         await commands.end_of_attempt(session, attempt.id, cancelled=attempt.state == AttemptState.CANCELLED)
     settlement.count(job, attempt)
-    if attempt.state == AttemptState.RELEASED:
-        await _bound_releases(session, settings, job, attempt)
+    if attempt.state == AttemptState.RELEASED and attempt.reason in FAULTS:
+        job.releases += 1
+        if job.releases >= settings.max_releases:
+            settlement.give_up(job, reason=attempt.reason, detail=attempt.detail)
     await cancel_claims(session, job)
     await settlement.settle(session, job)
-
-
-async def _bound_releases(session: AsyncSession, settings: QueueSettings, job: Job, attempt: Attempt) -> None:
-    """Give a job up that was given back too often in a row: nobody would ever hear that it cannot be printed."""
-    times = 0
-    if attempt.reason in FAULTS:
-        times = job.releases = job.releases + 1
-    elif attempt.reason in VANISHED:
-        await session.flush()
-        times = await repository.vanished_in_a_row(session, attempt)
-    if attempt.reason is not None and times >= settings.max_releases:
-        settlement.give_up(job, reason=attempt.reason, detail=attempt.detail)
 
 
 async def cancel_claims(session: AsyncSession, job: Job) -> None:

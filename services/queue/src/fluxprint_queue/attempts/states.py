@@ -54,8 +54,8 @@ PERMITTED = LIVE - {AttemptState.CLAIMED}
 
 #: Reasons of a release that lie in the printer or the file: after some of them the job is given up.
 FAULTS = frozenset({"transfer_failed", "file_rejected", "start_refused", "octoprint_refused", "bridge_storage_failed"})
-#: Reasons of a release by which the bridge vanished, and nobody can say why: after some of them in a row on one printer
-#: the job is given up. An outage of the network takes all printers at once, and says nothing about the job.
+#: Reasons of a release by which the bridge vanished, and nobody can say whether the job or the bridge is sick: no job
+#: is given up for them, but each on one printer within a day doubles the time for which it leaves the job alone.
 VANISHED = frozenset({"lease_expired", "journal_lost"})
 #: After these a printer leaves the job to others for a while, and takes others itself.
 RESTED = FAULTS | VANISHED
