@@ -15,6 +15,8 @@ from fastapi import FastAPI, HTTPException
 
 from fluxprint_camera.app import create_app
 from fluxprint_camera.cameras.models import CameraRow
+from fluxprint_camera.recording.models import TimelapseRow
+from fluxprint_camera.recording.recording import Place
 from fluxprint_camera.relay.frame import Frame
 from fluxprint_common.ids import new_id, show
 from fluxprint_common.permissions import Role
@@ -240,3 +242,18 @@ class Studio:
             return len(list(self.frames_folder(timelapse).glob("*.jpg"))) >= count
 
         await eventually(there, within_s=WITHIN_S, every_s=0.05)
+
+
+async def finished(place: Place, studio: Studio, *, size_bytes: int, state: str = "ready", frames: int = 0) -> UUID:
+    """A timelapse with a file and a picture."""
+    row = TimelapseRow(
+        id=new_id(), organisation_id=studio.organisation, printer_id=studio.printer, camera_id=studio.camera,
+        job_id=new_id(), attempt_id=new_id(), state=state, size_bytes=size_bytes, started_at=datetime.now(UTC),
+        frames=frames,
+    )  # fmt: skip
+    async with place.database.unit_of_work() as session:
+        session.add(row)
+    video = place.store.video(row.id)
+    video.parent.mkdir(parents=True, exist_ok=True)
+    video.write_bytes(b"video")
+    return row.id

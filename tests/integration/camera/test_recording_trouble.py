@@ -3,35 +3,29 @@
 import asyncio
 import errno
 import os
-import random
 import threading
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
-from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import NoReturn
-from uuid import UUID
 
 import httpx
 import pytest
 
 from fluxprint_camera.cameras.models import CameraRow
 from fluxprint_camera.disk import THREADS
-from fluxprint_camera.recording import ffmpeg, recorder, recording
+from fluxprint_camera.recording import recorder, recording
 from fluxprint_camera.recording import store as store_of_recordings
-from fluxprint_camera.recording.ffmpeg import Film, Mounting, RenderFailed, fitting, render
 from fluxprint_camera.recording.models import TimelapseRow
 from fluxprint_camera.recording.recording import Place
-from fluxprint_camera.recording.renderer import Renderer
 from fluxprint_camera.recording.retention import Retention
 from fluxprint_camera.recording.store import Store
 from fluxprint_common.ids import new_id, show
 from fluxprint_common.permissions import Role
 from fluxprint_common.prints import PrintState
-from fluxprint_local.jpeg import encode, frame_number, numbered_picture
+from fluxprint_local.jpeg import frame_number
 from support.queue import eventually
-from support.studio import WITHIN_S, Json, Studio
+from support.studio import WITHIN_S, Json, Studio, finished
 from support.uplink import sleeper, stream
 
 
@@ -259,65 +253,6 @@ class TestReplicas:
             await eventually(lambda: on_duty(studio), within_s=WITHIN_S)
 
 
-class TestRenderer:
-    async def test_takes_organisations_in_turn(self, studio: Studio) -> None:
-        async with studio.running():
-            state = studio.app.state
-            await state.loops.stop("renderer")
-            place = Place(state.hub, state.recordings, state.database, state.settings)
-            renderer, finished = Renderer(place, state.recorder), TestRetention().finished
-            many = [await finished(place, studio, size_bytes=10, state="rendering") for _ in range(3)]
-            one = await finished(place, studio.neighbour(), size_bytes=10, state="rendering")
-            begun = []
-            while (row := await renderer._next()) is not None:
-                begun.append(row.id)
-                async with place.database.unit_of_work() as session:
-                    (await session.get_one(TimelapseRow, row.id)).state = "ready"
-            assert begun == [many[0], one, *many[1:]]
-
-    async def test_gives_a_video_that_would_be_too_large_less_quality_and_loses_none_of_it(
-        self, studio: Studio, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        ready, video = await self.rendered(studio, monkeypatch)
-        assert (ready["state"], ready["problem"], ready["frames"]) == ("ready", None, 60)
-        assert ready["size_bytes"] == len(video) < self.MAX_BYTES
-
-    async def test_says_so_where_a_video_ends_before_its_print(
-        self, studio: Studio, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.setattr(ffmpeg, "FILLED", 100)  # less quality does not help
-        ready, video = await self.rendered(studio, monkeypatch)
-        assert (ready["state"], ready["problem"]) == ("ready", "video_cut")
-        assert 0 < ready["frames"] < 60
-        assert len(video) < 2 * self.MAX_BYTES
-        assert ready["duration_s"] == pytest.approx(ready["frames"] / 25)
-
-    MAX_BYTES = 300_000
-
-    async def rendered(self, studio: Studio, monkeypatch: pytest.MonkeyPatch) -> tuple[Json, bytes]:
-        """The timelapse of 60 pictures of noise, which take a multiple of that at the quality that videos have."""
-        noise = random.Random(1)
-        async with studio.running():
-            state = studio.app.state
-            monkeypatch.setitem(state.settings.__dict__, "render_max_bytes", self.MAX_BYTES)
-            await studio.add_camera()
-            await state.loops.stop("renderer")
-            place = Place(state.hub, state.recordings, state.database, state.settings)
-            timelapse = await TestRetention.finished(place, studio, size_bytes=0, state="rendering", frames=60)
-            place.store.video(timelapse).unlink()
-            for number in range(1, 61):
-                grid = [[noise.randrange(256) for _ in range(80)] for _ in range(60)]
-                await place.store.add_frame(timelapse, number, encode(grid))
-            state.loops.start("renderer", Renderer(place, state.recorder).run, critical=False)
-
-            async def done() -> Json | None:
-                found = await studio.get(f"/timelapses/{show('timelapse', timelapse)}")
-                return found if found["state"] != "rendering" else None
-
-            ready = await eventually(done, within_s=WITHIN_S, every_s=0.1)
-            return ready, place.store.video(timelapse).read_bytes()
-
-
 class TestRetention:
     async def test_deletes_what_is_too_old_and_what_is_too_much(self, studio: Studio) -> None:
         # Nothing is deleted by the service itself: it tidied when it started.
@@ -325,8 +260,8 @@ class TestRetention:
             state = studio.app.state
             place = Place(state.hub, state.recordings, state.database, state.settings)
             await studio.add_camera()
-            old, big, small = [await self.finished(place, studio, size_bytes=size) for size in (10, 2**20, 20)]
-            going_on = await self.finished(place, studio, size_bytes=100, state="recording")
+            old, big, small = [await finished(place, studio, size_bytes=size) for size in (10, 2**20, 20)]
+            going_on = await finished(place, studio, size_bytes=100, state="recording")
             async with place.database.unit_of_work() as session:
                 row = await session.get_one(TimelapseRow, old)
                 row.created_at = row.created_at.replace(year=2020)
@@ -343,7 +278,7 @@ class TestRetention:
             await studio.add_camera()
             neighbour = studio.neighbour()
             await neighbour.add_camera("forgotten")
-            kept, gone = [await self.finished(place, at, size_bytes=10) for at in (studio, neighbour)]
+            kept, gone = [await finished(place, at, size_bytes=10) for at in (studio, neighbour)]
             await Retention(place).tidy()
             assert place.store.video(gone).exists()
             async with place.database.unit_of_work() as session:
@@ -358,7 +293,7 @@ class TestRetention:
             state = studio.app.state
             place = Place(state.hub, state.recordings, state.database, state.settings)
             await studio.add_camera()
-            kept = await self.finished(place, studio, size_bytes=10)
+            kept = await finished(place, studio, size_bytes=10)
             stray, picture = new_id(), new_id()
             await place.store.add_frame(stray, 1, b"frame")
             await place.store.add_picture(picture, b"picture")
@@ -378,84 +313,3 @@ class TestRetention:
             assert not place.store.frames_folder(stray).exists()
             assert not any(path.exists() for path in half_written)
             assert place.store.video(kept).exists()
-
-    @staticmethod
-    async def finished(place: Place, studio: Studio, *, size_bytes: int, state: str = "ready", frames: int = 0) -> UUID:
-        """A timelapse with a file and a picture."""
-        row = TimelapseRow(
-            id=new_id(), organisation_id=studio.organisation, printer_id=studio.printer, camera_id=studio.camera,
-            job_id=new_id(), attempt_id=new_id(), state=state, size_bytes=size_bytes, started_at=datetime.now(UTC),
-            frames=frames,
-        )  # fmt: skip
-        async with place.database.unit_of_work() as session:
-            session.add(row)
-        video = place.store.video(row.id)
-        video.parent.mkdir(parents=True, exist_ok=True)
-        video.write_bytes(b"video")
-        return row.id
-
-
-class TestFfmpeg:
-    FILM = Film(25, 320, 128, 2**20)
-
-    @staticmethod
-    def frames(folder: Path, *pictures: bytes) -> Path:
-        for number, picture in enumerate(pictures):
-            (folder / f"{number:09d}.jpg").write_bytes(picture)
-        return folder
-
-    async def test_leaves_out_what_is_no_picture_and_takes_what_has_another_size(self, tmp_path: Path) -> None:
-        whole = [numbered_picture(number, rows=16) for number in range(3)]
-        pictures = [
-            whole[0],
-            b"\xff\xd8 nothing \xff\xd9",
-            whole[1][: len(whole[1]) // 2],
-            numbered_picture(9),
-            whole[2],
-        ]
-        folder = self.frames(tmp_path, *pictures)
-        told: list[int] = []
-        frames = await render(
-            None, folder, self.FILM, tmp_path / "video.part", timeout_s=WITHIN_S, on_progress=told.append
-        )
-        assert 3 <= frames <= 5
-        assert told[-1] == frames
-
-    async def test_turns_what_hangs_upside_down(self, tmp_path: Path) -> None:
-        folder = self.frames(tmp_path, numbered_picture(1, rows=16))
-        film = Film(25, 320, 128, 2**20, Mounting(90, flip_h=True, flip_v=True))
-        video = tmp_path / "video.part"
-        assert await render(None, folder, film, video, timeout_s=WITHIN_S, on_progress=print) == 1
-        track = video.read_bytes().split(b"avc1")[-1]
-        width, height = (int.from_bytes(track[at : at + 2], "big") for at in (24, 26))
-        assert (width, height) == (128, 320)
-
-    async def test_runs_with_the_lowest_priority_and_is_the_first_to_go(self, tmp_path: Path) -> None:
-        program = tmp_path / "waits"
-        as_it_is = '"$(nice) $(cat /proc/self/oom_score_adj)"'
-        program.write_text(
-            f'#!/bin/sh\nPATH=/usr/bin:/bin\nwhile [ {as_it_is} != "19 1000" ]; do sleep 0.05; done\nexit 1\n'
-        )
-        program.chmod(0o755)
-        with pytest.raises(RenderFailed, match="render_failed"):
-            await render(str(program), tmp_path, self.FILM, tmp_path / "video", timeout_s=WITHIN_S, on_progress=print)
-
-    async def test_takes_any_rate_that_it_is_squeezed_to(self, tmp_path: Path) -> None:
-        folder = self.frames(tmp_path, numbered_picture(1, rows=16))
-        for max_bytes, of_frames in ((2**40, 1), (2**20, 200_000)):
-            film = replace(self.FILM, max_bytes=max_bytes).squeezed(of_frames)
-            video = tmp_path / "video.part"
-            assert await render(None, folder, film, video, timeout_s=WITHIN_S, on_progress=print) == 1
-
-    async def test_is_ended_after_its_time(self, tmp_path: Path) -> None:
-        program = tmp_path / "hangs"
-        program.write_text("#!/bin/sh\nexec /bin/sleep 600\n")
-        program.chmod(0o755)
-        with pytest.raises(RenderFailed, match="render_timeout"):
-            await render(str(program), tmp_path, self.FILM, tmp_path / "video", timeout_s=0.2, on_progress=print)
-
-    @pytest.mark.parametrize(
-        ("size", "expected"), [((640, 480), (640, 480)), ((1921, 1081), (1280, 720)), ((3, 9000), (2, 9000))]
-    )
-    def test_makes_videos_even_and_not_too_wide(self, size: tuple[int, int], expected: tuple[int, int]) -> None:
-        assert fitting(*size, max_width_px=1280) == expected

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections import OrderedDict
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from io import BytesIO
 from pathlib import Path
@@ -29,6 +30,19 @@ PROGRESS_S = 1.0
 STOPS_WITHIN_S = 2.0
 REMEMBERED = 1000
 _PASSES = {Trouble.DISK_FULL, Trouble.DISK_FAILED}
+
+
+@dataclass(frozen=True)
+class _Video:
+    """One that was made.
+
+    Attributes:
+        is_cut: it ends before its print does.
+    """
+
+    frames: int
+    size_bytes: int
+    is_cut: bool
 
 
 class Renderer:
@@ -71,7 +85,7 @@ class Renderer:
         """Nothing, or after so many seconds it is to be tried again."""
         name = show("timelapse", row.id)
         try:
-            frames, size_bytes = await self._make(row)
+            video = await self._make(row)
         except asyncio.CancelledError:  # the service stops, which says nothing of this timelapse
             await self._take_back(row)
             raise
@@ -86,22 +100,21 @@ class Renderer:
             await self._write_down(row, state=TimelapseState.FAILED, problem=error.trouble)
             self._place.metrics.timelapses.labels(TimelapseState.FAILED).inc()
             return 0
-        cut = frames < row.frames and size_bytes >= self._place.settings.render_max_bytes
-        if cut:
+        if video.is_cut:
             self._place.metrics.troubles.labels(Trouble.VIDEO_CUT).inc()
-            log.warning("timelapse_cut_short", timelapse=name, frames=frames, of=row.frames)
+            log.warning("timelapse_cut_short", timelapse=name, frames=video.frames, of=row.frames)
         there = await self._write_down(
             row,
-            problem=Trouble.VIDEO_CUT if cut else row.problem,
+            problem=Trouble.VIDEO_CUT if video.is_cut else row.problem,
             state=TimelapseState.READY,
-            frames=frames,
+            frames=video.frames,
             progress=1.0,
-            size_bytes=size_bytes,
-            duration_s=round(frames / self._place.settings.timelapse_fps, 3),
+            size_bytes=video.size_bytes,
+            duration_s=round(video.frames / self._place.settings.timelapse_fps, 3),
             ready_at=datetime.now(UTC),
         )
         self._place.metrics.timelapses.labels(TimelapseState.READY).inc()
-        log.info("timelapse_ready", timelapse=name, frames=frames, size_bytes=size_bytes, kept=there)
+        log.info("timelapse_ready", timelapse=name, frames=video.frames, size_bytes=video.size_bytes, kept=there)
         return 0
 
     async def _take_back(self, row: TimelapseRow) -> None:
@@ -111,20 +124,33 @@ class Renderer:
         except DATABASE_AWAY as error:
             log.debug("try_not_taken_back", error=repr(error))
 
-    async def _make(self, row: TimelapseRow) -> tuple[int, int]:
-        """Frames and bytes of the video. A process that was ended in between finds the frames, or the video itself."""
-        place = self._place
-        if await place.store.has(place.store.video(row.id)):
-            return row.frames, await place.store.size(place.store.video(row.id))
+    async def _make(self, row: TimelapseRow) -> _Video:
+        """A process that was ended in between finds the frames, or the video itself."""
+        store, max_bytes = self._place.store, self._place.settings.render_max_bytes
+        if size_bytes := await store.size(store.video(row.id)):  # how many frames it has was not written down
+            return _Video(row.frames, size_bytes, is_cut=size_bytes >= max_bytes)
         if row.renders >= TRIES:
             raise RenderFailed(Trouble.RENDER_FAILED, f"begun {row.renders} times, and never came to an end")
         # Before it begins: what ends this process, too, was a try.
         await self._write_down(row, renders=row.renders + 1)
-        film, made = await self._film(row), await place.store.unfinished_video(row.id)
+        film, made = await self._film(row), await store.unfinished_video(row.id)
         frames = await self._run(row, film, made)
-        if await place.store.size(made) >= film.max_bytes:  # it ends before the print does
-            frames = await self._run(row, film.squeezed(row.frames), made)
-        return frames, await place.store.keep_video(row.id, made)
+        if await store.size(made) >= max_bytes:  # it ends before the print does
+            frames, made = await self._squeeze(row, film, frames, made)
+        size_bytes = await store.keep_video(row.id, made)
+        return _Video(frames, size_bytes, is_cut=frames < row.frames and size_bytes >= max_bytes)
+
+    async def _squeeze(self, row: TimelapseRow, film: Film, frames: int, made: Path) -> tuple[int, Path]:
+        """Frames and file of the video at the quality at which it fits, beside the one that is made; of that one where
+        it comes to nothing: a video that is cut is more than none."""
+        squeezed = made.with_stem(f"{made.stem}-squeezed")
+        try:
+            return await self._run(row, film.squeezed(row.frames), squeezed), squeezed
+        except RenderFailed as error:
+            self._place.metrics.troubles.labels(error.trouble).inc()
+            name = show("timelapse", row.id)
+            log.warning("timelapse_not_squeezed", timelapse=name, why=error.trouble, error=str(error))
+            return frames, made
 
     async def _run(self, row: TimelapseRow, film: Film, made: Path) -> int:
         """Run ffmpeg and show how far it is; how many frames the video has."""

@@ -114,8 +114,8 @@ class Store:
         await self._do(lambda: self._delete(timelapse_ids, picture_ids), within_s=MANY_S)
 
     async def size(self, path: Path) -> int:
-        """In bytes."""
-        return await self._do(lambda: path.stat().st_size, within_s=FILE_S)
+        """In bytes; 0 where it is not there."""
+        return await self._do(partial(_size, path), within_s=FILE_S)
 
     async def old(self) -> tuple[list[UUID], list[UUID]]:
         """The ids of timelapses and pictures that have files old enough that their rows must be there by now."""
@@ -186,6 +186,13 @@ class Store:
         for path in swept:
             path.unlink(missing_ok=True)
         return len(swept)
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0
 
 
 def _old_ones(folder: Path, pattern: str) -> Iterator[Path]:
