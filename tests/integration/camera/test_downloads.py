@@ -92,6 +92,17 @@ class TestDiskThatHangs:
             assert 'camera_disk_refused_total{files="downloads"}' in metrics
 
 
+class TestFileThatIsGone:
+    async def test_is_not_found(self, filmed: Studio) -> None:
+        path = await kept_picture(filmed)
+        [file] = filmed.folder.rglob(f"{path.split('/')[-2].removeprefix('picture_')}.jpg")
+        file.unlink()
+        async with asking(filmed) as client:
+            answer = await client.get(path)
+            assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
+            assert not filmed.app.state.downloads._taken
+
+
 class TestThreads:
     async def test_that_everything_shares_are_needed_for_nothing_here(self, filmed: Studio) -> None:
         path = await kept_picture(filmed)

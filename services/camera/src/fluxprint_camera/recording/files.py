@@ -18,6 +18,7 @@ from fluxprint_camera.viewers.transport import give_up, transport_of
 from fluxprint_camera.viewers.unread import in_time
 from fluxprint_camera.viewers.watcher import Watcher
 from fluxprint_common.logs import get_logger
+from fluxprint_common.problems import NotFound
 
 log = get_logger(__name__)
 
@@ -30,7 +31,7 @@ class KeptFile(FileResponse):
     disk does not give it.
 
     Raises:
-        TooManyViewers, FilesAway: when called, before anything is sent.
+        NotFound, TooManyViewers, FilesAway: when called, before anything is sent.
     """
 
     def __init__(self, request: Request, path: Path, watcher: Watcher, **answer: Any) -> None:
@@ -60,6 +61,8 @@ class KeptFile(FileResponse):
     async def _look(self) -> os.stat_result:
         try:
             return await self._disk.do(self._file.stat, within_s=LOOK_S)
+        except FileNotFoundError:
+            raise NotFound("The file of this recording is not here.") from None
         except OSError as error:
             raise FilesAway from error
 

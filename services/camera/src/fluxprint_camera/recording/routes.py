@@ -1,6 +1,5 @@
 """HTTP of recordings."""
 
-from pathlib import Path
 from typing import Annotated
 
 from fastapi import APIRouter, BackgroundTasks, Depends, Query, Request, Response
@@ -10,7 +9,6 @@ from fluxprint_camera.ids import AttemptId, JobId, PictureId, TimelapseId
 from fluxprint_camera.recording import repository, service
 from fluxprint_camera.recording.files import KeptFile
 from fluxprint_camera.recording.models import PictureRow, TimelapseRow
-from fluxprint_camera.recording.problems import FilesAway, StoreFailed
 from fluxprint_camera.recording.repository import Of
 from fluxprint_camera.recording.schemas import PrintPicture, Timelapse
 from fluxprint_camera.recording.store import Store
@@ -83,12 +81,9 @@ async def download_timelapse(request: Request, watcher: Watching, store: Files, 
     database: Database = request.app.state.database
     async with database.reading() as session:  # not while the disk is waited for
         row = await service.with_video(session, watcher.sight, timelapse_id)
-    path = store.video(row.id)
-    if not await _is_there(store, path):
-        raise NotFound("The file of this timelapse is not here.")
     return KeptFile(
         request,
-        path,
+        store.video(row.id),
         watcher,
         media_type="video/mp4",
         filename=f"{row.started_at:%Y-%m-%d-%H%M}-{show('timelapse', row.id)}.mp4",
@@ -146,18 +141,8 @@ async def get_picture(request: Request, watcher: Watching, store: Files, picture
     database: Database = request.app.state.database
     async with database.reading() as session:  # not while the disk is waited for
         row = await service.picture(session, watcher.sight, picture_id)
-    path = store.picture(row.id)
-    if not await _is_there(store, path):
-        raise NotFound("The file of this picture is not here.")
     headers = {"Cache-Control": "private, max-age=86400, immutable"}
-    return KeptFile(request, path, watcher, media_type="image/jpeg", headers=headers)
-
-
-async def _is_there(store: Store, path: Path) -> bool:
-    try:
-        return await store.has(path)
-    except StoreFailed as error:
-        raise FilesAway from error
+    return KeptFile(request, store.picture(row.id), watcher, media_type="image/jpeg", headers=headers)
 
 
 def _picture(row: PictureRow) -> PrintPicture:

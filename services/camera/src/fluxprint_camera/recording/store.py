@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TypeVar
 from uuid import UUID
 
-from fluxprint_camera.disk import FILE_S, LOOK_S, MANY_S, Disk
+from fluxprint_camera.disk import FILE_S, MANY_S, Disk
 from fluxprint_camera.recording.problems import StoreFailed, Trouble
 from fluxprint_common.ids import new_id
 
@@ -105,9 +105,6 @@ class Store:
     async def keep_video(self, timelapse_id: UUID, made: Path) -> int:
         """Move a finished video to its place and drop its frames; its size in bytes."""
         return await self._do(lambda: self._keep_video(timelapse_id, made), within_s=MANY_S)
-
-    async def has(self, path: Path) -> bool:
-        return await self._do(path.is_file, within_s=LOOK_S)
 
     async def delete(self, timelapse_ids: Sequence[UUID], picture_ids: Sequence[UUID]) -> None:
         """Remove all files of these."""
