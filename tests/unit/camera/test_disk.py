@@ -12,8 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from fluxprint_camera import disk as disks
 from fluxprint_camera.disk import REFUSED, THREADS, Disk, DiskBusy, Pieces
+from fluxprint_camera.recording import store
+from fluxprint_camera.recording.settings import MAX_RECORDINGS
+from fluxprint_common.ids import new_id
 
 LONG_S = 30.0
 
@@ -62,10 +64,8 @@ class TestDisk:
         with pytest.raises(FileNotFoundError):
             await disk.do(Path("/nowhere/at/all").stat, within_s=LONG_S)
 
-    async def test_is_waited_for_by_so_many_and_others_are_refused_and_counted(
-        self, disk: Disk, hanging: Hanging, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.setattr(disks, "MAX_WAITING", THREADS + 1)
+    async def test_is_waited_for_by_so_many_and_others_are_refused_and_counted(self, hanging: Hanging) -> None:
+        disk = Disk("tests", max_waiting=THREADS + 1)
         tasks, before = await hanging.fill(disk), refused()
         waiting = asyncio.create_task(disk.do(lambda: "late", within_s=LONG_S))
         await asyncio.sleep(0)
@@ -75,6 +75,7 @@ class TestDisk:
         hanging.released.set()
         assert await asyncio.gather(*tasks, waiting) == ["done"] * THREADS + ["late"]
         assert await disk.do(lambda: "again", within_s=LONG_S) == "again"
+        disk.close()
 
     async def test_keeps_nothing_of_what_was_waited_for_in_vain(self, disk: Disk, hanging: Hanging) -> None:
         class Picture:
@@ -119,6 +120,21 @@ class TestDisk:
             "asyncio.run(main())\n"
         )
         assert subprocess.run([sys.executable, "-c", program], timeout=LONG_S, check=False).returncode == 0
+
+
+class TestDiskOfRecordings:
+    async def test_that_stands_still_is_waited_for_by_all_that_may_run(
+        self, hanging: Hanging, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(store, "FILE_S", LONG_S)
+        recordings = store.Store(tmp_path, reserve_bytes=0)
+        await hanging.fill(recordings._disk)
+        writes = [asyncio.create_task(recordings.add_picture(new_id(), b"picture")) for _ in range(MAX_RECORDINGS)]
+        await asyncio.sleep(0)
+        hanging.released.set()
+        await asyncio.gather(*writes)
+        assert len(list(tmp_path.rglob("*.jpg"))) == MAX_RECORDINGS
+        recordings.close()
 
 
 class TestPieces:

@@ -19,7 +19,7 @@ T = TypeVar("T")
 THREADS = 2
 #: For what people wait for, for one file, and for what goes through many.
 LOOK_S, FILE_S, MANY_S = 5.0, 20.0, 600.0
-#: Each may hold a picture that is to be written.
+#: Each may hold a picture that is to be written, or an answer that somebody waits for.
 MAX_WAITING = 256
 
 REFUSED = Counter(
@@ -30,8 +30,8 @@ REFUSED = Counter(
 class DiskBusy(OSError):
     """Too much waits for the disk already."""
 
-    def __init__(self) -> None:
-        super().__init__(errno.EBUSY, f"{MAX_WAITING} reads and writes wait for the disk already")
+    def __init__(self, waiting: int) -> None:
+        super().__init__(errno.EBUSY, f"{waiting} reads and writes wait for the disk already")
 
 
 class Disk:
@@ -39,12 +39,14 @@ class Disk:
 
     Args:
         name: of the files, for the threads and the count of what was refused.
+        max_waiting: reads and writes, those under way among them.
     """
 
-    def __init__(self, name: str, *, threads: int = THREADS) -> None:
+    def __init__(self, name: str, *, threads: int = THREADS, max_waiting: int = MAX_WAITING) -> None:
         self._threads = _Threads(name, threads)
         self._free = asyncio.Semaphore(threads)  # what waits for a thread waits here, and leaves when its time is over
         self._waiting = 0
+        self._max_waiting = max_waiting
         self._is_closed = False
         self._refused = REFUSED.labels(name)
 
@@ -53,12 +55,12 @@ class Disk:
 
         Raises:
             TimeoutError: an OSError too: it took longer, or nothing before it came back; it may be done all the same.
-            DiskBusy: `MAX_WAITING` wait already.
+            DiskBusy: as many wait already as may.
             OSError: also when it is closed.
         """
-        if self._waiting >= MAX_WAITING:
+        if self._waiting >= self._max_waiting:
             self._refused.inc()
-            raise DiskBusy
+            raise DiskBusy(self._waiting)
         self._waiting += 1
         try:
             async with asyncio.timeout(within_s):

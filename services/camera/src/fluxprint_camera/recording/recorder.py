@@ -10,6 +10,7 @@ from fluxprint_camera.prints.feed import PrintFeed
 from fluxprint_camera.recording import repository
 from fluxprint_camera.recording.models import TimelapseRow, TimelapseState
 from fluxprint_camera.recording.recording import DATABASE_AWAY, Place, Recording
+from fluxprint_camera.recording.settings import MAX_RECORDINGS
 from fluxprint_common.database import Database
 from fluxprint_common.ids import new_id, show
 from fluxprint_common.logs import get_logger
@@ -21,7 +22,6 @@ DUTY = "recording"
 #: Without a word for so many polls, and no less than `DUTY_S`, another replica takes over.
 DUTY_POLLS = 4
 DUTY_S = 8.0
-MAX_RECORDINGS = 500
 
 _Key = tuple[UUID, UUID]
 """An attempt, and a camera."""

@@ -5,6 +5,9 @@ from pathlib import Path
 
 from pydantic import BaseModel, Field
 
+#: At a time, of all organisations together.
+MAX_RECORDINGS = 500
+
 
 class FrameBy(StrEnum):
     """When a timelapse gets its next frame."""
@@ -34,5 +37,7 @@ class RecordingSettings(BaseModel):
     )
     ffmpeg: str | None = Field(None, description="Another ffmpeg than the one that is installed with the service")
     recordings_kept_days: int = Field(30, ge=1, le=3650)
-    max_recordings_per_organisation: int = Field(100, ge=1, le=500, description="At a time; 500 are of all together")
+    max_recordings_per_organisation: int = Field(
+        100, ge=1, le=MAX_RECORDINGS, description=f"At a time; {MAX_RECORDINGS} are of all together"
+    )
     recordings_bytes: int = Field(10 * 1024**3, ge=1024**2, description="Of one organisation; the oldest go first")

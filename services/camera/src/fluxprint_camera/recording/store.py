@@ -17,8 +17,9 @@ from pathlib import Path
 from typing import TypeVar
 from uuid import UUID
 
-from fluxprint_camera.disk import FILE_S, MANY_S, Disk
+from fluxprint_camera.disk import FILE_S, MANY_S, MAX_WAITING, Disk
 from fluxprint_camera.recording.problems import StoreFailed, Trouble
+from fluxprint_camera.recording.settings import MAX_RECORDINGS
 from fluxprint_common.ids import new_id
 
 T = TypeVar("T")
@@ -26,6 +27,8 @@ T = TypeVar("T")
 #: A file without a row is deleted after so long: its row may be just about to come. Nobody writes to one for so long.
 ORPHAN_S = 3600.0
 SWEPT_AT_ONCE = 1000
+#: A disk that stands still for seconds has all that is recorded wait for it, with one write each, and fails none.
+MAX_WAITING_HERE = MAX_RECORDINGS + MAX_WAITING
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
@@ -53,7 +56,7 @@ class Store:
     def __init__(self, root: Path, *, reserve_bytes: int) -> None:
         self._root = root
         self._reserve_bytes = reserve_bytes
-        self._disk = Disk("recordings")
+        self._disk = Disk("recordings", max_waiting=MAX_WAITING_HERE)
         #: What the disk last said, for the service's health.
         self.trouble: Trouble | None = None
 
