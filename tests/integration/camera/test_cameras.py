@@ -68,6 +68,7 @@ class TestRename:
         "body",
         [
             {"name": ""},
+            {"name": None},
             {"name": "a\nb"},
             {"name": "n" * 101},
             {"name": "a", "key": "b"},
@@ -91,7 +92,7 @@ class TestRename:
                 ({}, ("default", None)),
                 ({"recording": "interval", "recording_interval_s": 30}, ("interval", 30)),
                 ({"recording": "off"}, ("off", 30)),
-                ({"recording": None, "name": None}, ("off", 30)),
+                ({"recording": None}, ("default", 30)),
                 ({"recording": "layer", "recording_interval_s": None}, ("layer", None)),
             ):
                 changed = (await manager.patch(path, json=body, headers=MERGE)).json()

@@ -3,7 +3,8 @@
 from enum import StrEnum
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
+from pydantic.json_schema import SkipJsonSchema
 
 from fluxprint_camera.cameras.models import RecordingMode
 from fluxprint_camera.ids import CameraId
@@ -29,8 +30,12 @@ class SourceState(StrEnum):
 class CameraUpdate(Input):
     """What changes; absent stays. The rest of a camera is the bridge's."""
 
-    name: Annotated[Name, Field(examples=["Nozzle"])] | None = None
-    recording: RecordingMode | None = Field(None, description="What is being recorded already goes on as it began.")
+    name: Annotated[Name, Field(examples=["Nozzle"])] | SkipJsonSchema[None] = None
+    recording: RecordingMode | None = Field(
+        None,
+        description="null: `default`. What is being recorded already goes on as it began until the service restarts or "
+        "another replica takes over, and as it is set then from there; `off` does not end it.",
+    )
     recording_interval_s: float | None = Field(
         None,
         ge=1,
@@ -38,6 +43,18 @@ class CameraUpdate(Input):
         description="Between two frames by `interval`; null: as the installation is set.",
         examples=[30],
     )
+
+    @field_validator("name")
+    @classmethod
+    def _named(cls, name: str | None) -> str:
+        if name is None:  # absent is not checked
+            raise ValueError("a camera has a name: leave it out to keep it")
+        return name
+
+    @field_validator("recording")
+    @classmethod
+    def _removed(cls, recording: RecordingMode | None) -> RecordingMode:
+        return recording or RecordingMode.DEFAULT
 
 
 class Camera(Output):

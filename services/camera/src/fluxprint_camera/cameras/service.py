@@ -48,7 +48,7 @@ async def change(session: AsyncSession, sight: Sight, camera_id: UUID, changes: 
     """Set what people may set of a camera. After a name of its own, the bridge's is not taken any more.
 
     Args:
-        changes: columns; None clears the interval of its recordings, and leaves everything else as it is.
+        changes: columns.
 
     Raises:
         NotFound: there is none, or it belongs to others.
@@ -57,8 +57,7 @@ async def change(session: AsyncSession, sight: Sight, camera_id: UUID, changes: 
     if camera is None:
         raise NotFound
     for name, value in changes.items():
-        if value is not None or name == "recording_interval_s":
-            setattr(camera, name, value)
+        setattr(camera, name, value)
     return camera
 
 
