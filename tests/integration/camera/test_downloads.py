@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from fluxprint_camera import disk
-from fluxprint_camera.disk import Pieces
+from fluxprint_camera.disk import FilePieces
 from fluxprint_camera.recording import files
 from fluxprint_common.ids import show
 from fluxprint_common.prints import PrintState
@@ -54,9 +54,9 @@ class TestDiskThatHangs:
     async def test_in_the_middle_of_many_downloads_stops_these_and_nothing_else(
         self, filmed: Studio, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        hanging, released, piece = threading.Event(), threading.Event(), Pieces._piece
+        hanging, released, piece = threading.Event(), threading.Event(), FilePieces._piece
 
-        def hang(pieces: Pieces, at: int, size: int) -> bytes:
+        def hang(pieces: FilePieces, at: int, size: int) -> bytes:
             hanging.set()
             assert released.wait(WITHIN_S)
             return piece(pieces, at, size)
@@ -67,7 +67,7 @@ class TestDiskThatHangs:
             with monkeypatch.context() as patch:
                 patch.setattr(disk, "FILE_S", 1.0)
                 patch.setattr(files, "LOOK_S", 1.0)
-                patch.setattr(Pieces, "_piece", hang)
+                patch.setattr(FilePieces, "_piece", hang)
                 try:
                     asked = [asyncio.create_task(client.get(path)) for _ in range(MANY)]
                     assert await asyncio.to_thread(hanging.wait, WITHIN_S)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from fluxprint_camera.disk import REFUSED, THREADS, Disk, DiskBusy, Pieces
+from fluxprint_camera.disk import REFUSED, THREADS, Disk, DiskBusy, FilePieces
 from fluxprint_camera.recording import store
 from fluxprint_camera.recording.settings import MAX_RECORDINGS
 from fluxprint_common.ids import new_id
@@ -137,11 +137,11 @@ class TestDiskOfRecordings:
         recordings.close()
 
 
-class TestPieces:
+class TestFilePieces:
     async def test_are_those_of_the_file(self, disk: Disk, tmp_path: Path) -> None:
         path = tmp_path / "file"
         path.write_bytes(b"0123456789")
-        pieces = Pieces(disk, path, path.stat())
+        pieces = FilePieces(disk, path, path.stat())
         assert [await pieces.read(4), await pieces.read(4), await pieces.read(4)] == [b"0123", b"4567", b"89"]
         assert await pieces.read(4) == b""
         await pieces.seek(3)
@@ -151,7 +151,7 @@ class TestPieces:
         path, another = tmp_path / "file", tmp_path / "another"
         path.write_bytes(b"0123456789")
         another.write_bytes(b"abcdefghij")
-        pieces = Pieces(disk, path, path.stat())
+        pieces = FilePieces(disk, path, path.stat())
         assert await pieces.read(4) == b"0123"
         another.replace(path)
         with pytest.raises(OSError, match="replaced"):

@@ -124,7 +124,7 @@ def _do(future: Future[T], work: Callable[[], T]) -> None:
         future.set_result(done)
 
 
-class Pieces:
+class FilePieces:
     """A file that is read piece by piece.
 
     Each is read through a handle of its own, so that none is held while somebody takes their time, or while the disk

@@ -10,7 +10,7 @@ from fastapi import Request
 from fastapi.responses import FileResponse
 from starlette.types import Receive, Scope, Send
 
-from fluxprint_camera.disk import LOOK_S, Disk, Pieces
+from fluxprint_camera.disk import LOOK_S, Disk, FilePieces
 from fluxprint_camera.recording.problems import FilesAway
 from fluxprint_camera.viewers.grants import Grants
 from fluxprint_camera.viewers.places import Places
@@ -51,11 +51,11 @@ class KeptFile(FileResponse):
         with self._places.take(self._watcher), self._grants.watching(self._watcher, None, cut):
             self.stat_result = found = await self._look()
             self.set_stat_headers(found)
-            self._pieces = Pieces(self._disk, self._file, found)
+            self._pieces = FilePieces(self._disk, self._file, found)
             try:
                 await in_time(scope, send, answer, stuck_after_s=STUCK_S)
             except OSError as error:
-                log.warning("file_not_read", reason=repr(error))
+                log.warning("file_not_read", file=self._file.name, reason=repr(error))
                 give_up(scope)
 
     async def _look(self) -> os.stat_result:

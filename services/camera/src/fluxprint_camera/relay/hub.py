@@ -26,7 +26,7 @@ from fluxprint_common.problems import NotFound
 log = get_logger(__name__)
 
 
-class _Place(AbstractContextManager[Viewer]):
+class _Place:
     """A viewer's place. It is kept for as long as somebody watches, for hours: a generator takes ten times as much."""
 
     __slots__ = ("_at_most", "_channel", "_hub", "_viewer")

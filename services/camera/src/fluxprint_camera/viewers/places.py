@@ -31,7 +31,7 @@ class Places:
         return _Place(self._taken, holders)
 
 
-class _Place(AbstractContextManager[None]):
+class _Place:
     """One that is taken, for hours perhaps: it is small."""
 
     __slots__ = ("_holders", "_taken")
@@ -39,6 +39,9 @@ class _Place(AbstractContextManager[None]):
     def __init__(self, taken: Counter[UUID], holders: tuple[UUID, UUID]) -> None:
         self._taken = taken
         self._holders = holders
+
+    def __enter__(self) -> None:
+        """It was taken already."""
 
     def __exit__(self, *_error: object) -> None:
         self._taken.subtract(self._holders)
