@@ -185,6 +185,25 @@ class TestViewersAndRecordings:
         assert lost("camera_recording_pictures_lost_total", {"moment": "end"}) == 1
         assert len(disk.pictures) == recording.END_TRIES
 
+    async def test_pictures_that_are_owed_when_the_service_stops_are_counted_as_lost(
+        self, studio: Studio, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        async with studio.running():
+            await studio.add_camera()
+            async with studio.filming():
+                lost = studio.app.state.metrics.registry.get_sample_value
+                print_ = studio.starts()
+                await studio.frames_on_disk(await studio.timelapse(print_, "recording"), 2)
+                disk = Disk(monkeypatch, refusals=2**30)
+                studio.ends(print_)
+
+                async def refused() -> bool:
+                    return bool(disk.pictures)
+
+                await eventually(refused, within_s=WITHIN_S)
+        assert len(disk.pictures) == 1
+        assert lost("camera_recording_pictures_lost_total", {"moment": "end"}) == 1
+
     async def test_a_database_that_is_away_keeps_nothing_from_being_recorded(
         self, filmed: Studio, monkeypatch: pytest.MonkeyPatch
     ) -> None:

@@ -234,18 +234,20 @@ class Recording:
 
     async def _write_last(self, last: Frame | None) -> None:
         """The pictures of the end, for which the disk is tried some times, and the last frame."""
-        for tried in range(END_TRIES):
-            if tried:
-                await self._note()
-                await asyncio.sleep(DISK_REST_S)
-            try:
-                await self._evidence.write()
-                if last is not None:
-                    await self._add(last, self._place.clock())
-                return
-            except StoreFailed as error:
-                self._failed(error)
-                if not self._evidence.owes:
+        try:
+            for tried in range(END_TRIES):
+                if tried:
+                    await self._note()
+                    await asyncio.sleep(DISK_REST_S)
+                try:
+                    await self._evidence.write()
+                    if last is not None:
+                        await self._add(last, self._place.clock())
                     return
-        lost = self._evidence.give_up()
-        log.error("pictures_lost", timelapse=self._name, why=self._trouble, moments=lost)
+                except StoreFailed as error:
+                    self._failed(error)
+                    if not self._evidence.owes:
+                        return
+        finally:  # also where the service stops: nobody else has them
+            if lost := self._evidence.give_up():
+                log.error("pictures_lost", timelapse=self._name, why=self._trouble, moments=lost)
