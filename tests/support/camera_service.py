@@ -85,14 +85,16 @@ class Service:
     again: Process  #: to start it once more, at the same address with the same database
 
 
-#: Settings by which what is revoked is heard of, or not in the time of a test: nothing asks.
+#: Settings by which what is revoked is heard of, or not in the time of a test: nothing asks. But for shares, which are
+#: asked about so often as the first of these says, with the most that it may be: of two that are taken back one after
+#: the other, that finds one in time at best.
 NOT_ASKED = {
     "FLUXPRINT_REVOCATION_POLL_S": "30",
     "CAMERA_GRANT_CHECK_S": "300",
     "CAMERA_PRINTS_POLL_S": "60",
 }
-#: "Within a second", on a machine with much else to do.
-AT_ONCE_S = 3.0
+#: "Within a second", on a machine with much else to do. Only what is told comes in that time: nothing asks sooner.
+AT_ONCE_S = 10.0
 
 TROUBLE = (
     "Exception in ASGI application",

@@ -320,12 +320,14 @@ class TestRevocation:
         async with pair.here.camera() as bridge, httpx.AsyncClient(base_url=pair.here.service.url) as http:
             await bridge.send(1)
             shares = f"/api/v1/cameras/{bridge.camera_id}/shares"
-            made = (await http.post(shares, json={"label": "Customer", "expires_in_s": 600}, headers=headers)).json()
-            async with watched(outlet, pair.there.service.url, bridge.camera_id, made["token"]) as ended:
-                taken = await http.delete(f"{shares}/{made['share']['id']}", headers=headers)
-                assert taken.status_code == 204
-                async with asyncio.timeout(AT_ONCE_S):
-                    await ended()
+            for _ in range(2):  # NOT_ASKED says why
+                body = {"label": "Customer", "expires_in_s": 600}
+                made = (await http.post(shares, json=body, headers=headers)).json()
+                async with watched(outlet, pair.there.service.url, bridge.camera_id, made["token"]) as ended:
+                    taken = await http.delete(f"{shares}/{made['share']['id']}", headers=headers)
+                    assert taken.status_code == 204
+                    async with asyncio.timeout(AT_ONCE_S):
+                        await ended()
 
     async def test_of_a_session_ends_what_is_open_at_both(self, pair: Pair, bell: Bell, outlet: str) -> None:
         session = new_id()

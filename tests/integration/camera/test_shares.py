@@ -153,14 +153,15 @@ class TestEnd:
     ) -> None:
         async with organisation.camera() as bridge:
             await bridge.send(1)
-            made = await shared(stranger, bridge.camera_id, headers_of(organisation))
-            async with watched(outlet, organisation.service.url, bridge.camera_id, made["token"]) as ended:
-                path = f"/api/v1/cameras/{bridge.camera_id}/shares/{made['share']['id']}"
-                # Somebody else who may change the printer.
-                assert (await stranger.delete(path, headers=headers_of(organisation))).status_code == 204
-                async with asyncio.timeout(AT_ONCE_S):
-                    await ended()
-            assert (await snapshot(stranger, bridge.camera_id, made["token"])).status_code == 401
+            for _ in range(2):  # NOT_ASKED says why
+                made = await shared(stranger, bridge.camera_id, headers_of(organisation))
+                async with watched(outlet, organisation.service.url, bridge.camera_id, made["token"]) as ended:
+                    path = f"/api/v1/cameras/{bridge.camera_id}/shares/{made['share']['id']}"
+                    # Somebody else who may change the printer.
+                    assert (await stranger.delete(path, headers=headers_of(organisation))).status_code == 204
+                    async with asyncio.timeout(AT_ONCE_S):
+                        await ended()
+                assert (await snapshot(stranger, bridge.camera_id, made["token"])).status_code == 401
 
     async def test_comes_with_the_makers_right(
         self, organisation: Organisation, stranger: httpx.AsyncClient, bell: Bell, outlet: str
