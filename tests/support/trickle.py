@@ -1,4 +1,4 @@
-"""A viewer who reads a byte now and then."""
+"""A viewer who reads ten bytes a second: too few for its kernel to open the window, and its service to notice."""
 
 import asyncio
 import base64
@@ -39,7 +39,7 @@ class Trickle:
         await asyncio.get_running_loop().sock_sendall(self._sock, struct.pack("!BB4x", 0x81, 0x80 | len(text)) + text)
 
     async def read(self) -> None:
-        """A byte now and then, to the end, which may be a reset."""
+        """A byte at a time, to the end, which may be a reset."""
         with suppress(ConnectionError):
             while data := await asyncio.get_running_loop().sock_recv(self._sock, 1):
                 self.count += len(data)

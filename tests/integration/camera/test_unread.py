@@ -59,7 +59,7 @@ class TestPicture:
             assert await asleep.reads_to_the_end() < MORE_THAN_THE_KERNEL_KEEPS
 
     @pytest.mark.parametrize("fast_path", ["auto", "off"])
-    async def test_goes_though_a_byte_is_read_now_and_then(self, issuer: Issuer, fast_path: str) -> None:
+    async def test_goes_from_who_reads_ten_bytes_a_second(self, issuer: Issuer, fast_path: str) -> None:
         async with (
             camera(issuer, stuck_after_s=0.5, fast_path=fast_path) as (app, url, path, token),
             trickle(url, path, token) as slow,
