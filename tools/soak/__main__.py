@@ -56,7 +56,7 @@ class Soak:
         self.held = [Held("camera"), Held("traefik")]
         self.renderer_mb = 0.0
         self.crowd: Crowd
-        self.prints = Prints(workshop)
+        self.prints = Prints(workshop, self.troubles)
         self.recorded: Counter[str] = Counter()
 
     async def run(self, folder: Path, seconds: float) -> None:
@@ -142,7 +142,7 @@ class Soak:
     def show(self, seconds: float) -> None:
         print(f"\n{seconds / 60:.0f} minutes, {CAMERAS} cameras at {FPS} fps, {PLACES} viewers at a time")
         for what, counts in (
-            ("came", self.crowd.came), ("ended early", self.crowd.trouble), ("done", self.troubles),
+            ("came", self.crowd.came), ("ended early", self.crowd.trouble), ("trouble", self.troubles),
             ("printed", self.prints.ended), ("recorded", self.recorded),
         ):  # fmt: skip
             print(f"  {what}: {', '.join(f'{count} {name}' for name, count in sorted(counts.items())) or 'nothing'}")
