@@ -1,6 +1,7 @@
 """The real camera service on real PostgreSQL and Redis."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
 import httpx
@@ -35,64 +36,57 @@ UNHURRIED = {
 }
 
 
-@pytest.fixture(scope="session")
-async def service(
-    migrated_cluster: Cluster, issuer: Issuer, redis_url: str, tmp_path_factory: pytest.TempPathFactory
-) -> AsyncIterator[Service]:
-    """A service with time, and few places."""
-    folder = tmp_path_factory.mktemp("camera")
-    async with running(migrated_cluster, folder, issuer, redis_url, UNHURRIED) as service:
-        yield service
-
-
-@pytest.fixture(scope="session")
-async def plain_service(
-    migrated_cluster: Cluster, issuer: Issuer, redis_url: str, tmp_path_factory: pytest.TempPathFactory
-) -> AsyncIterator[Service]:
-    """The same without the fast path."""
-    folder = tmp_path_factory.mktemp("plain-camera")
-    settings = {**UNHURRIED, "CAMERA_FAST_PATH": "off"}
-    async with running(migrated_cluster, folder, issuer, redis_url, settings) as service:
-        yield service
-
-
-@pytest.fixture(scope="session")
-async def asking_service(
-    migrated_cluster: Cluster, issuer: Issuer, redis_url: str, tmp_path_factory: pytest.TempPathFactory
-) -> AsyncIterator[Service]:
-    """The same, but it asks again and again whether what is open may be."""
-    folder = tmp_path_factory.mktemp("asking-camera")
-    settings = {**UNHURRIED, "CAMERA_GRANT_CHECK_S": "0.3"}
-    async with running(migrated_cluster, folder, issuer, redis_url, settings) as service:
-        yield service
-
-
 HASTY = {
     "CAMERA_IDLE_INTERVAL_S": "0.5",
     "CAMERA_IDLE_MARGIN_S": "1.0",
     "CAMERA_STUCK_AFTER_S": "0.5",
     "CAMERA_OFFLINE_GRACE_S": "0.3",
 }
+PLAIN = {"CAMERA_FAST_PATH": "off"}
+
+Opened = Callable[[dict[str, str]], AbstractAsyncContextManager[Service]]
 
 
 @pytest.fixture(scope="session")
-async def hasty_service(
+def opened(
     migrated_cluster: Cluster, issuer: Issuer, redis_url: str, tmp_path_factory: pytest.TempPathFactory
-) -> AsyncIterator[Service]:
-    """A service whose deadlines are short: tests that send nothing by themselves see them pass."""
-    folder = tmp_path_factory.mktemp("hasty-camera")
-    async with running(migrated_cluster, folder, issuer, redis_url, HASTY) as service:
+) -> Opened:
+    """A service with these settings, a folder and a database of its own."""
+    return lambda settings: running(migrated_cluster, tmp_path_factory.mktemp("camera"), issuer, redis_url, settings)
+
+
+@pytest.fixture(scope="session")
+async def service(opened: Opened) -> AsyncIterator[Service]:
+    """A service with time, and few places."""
+    async with opened(UNHURRIED) as service:
         yield service
 
 
 @pytest.fixture(scope="session")
-async def plain_hasty_service(
-    migrated_cluster: Cluster, issuer: Issuer, redis_url: str, tmp_path_factory: pytest.TempPathFactory
-) -> AsyncIterator[Service]:
+async def plain_service(opened: Opened) -> AsyncIterator[Service]:
     """The same without the fast path."""
-    folder = tmp_path_factory.mktemp("plain-hasty-camera")
-    settings = {**HASTY, "CAMERA_FAST_PATH": "off"}
-    async with running(migrated_cluster, folder, issuer, redis_url, settings) as service:
+    async with opened(UNHURRIED | PLAIN) as service:
+        yield service
+
+
+@pytest.fixture(scope="session")
+async def asking_service(opened: Opened) -> AsyncIterator[Service]:
+    """The same, but it asks again and again whether what is open may be."""
+    async with opened(UNHURRIED | {"CAMERA_GRANT_CHECK_S": "0.3"}) as service:
+        yield service
+
+
+@pytest.fixture(scope="session")
+async def hasty_service(opened: Opened) -> AsyncIterator[Service]:
+    """A service whose deadlines are short: tests that send nothing by themselves see them pass."""
+    async with opened(HASTY) as service:
+        yield service
+
+
+@pytest.fixture(scope="session")
+async def plain_hasty_service(opened: Opened) -> AsyncIterator[Service]:
+    """The same without the fast path."""
+    async with opened(HASTY | PLAIN) as service:
         yield service
 
 

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -19,7 +20,7 @@ from support.camera_service import AT_ONCE_S, Organisation
 from support.queue import eventually
 from support.tokens import bearer
 from support.uplink import stream
-from support.view import view
+from support.view import View, view
 
 SET = "/api/v1/cameras/view-tokens"
 RENEW = f"{SET}/renew"
@@ -141,6 +142,25 @@ class TestRenewal:
         assert (await browser.post(RENEW, json={"token": organisation.user_token()})).status_code == 401
 
 
+@asynccontextmanager
+async def watching(
+    organisation: Organisation, browser: httpx.AsyncClient, camera_id: str, *, session: UUID
+) -> AsyncIterator[View]:
+    """A socket over which a camera is watched with a view token of a session."""
+    token = (await made(browser, organisation, camera_id, session=session))["token"]
+    async with view(organisation.service.url, None, query=f"?token={token}") as viewer:
+        await viewer.watch(camera_id)
+        await viewer.frame()
+        yield viewer
+
+
+async def ends_for_good(viewer: View, camera_id: str) -> None:
+    """It is revoked, and asking again is of no use."""
+    assert (await viewer.word())["reason"] == "revoked"
+    await viewer.send("watch", camera_id)
+    assert (await viewer.word())["reason"] == "unauthenticated"
+
+
 class TestWhatWasOpened:
     @pytest.fixture
     def organisation(self, on_both_paths: Organisation) -> Organisation:
@@ -152,15 +172,10 @@ class TestWhatWasOpened:
         session = new_id()
         async with organisation.camera() as bridge:
             await bridge.send(1)
-            token = (await made(browser, organisation, bridge.camera_id, session=session))["token"]
-            async with view(organisation.service.url, None, query=f"?token={token}") as viewer:
-                await viewer.watch(bridge.camera_id)
-                await viewer.frame()
+            async with watching(organisation, browser, bridge.camera_id, session=session) as viewer:
                 await bell.revoke(session)
                 async with asyncio.timeout(AT_ONCE_S):
-                    assert (await viewer.word())["reason"] == "revoked"
-                await viewer.send("watch", bridge.camera_id)
-                assert (await viewer.word())["reason"] == "unauthenticated"
+                    await ends_for_good(viewer, bridge.camera_id)
 
 
 class TestWhatWasOpenedByTheMinute:
@@ -195,11 +210,6 @@ class TestWhatWasOpenedByTheMinute:
         session = new_id()
         async with organisation.camera() as bridge:
             await bridge.send(1)
-            token = (await made(browser, organisation, bridge.camera_id, session=session))["token"]
-            async with view(organisation.service.url, None, query=f"?token={token}") as viewer:
-                await viewer.watch(bridge.camera_id)
-                await viewer.frame()
+            async with watching(organisation, browser, bridge.camera_id, session=session) as viewer:
                 organisation.issuer.standings[session] = None
-                assert (await viewer.word())["reason"] == "revoked"
-                await viewer.send("watch", bridge.camera_id)
-                assert (await viewer.word())["reason"] == "unauthenticated"
+                await ends_for_good(viewer, bridge.camera_id)
