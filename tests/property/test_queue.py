@@ -376,9 +376,9 @@ class TestPlantedFaults:
             return Waiting(attempt=False, job=True, command=False, free=True)
 
         checked = " AND p.bed_state = 'clear'"
-        unchecked = attempt_rows._CLAIM.text.replace(checked, "")
-        assert len(unchecked) == len(attempt_rows._CLAIM.text) - len(checked)
-        monkeypatch.setattr(attempt_rows, "_CLAIM", text(unchecked))
+        unchecked = attempt_rows._CLAIM_SQL.replace(checked, "")
+        assert len(unchecked) == len(attempt_rows._CLAIM_SQL) - len(checked)
+        monkeypatch.setattr(attempt_rows, "_CLAIM", attempt_rows._claiming(unchecked))
         monkeypatch.setattr(doorbells, "waiting", anything)
         with pytest.raises(AssertionError, match="claim was answered with 200"):
             await search(ReadyMachine, open_twins, self.FINDS)

@@ -8,10 +8,11 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
-from sqlalchemy import Select, exists, func, select, text, update
+from sqlalchemy import Boolean, Select, column, exists, func, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import defer
+from sqlalchemy.sql.selectable import ExecutableReturnsRows
 
 from fluxprint_common.ids import new_id
 from fluxprint_common.principal import Principal
@@ -25,7 +26,7 @@ from fluxprint_queue.attempts.models import (
     states_sql,
 )
 from fluxprint_queue.attempts.states import DROPPED, LIVE, PERMITTED, AttemptState, ReportKind
-from fluxprint_queue.database import utc_now
+from fluxprint_queue.database import Base, utc_now
 from fluxprint_queue.files.models import File
 from fluxprint_queue.jobs.models import CLAIMABLE_SQL, Job
 from fluxprint_queue.jobs.states import JobState
@@ -54,6 +55,19 @@ _MAY_TAKE = f"""
 """  # noqa: S608
 _BEST_FIRST = "ORDER BY j.priority DESC, j.id"
 
+
+
+def _columns_sql(**tables: type[Base]) -> str:
+    return ", ".join(f"{name}.{one.name}" for name, table in tables.items() for one in table.__table__.columns)
+
+
+def _claiming(sql: str) -> ExecutableReturnsRows:
+    """The claim, to be read as an attempt, its job, its file, and whether the job was queued till then."""
+    was_queued = column("was_queued", Boolean)
+    columns = [one for table in (Attempt, Job, File) for one in table.__table__.columns]
+    return select(Attempt, Job, File, was_queued).from_statement(text(sql).columns(*columns, was_queued))
+
+
 # One statement picks the best job for a printer and opens the attempt. The printer's row is locked, so claims for one
 # printer queue up; jobs that another printer is taking at this moment are skipped, not waited for. A job that may be
 # claimed has no attempt that is unknown, so it is active from now on, whatever else of it lives.
@@ -61,8 +75,9 @@ _BEST_FIRST = "ORDER BY j.priority DESC, j.id"
 # With :ready an attempt that gets the staged id has its permit at once, and occupies the bed. Everything that a permit
 # checks is so here: the printer is enabled and its bed clear, the job neither cancelled nor failed (it has open
 # copies), and lease, fence and journal are this claim's own.
-_CLAIM = text(
-    f"""
+#
+# What is written is not yet there to be read: the attempt, its job and its file are what the statement returns.
+_CLAIM_SQL = f"""
     WITH chosen_printer AS MATERIALIZED (
         SELECT FROM queue.printer p
         WHERE p.id = :printer_id AND p.bridge_id = :bridge_id AND p.organisation_id = :organisation_id
@@ -78,7 +93,7 @@ _CLAIM = text(
     ), taken AS (
         UPDATE queue.job j SET copies_open = j.copies_open - 1, state = '{JobState.ACTIVE}'
         FROM chosen_job c WHERE j.id = c.id
-        RETURNING j.id, j.organisation_id, j.copies,
+        RETURNING j.*,
                   (SELECT f.sha256 FROM queue.file f WHERE f.id = j.file_id) = CAST(:staged_sha256 AS text)
                   AND NOT EXISTS (SELECT FROM queue.attempt a WHERE a.id = :staged_id) AS is_staged
     ), opened AS (
@@ -95,16 +110,15 @@ _CLAIM = text(
            CASE WHEN is_staged AND :ready THEN CAST(:permitted_at AS timestamptz) END,
            clock_timestamp() + make_interval(secs => :lease_s)
     FROM taken
-    RETURNING id, state
+    RETURNING *
     ), bed AS (
         UPDATE queue.printer p SET bed_state = '{BedState.OCCUPIED}', bed_attempt_id = opened.id, bed_changed_at = now()
         FROM opened WHERE p.id = :printer_id AND opened.state = '{AttemptState.STARTING}'
     )
-    SELECT opened.id, opened.state = '{AttemptState.STARTING}' AS permitted,
-           chosen_job.state = '{JobState.QUEUED}' AS was_queued
-    FROM opened, chosen_job
+    SELECT {_columns_sql(opened=Attempt, taken=Job, f=File)}, chosen_job.state = '{JobState.QUEUED}' AS was_queued
+    FROM opened, taken JOIN queue.file f ON f.id = taken.file_id, chosen_job
     """  # noqa: S608  (only our own state names are put together)
-)
+_CLAIM = _claiming(_CLAIM_SQL)
 
 # The file of the job that a claim would take if the printer were free: the same choice, without locks, and whatever
 # lies on the bed. With :sha256, of the best such job that prints this content.
@@ -132,15 +146,6 @@ class Staged:
 
 
 @dataclass(frozen=True)
-class Opened:
-    """What a claim has opened: an attempt, whether it has its permit, and whether its job was queued till then."""
-
-    attempt_id: UUID
-    permitted: bool
-    was_queued: bool
-
-
-@dataclass(frozen=True)
 class Held:
     """An attempt, the seconds that are left of its lease by the database's clock, its job and its file."""
 
@@ -148,6 +153,14 @@ class Held:
     lease_left_s: float
     job: Job
     file: File
+
+
+@dataclass(frozen=True)
+class Opened:
+    """What a claim has opened, and whether its job was queued till then."""
+
+    held: Held
+    was_queued: bool
 
 
 def readable(principal: Principal) -> Select[Attempt]:
@@ -192,9 +205,10 @@ async def claim(
             "lease_s": lease_s,
             "rest_s": rest_s,
         },
+        execution_options={"populate_existing": True},
     )
     row = rows.one_or_none()
-    return Opened(row.id, row.permitted, row.was_queued) if row is not None else None
+    return Opened(Held(row[0], float(lease_s), row[1], row[2]), row[3]) if row is not None else None
 
 
 async def next_file(

@@ -139,15 +139,13 @@ async def claim(
         )
     if opened is None:
         return await adopt(session, settings, principal, printer_id) if take_over else None
-    held = await repository.held(session, principal, opened.attempt_id)
-    if held is None:
-        raise AttemptNotFound  # it cannot be missing: what the claim wrote stands in this transaction
+    held, permitted = opened.held, opened.held.attempt.state == AttemptState.STARTING
     note(session, held.attempt, "claimed")
     if opened.was_queued:
         settlement.note(session, held.job, str(held.job.state))
-    if opened.permitted:
+    if permitted:
         note(session, held.attempt, str(held.attempt.state))
-    return Claimed(held, opened.permitted)
+    return Claimed(held, permitted)
 
 
 async def renew_lease(
