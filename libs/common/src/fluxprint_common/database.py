@@ -63,6 +63,7 @@ class Database:
             max_overflow=0,
             pool_timeout=POOL_TIMEOUT_S,
             pool_recycle=1800,
+            pool_use_lifo=True,  # what is used often stays warm: its statements are planned, its pages are at hand
             hide_parameters=True,  # an error's text goes to the log; parameters are hashes, addresses, names
             connect_args=options,
         )
