@@ -15,7 +15,6 @@ import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import precondition, rule, run_state_machine_as_test
-from sqlalchemy import text
 
 from fluxprint_common.lookup import Lookups
 from fluxprint_common.principal import Principal

@@ -8,6 +8,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import httpx
 from pydantic import SecretStr
@@ -91,6 +92,7 @@ async def compare(
     ):
         stand = Stand(watch, octoprint, workshop)
         before = [await direct(stand) for _ in range(ROUNDS // 2 + 1)]
+        await _tidy(stand, keep=None)  # or the bridge would find a print by hand that nobody cleared
         await supervisor.start(bridge)
         await workshop.is_online()
         through = [await system(stand) for _ in range(ROUNDS + 1)]
@@ -130,36 +132,47 @@ async def until_analysed(stand: Stand, content: bytes) -> None:
 
 async def _described(stand: Stand, content: bytes) -> dict[str, object] | None:
     wanted = hashlib.sha1(content, usedforsecurity=False).hexdigest()
+    return next((file for file in await _files(stand) if file.get("hash") == wanted), None)
+
+
+async def _files(stand: Stand) -> list[dict[str, object]]:
+    """All files that OctoPrint has, in whatever folder."""
     answer = await stand.octoprint.get("/api/files", params={"recursive": "true"})
-    entries = list(answer.json()["files"])
+    entries: list[dict[str, Any]] = list(answer.json()["files"])
     for entry in entries:  # grows by what is in folders
-        if entry.get("hash") == wanted:
-            return dict(entry)
         entries += entry.get("children", [])
-    return None
+    return [entry for entry in entries if entry["type"] != "folder"]
 
 
 async def end_by_hand(stand: Stand) -> None:
     """End a print that is not the system's."""
     await asyncio.sleep(SETTLE_S)
     (await stand.octoprint.post("/api/job", json={"command": "cancel"})).raise_for_status()
-    await _forget_selected(stand)
+    await _until_quiet(stand)
 
 
 async def end_job(stand: Stand, job: str) -> None:
     """End a print of the system. Its part stays on the bed."""
     await asyncio.sleep(SETTLE_S)
     await stand.workshop.cancel(job)
-    await _forget_selected(stand)
+    await _until_quiet(stand)
 
 
-async def _forget_selected(stand: Stand) -> None:
-    """Wait until the printer is idle and delete its file, so that OctoPrint does not go on to analyse it."""
+async def _until_quiet(stand: Stand) -> None:
+    """Wait until the printer is idle and its file analysed, as in life. What was printed before that is deleted."""
     async with asyncio.timeout(WAIT_TIMEOUT_S):
         while (job := (await stand.octoprint.get("/api/job")).json())["state"] != "Operational":
             await asyncio.sleep(POLL_S)
-    path = job["job"]["file"]["path"]
-    (await stand.octoprint.delete(f"/api/files/local/{path}")).raise_for_status()
+        path = job["job"]["file"]["path"]
+        while not any(file["path"] == path and "gcodeAnalysis" in file for file in await _files(stand)):
+            await asyncio.sleep(10 * POLL_S)
+    await _tidy(stand, keep=path)
+
+
+async def _tidy(stand: Stand, *, keep: str | None) -> None:
+    for file in await _files(stand):
+        if file["path"] != keep:
+            (await stand.octoprint.delete(f"/api/files/local/{file['path']}")).raise_for_status()
 
 
 @asynccontextmanager

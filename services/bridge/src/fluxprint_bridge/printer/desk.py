@@ -84,8 +84,10 @@ class Desk:
     #: One is told at a time, and not before this moment (`clock.now`): an OctoPrint may tell of many a second.
     telling: asyncio.Lock = field(default_factory=asyncio.Lock)
     tell_at: float = 0.0
-    #: What of the printer's state was looked at for prints that are not ours (`foreign.gist`).
+    #: What of the printer's state was looked at for prints that are not ours (`foreign.gist`). The event is set, and
+    #: replaced, when that changes.
     handled: tuple[object, ...] | None = None
+    looked_back: asyncio.Event = field(default_factory=asyncio.Event)
     #: Paths shaped like ours whose attempt the queue does not give us: somebody prints them by hand.
     disowned: set[str] = field(default_factory=set)
     #: Another process works with this bridge's token: nothing new is taken on.
@@ -100,6 +102,12 @@ class Desk:
         """The printer's state and selected file, as far as is known."""
         job = self.monitor.snapshot.job
         return (job.state, job.path) if job is not None else None
+
+    def has_handled(self, gist: tuple[object, ...]) -> None:
+        """A state of the printer was looked at for prints that are not ours, and what there was is told."""
+        self.handled = gist
+        looked_back, self.looked_back = self.looked_back, asyncio.Event()
+        looked_back.set()
 
     def take_in_hand(self, work: Work, *, new: bool = False) -> None:
         """Commands for it may wait already, unless it was just claimed."""

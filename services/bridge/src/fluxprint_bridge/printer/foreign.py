@@ -56,7 +56,8 @@ async def watch_foreign(desk: Desk) -> None:
                 elif job.state is PrinterState.IDLE:
                     await _look_back(desk, job, unseen, known=noticed if is_on else known)
                     is_on, noticed, known = False, None, job.path if _is_over(job) else None
-                handled = desk.handled = looked
+                handled = looked
+                desk.has_handled(looked)
             await unseen.go_on()
         except OctoPrintError:
             pass  # it is looked at again

@@ -53,7 +53,7 @@ async def until_idle(desk: Desk, work: Work, *, timeout_s: float | None, early: 
     """
     deadline = None if timeout_s is None else clock.now() + timeout_s
     while not work.cancel_wanted:
-        changed, work_changed = desk.monitor.changed, work.changed
+        changed, work_changed, looked_back = desk.monitor.changed, work.changed, desk.looked_back
         reason, problem, pause_s = "printer_offline", "OctoPrint does not answer.", LOOK_AGAIN_S
         try:
             seen, early = early or await look(desk), None
@@ -71,7 +71,8 @@ async def until_idle(desk: Desk, work: Work, *, timeout_s: float | None, early: 
             if job.state is PrinterState.IDLE:
                 reason, problem = "printer_busy", "The cloud was not told of another print."
                 if desk.foreign_told.is_set():
-                    pause_s = LOOK_BACK_S  # something may have been printed while nobody looked: it is looked into
+                    # Something may have been printed while nobody looked: it is looked into.
+                    pause_s, changed = LOOK_BACK_S, looked_back
                 else:
                     changed = desk.foreign_told
             else:

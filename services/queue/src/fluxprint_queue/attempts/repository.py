@@ -56,7 +56,6 @@ _MAY_TAKE = f"""
 _BEST_FIRST = "ORDER BY j.priority DESC, j.id"
 
 
-
 def _columns_sql(**tables: type[Base]) -> str:
     return ", ".join(f"{name}.{one.name}" for name, table in tables.items() for one in table.__table__.columns)
 
