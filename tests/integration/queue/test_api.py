@@ -163,6 +163,22 @@ class TestPrinters:
         stale = await world.send("PATCH", path, json={"name": "x"}, headers={"If-Match": etag})
         assert (stale.status_code, code(stale)) == (412, "precondition_failed")
 
+    @pytest.mark.parametrize("field", ["name", "enabled", "bridge_id"])
+    async def test_what_it_must_have_is_left_out_and_not_nulled(self, world: QueueWorld, field: str) -> None:
+        path = f"/printers/{await world.printer()}"
+        before = await world.send("GET", path)
+        version = {"If-Match": before.headers["etag"]}
+        refused = await world.send("PATCH", path, json={field: None, "model": "MK4"}, headers=version)
+        assert (refused.status_code, f"value for {field}: leave it out" in refused.text) == (422, True)
+        assert (await world.send("GET", path)).json() == before.json()
+
+    async def test_its_model_is_forgotten_by_null(self, world: QueueWorld) -> None:
+        path = f"/printers/{await world.printer()}"
+        for model in ("MK4", None):
+            version = {"If-Match": (await world.send("GET", path)).headers["etag"]}
+            changed = await world.send("PATCH", path, json={"model": model}, headers=version, expect=200)
+            assert changed.json()["model"] == model
+
     async def test_one_that_prints_is_not_deleted(self, world: QueueWorld) -> None:
         printer, _ = await world.printer(), await world.job()
         attempt = await world.printing(printer)

@@ -2,7 +2,8 @@
 
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import Field, ValidationInfo, field_validator
+from pydantic.json_schema import SkipJsonSchema
 
 from fluxprint_common.ids import BridgeId, PrinterId
 from fluxprint_common.schemas import Input, Name, Output, Timestamp
@@ -24,12 +25,21 @@ class PrinterCreate(Input):
 class PrinterUpdate(Input):
     """What changes; absent stays."""
 
-    name: Name | None = None
-    model: Model | None = None
-    enabled: bool | None = Field(None, description="false: no new print starts; one that runs goes on.")
-    bridge_id: BridgeId | None = Field(
+    name: Name | SkipJsonSchema[None] = None
+    model: Model | None = Field(None, description="null: nobody says.")
+    enabled: bool | SkipJsonSchema[None] = Field(
+        None, description="false: no new print starts; one that runs goes on."
+    )
+    bridge_id: BridgeId | SkipJsonSchema[None] = Field(
         None, description="Another bridge reaches it from now on; only while nothing prints."
     )
+
+    @field_validator("name", "enabled", "bridge_id")
+    @classmethod
+    def _kept(cls, value: object, field: ValidationInfo) -> object:
+        if value is None:  # absent is not checked
+            raise ValueError(f"a printer has a value for {field.field_name}: leave it out to keep it")
+        return value
 
 
 class BedCleared(Input):

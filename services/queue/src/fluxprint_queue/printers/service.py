@@ -130,8 +130,7 @@ async def change(
     if body.bridge_id not in (None, printer.bridge_id) and await attempts.live_on_printer(session, printer.id, LIVE):
         raise PrinterBusy("A printer changes its bridge only while it has no print that has not ended.")
     for name, value in changes.items():
-        if value is not None or name == "model":  # only the model can be cleared
-            setattr(printer, name, value)
+        setattr(printer, name, value)
     printer.version += 1
     await session.flush()
     note(session, printer, "updated", changed=sorted(changes))
