@@ -163,7 +163,8 @@ async def _until_quiet(stand: Stand) -> None:
     async with asyncio.timeout(WAIT_TIMEOUT_S):
         while (job := (await stand.octoprint.get("/api/job")).json())["state"] != "Operational":
             await asyncio.sleep(POLL_S)
-        path = job["job"]["file"]["path"]
+    path = job["job"]["file"]["path"]
+    async with asyncio.timeout(WAIT_TIMEOUT_S):
         while not any(file["path"] == path and "gcodeAnalysis" in file for file in await _files(stand)):
             await asyncio.sleep(10 * POLL_S)
     await _tidy(stand, keep=path)
@@ -172,7 +173,9 @@ async def _until_quiet(stand: Stand) -> None:
 async def _tidy(stand: Stand, *, keep: str | None) -> None:
     for file in await _files(stand):
         if file["path"] != keep:
-            (await stand.octoprint.delete(f"/api/files/local/{file['path']}")).raise_for_status()
+            answer = await stand.octoprint.delete(f"/api/files/local/{file['path']}")
+            if answer.status_code not in {404, 409}:  # the bridge was quicker, or works with it
+                answer.raise_for_status()
 
 
 @asynccontextmanager

@@ -54,6 +54,38 @@ class TestStagedFilePrintedUnseen:
         assert await octoprint.file(path) is not None
 
 
+class TestOldPrintStartedAgain:
+    """OctoPrint still shows the last print, of which this journal knows nothing: somebody starts it once more."""
+
+    @pytest.mark.parametrize("held", ["file", "claim"], ids=["during a transfer", "while no claim is answered"])
+    async def test_its_part_is_seen_although_it_ends_before_the_queue_is_asked(
+        self, cloud: FakeCloud, bridge: BridgeProcess, octoprint: OctoPrint, held: str
+    ) -> None:
+        last = await cloud.add_job(slow_gcode(2))
+        await cloud.until_state(last, "completed")
+        await bridge.kill()
+        bridge.lose_journal()
+        await bridge.start()
+        cloud.beds[cloud.printer_id] = "clear"
+        await cloud.until_asked_for_work()
+        await cloud.until_asked_for_work()
+        assert cloud.foreign_prints == []
+        hold = cloud.hold(held)
+        if held == "file":
+            job = await cloud.add_job(slow_gcode(0.4))
+            await cloud.until(lambda: any(call.startswith("file@") for call in cloud.calls))
+        await by_hand.start(octoprint, last.path)
+        await by_hand.until_counted(octoprint, last.path, 2, 0)
+        await by_hand.until_operational(octoprint)
+        if held == "claim":
+            job = await cloud.add_job(slow_gcode(0.4))
+        hold.release()
+        cloud.before_answer.clear()
+        await cloud.until(lambda: cloud.foreign_prints == [last.path])
+        await cloud.until_claims()
+        assert (octoprint.starts(job.path), cloud.beds[cloud.printer_id]) == (0, "occupied")
+
+
 class TestPermitAskedAgain:
     async def test_a_print_before_it_is_no_reason_to_give_it_up(
         self, cloud: FakeCloud, bridge: BridgeProcess, octoprint: OctoPrint

@@ -25,6 +25,8 @@ POOL_TIMEOUT_S = 5
 STATEMENT_TIMEOUT_MS = 10_000
 LOCK_TIMEOUT_MS = 5_000
 IDLE_IN_TRANSACTION_MS = 30_000
+#: What lies between forgets a connection on which nothing is said; most of a pool's are hardly ever used.
+KEEP_ALIVE_S = 60
 
 AfterCommit = Callable[[], None]
 
@@ -55,6 +57,7 @@ class Database:
                 "statement_timeout": str(STATEMENT_TIMEOUT_MS),
                 "lock_timeout": str(LOCK_TIMEOUT_MS),
                 "idle_in_transaction_session_timeout": str(IDLE_IN_TRANSACTION_MS),
+                "tcp_keepalives_idle": str(KEEP_ALIVE_S),
             },
         }
         self.engine = create_async_engine(

@@ -95,7 +95,7 @@ async def _ours(desk: Desk, path: str | None) -> bool:
     if attempt_of(path) is None or path in desk.disowned:
         return False
     step = await _step(desk, path)
-    return step in _MAYBE_STARTED or (step is None and not await _is_staged(desk, path))
+    return step in _MAYBE_STARTED or (step is None and path != desk.not_given and not await _is_staged(desk, path))
 
 
 async def _by_hand(desk: Desk, path: str | None) -> bool:

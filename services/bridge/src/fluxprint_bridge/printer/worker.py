@@ -148,9 +148,10 @@ class Worker:
     async def _disown(self, job: Job | None, given: str | None) -> bool:
         """Whether it prints a file that looks like ours, but of an attempt that the queue did not give us."""
         desk = self._desk
-        if job is None or job.path is None or job.state not in ACTIVE or job.path in desk.disowned:
+        if job is None or job.path is None or job.path in desk.disowned or attempt_of(job.path) in (None, given):
             return False
-        if attempt_of(job.path) in (None, given):
+        if job.state not in ACTIVE:  # nothing to look into now: the watch for prints by hand remembers it
+            desk.not_given = job.path
             return False
         desk.disowned = {job.path}
         with contextlib.suppress(OctoPrintError):  # what was pushed may be older than the end of our last print

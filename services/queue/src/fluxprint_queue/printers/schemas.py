@@ -27,9 +27,7 @@ class PrinterUpdate(Input):
 
     name: Name | SkipJsonSchema[None] = None
     model: Model | None = Field(None, description="null: nobody says.")
-    enabled: bool | SkipJsonSchema[None] = Field(
-        None, description="false: no new print starts; one that runs goes on."
-    )
+    enabled: bool | SkipJsonSchema[None] = Field(None, description="false: no new print starts; one that runs goes on.")
     bridge_id: BridgeId | SkipJsonSchema[None] = Field(
         None, description="Another bridge reaches it from now on; only while nothing prints."
     )
