@@ -18,7 +18,7 @@ from fluxprint_common.logs import get_logger
 log = get_logger(__name__)
 
 LOOK_AGAIN_S = 5.0
-LOOK_BACK_S = 0.05
+LOOK_BACK_S = 0.5  # that look itself asks OctoPrint much
 MAX_BACKOFF_S = 5.0
 MAX_REFUSED_STARTS = 3
 
