@@ -57,31 +57,51 @@ class TestStagedFilePrintedUnseen:
 class TestOldPrintStartedAgain:
     """OctoPrint still shows the last print, of which this journal knows nothing: somebody starts it once more."""
 
-    @pytest.mark.parametrize("held", ["file", "claim"], ids=["during a transfer", "while no claim is answered"])
-    async def test_its_part_is_seen_although_it_ends_before_the_queue_is_asked(
-        self, cloud: FakeCloud, bridge: BridgeProcess, octoprint: OctoPrint, held: str
-    ) -> None:
+    @pytest.fixture
+    async def last(self, cloud: FakeCloud, bridge: BridgeProcess) -> Attempt:
         last = await cloud.add_job(slow_gcode(2))
         await cloud.until_state(last, "completed")
         await bridge.kill()
         bridge.lose_journal()
-        await bridge.start()
         cloud.beds[cloud.printer_id] = "clear"
-        await cloud.until_asked_for_work()
-        await cloud.until_asked_for_work()
-        assert cloud.foreign_prints == []
-        hold = cloud.hold(held)
-        if held == "file":
-            job = await cloud.add_job(slow_gcode(0.4))
-            await cloud.until(lambda: any(call.startswith("file@") for call in cloud.calls))
+        return last
+
+    async def test_its_part_is_seen_although_it_ends_during_a_transfer(
+        self, cloud: FakeCloud, bridge: BridgeProcess, octoprint: OctoPrint, last: Attempt
+    ) -> None:
+        await bridge.start()
+        await cloud.until_claims(1)
+        transfer, before = cloud.hold("file"), len(cloud.calls)
+        job = await cloud.add_job(slow_gcode(0.4))
+        await cloud.until(lambda: any(call.startswith("file@") for call in cloud.calls[before:]))
+        await self._again(octoprint, last)
+        transfer.release()
+        await self._is_told(cloud, octoprint, last, job)
+
+    @pytest.mark.parametrize("answered", [True, False], ids=["answered before", "never answered"])
+    async def test_its_part_is_seen_although_it_ends_before_the_queue_is_asked(
+        self, cloud: FakeCloud, bridge: BridgeProcess, octoprint: OctoPrint, last: Attempt, answered: bool
+    ) -> None:
+        if answered:
+            await bridge.start()
+            await cloud.until_claims(3)
+        claim = cloud.hold("claim")
+        if not answered:
+            await bridge.start()
+        await cloud.until_claims(1)
+        await self._again(octoprint, last)
+        job = await cloud.add_job(slow_gcode(0.4))
+        claim.release()
+        cloud.before_answer.clear()
+        await self._is_told(cloud, octoprint, last, job)
+
+    async def _again(self, octoprint: OctoPrint, last: Attempt) -> None:
         await by_hand.start(octoprint, last.path)
         await by_hand.until_counted(octoprint, last.path, 2, 0)
         await by_hand.until_operational(octoprint)
-        if held == "claim":
-            job = await cloud.add_job(slow_gcode(0.4))
-        hold.release()
-        cloud.before_answer.clear()
-        await cloud.until(lambda: cloud.foreign_prints == [last.path])
+
+    async def _is_told(self, cloud: FakeCloud, octoprint: OctoPrint, last: Attempt, job: Attempt) -> None:
+        await cloud.until(lambda: last.path in cloud.foreign_prints)
         await cloud.until_claims()
         assert (octoprint.starts(job.path), cloud.beds[cloud.printer_id]) == (0, "occupied")
 

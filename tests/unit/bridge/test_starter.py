@@ -50,17 +50,17 @@ async def test_a_start_goes_on_as_soon_as_somebody_looked_for_prints_by_hand(mon
 
 
 @pytest.mark.parametrize(
-    ("job", "disowned", "not_given"),
+    ("job", "disowned"),
     [
-        pytest.param(IDLE, set(), OURS, id="it only shows the last print"),
-        pytest.param(replace(IDLE, state=PrinterState.PRINTING), {OURS}, None, id="it prints"),
-        pytest.param(replace(IDLE, state=PrinterState.PRINTING, path="hand.gcode"), set(), None, id="another's"),
+        pytest.param(IDLE, set(), id="it only shows the last print"),
+        pytest.param(replace(IDLE, state=PrinterState.PRINTING), {OURS}, id="it prints"),
+        pytest.param(replace(IDLE, state=PrinterState.PRINTING, path="hand.gcode"), set(), id="another's"),
     ],
 )
-async def test_only_what_seems_to_print_is_disowned(job: Job, disowned: set[str], not_given: str | None) -> None:
+async def test_only_what_seems_to_print_is_disowned(job: Job, disowned: set[str]) -> None:
     """The watch for prints by hand looks anew where that set is another, in the middle of a start."""
     desk = desk_of([IDLE])
     before = desk.disowned
     assert not await Worker(desk)._disown(job, None)
-    assert (desk.disowned, desk.not_given) == (disowned, not_given)
+    assert desk.disowned == disowned
     assert (desk.disowned is before) == (not disowned)

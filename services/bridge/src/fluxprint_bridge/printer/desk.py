@@ -90,9 +90,6 @@ class Desk:
     looked_back: asyncio.Event = field(default_factory=asyncio.Event)
     #: Paths shaped like ours whose attempt the queue does not give us: somebody prints them by hand.
     disowned: set[str] = field(default_factory=set)
-    #: The path of that kind that an idle printer showed when the queue gave another attempt, or none: where the journal
-    #: knows nothing of it, nobody but a person starts it from then on.
-    not_given: str | None = None
     #: Another process works with this bridge's token: nothing new is taken on.
     standing_back: bool = False
     #: What a person has to put right about OctoPrint before anything is claimed.

@@ -32,6 +32,7 @@ async def watch_foreign(desk: Desk) -> None:
     mark = desk.monitor.mark
     is_on, noticed = False, None  #: the print that is on, perhaps of a file that nobody names
     known: str | None = None  #: the finished file that needs no second look
+    unclear: str | None = None  #: the print that may be ours, but nothing here tells of it
     handled: tuple[object, ...] | None = None
     disowned = desk.disowned
     unseen = Unseen(desk)
@@ -43,6 +44,9 @@ async def watch_foreign(desk: Desk) -> None:
         heard, mark = desk.monitor.events_since(mark), desk.monitor.mark
         started = [event.text("path") for event in heard if event.kind == "PrintStarted"]
         by_hand = [path for path in started if not (is_on and path == noticed) and await _by_hand(desk, path)]
+        for path in started:
+            if await _only_the_queue_knows(desk, path):  # it may be over already
+                unclear, handled = path, None
         if by_hand:  # the newest says it all: the bed is not clear
             is_on, noticed, handled = True, by_hand[-1], None
             await notice(desk, noticed)
@@ -53,9 +57,18 @@ async def watch_foreign(desk: Desk) -> None:
                 if job.state in ACTIVE and not (is_on and job.path == noticed) and not await _ours(desk, job.path):
                     is_on, noticed = True, job.path
                     await notice(desk, noticed)
+                elif job.state in ACTIVE and await _only_the_queue_knows(desk, job.path):
+                    unclear = job.path
                 elif job.state is PrinterState.IDLE:
+                    seen = desk.foreign_prints
                     await _look_back(desk, job, unseen, known=noticed if is_on else known)
                     is_on, noticed, known = False, None, job.path if _is_over(job) else None
+                    # By now the queue has given its attempt, or was not asked: then it may as well be a person's. While
+                    # another process works with this bridge's token, it is that one's business.
+                    untold = desk.foreign_prints == seen and not desk.standing_back
+                    if untold and await _only_the_queue_knows(desk, unclear):
+                        await notice(desk, unclear, run=OVER)
+                    unclear = None
                 handled = looked
                 desk.has_handled(looked)
             await unseen.go_on()
@@ -94,8 +107,14 @@ async def _ours(desk: Desk, path: str | None) -> bool:
     """
     if attempt_of(path) is None or path in desk.disowned:
         return False
-    step = await _step(desk, path)
-    return step in _MAYBE_STARTED or (step is None and path != desk.not_given and not await _is_staged(desk, path))
+    return await _step(desk, path) in _MAYBE_STARTED or await _only_the_queue_knows(desk, path)
+
+
+async def _only_the_queue_knows(desk: Desk, path: str | None) -> bool:
+    """Whether it looks like ours, and nothing here tells of its attempt: the journal was lost, or another has it."""
+    if attempt_of(path) is None:
+        return False
+    return await _step(desk, path) is None and not await _is_staged(desk, path)
 
 
 async def _by_hand(desk: Desk, path: str | None) -> bool:

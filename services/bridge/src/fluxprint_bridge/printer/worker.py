@@ -148,10 +148,9 @@ class Worker:
     async def _disown(self, job: Job | None, given: str | None) -> bool:
         """Whether it prints a file that looks like ours, but of an attempt that the queue did not give us."""
         desk = self._desk
-        if job is None or job.path is None or job.path in desk.disowned or attempt_of(job.path) in (None, given):
+        if job is None or job.path is None or job.state not in ACTIVE or job.path in desk.disowned:
             return False
-        if job.state not in ACTIVE:  # nothing to look into now: the watch for prints by hand remembers it
-            desk.not_given = job.path
+        if attempt_of(job.path) in (None, given):
             return False
         desk.disowned = {job.path}
         with contextlib.suppress(OctoPrintError):  # what was pushed may be older than the end of our last print
