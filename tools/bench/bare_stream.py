@@ -8,7 +8,7 @@ import asyncio
 
 from starlette.types import Receive, Scope, Send
 
-from tools.bench.stamped import FPS, stamped
+from tools.bench.stamped import fps, stamped
 
 _LENGTH = str(2**50).encode()  # reached by nobody: a body of unknown length would be copied into chunks
 
@@ -31,7 +31,7 @@ class Camera:
             self.part = b"".join((head, picture, b"\r\n--frame"))
             shown, self.next = self.next, loop.create_future()
             shown.set_result(None)
-            due += 1 / FPS
+            due += 1 / fps()
             await asyncio.sleep(max(0, due - loop.time()))
 
 

@@ -28,7 +28,7 @@ from fluxprint_common.ids import new_id, show
 from fluxprint_common.permissions import Permission, Role
 from fluxprint_common.principal import Principal
 from fluxprint_common.service import run
-from tools.bench.stamped import FPS, stamped
+from tools.bench.stamped import fps, stamped
 
 NOWHERE = "http://127.0.0.1:1"
 LIFETIME_S = 3600
@@ -88,7 +88,7 @@ async def _film(app: FastAPI, camera: UUID, organisation: UUID) -> None:
         while True:
             sequence += 1
             publication.publish(Frame.of(stamped(sequence), sequence=sequence, captured_at=datetime.now(UTC)))
-            due += 1 / FPS
+            due += 1 / fps()
             await asyncio.sleep(max(0, due - loop.time()))
 
 

@@ -20,6 +20,7 @@ import psutil
 from fluxprint_local.ports import free_port
 from tools.bench.answering import cpu_s
 from tools.bench.memory import pss_mb
+from tools.bench.stamped import FPS, FPS_SETTING
 
 WARM_S, SECONDS = 1.5, 4.0
 SLOW_BYTES_PER_S = 200_000
@@ -169,8 +170,11 @@ def _elsewhere() -> None:
 
 
 @asynccontextmanager
-async def _server(*command: str, pin: Callable[[], None] = _on_first) -> AsyncIterator[asyncio.subprocess.Process]:
-    server = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE, preexec_fn=pin)
+async def _server(
+    *command: str, pin: Callable[[], None] = _on_first, fps: float = FPS
+) -> AsyncIterator[asyncio.subprocess.Process]:
+    env = {**os.environ, FPS_SETTING: str(fps)}
+    server = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE, preexec_fn=pin, env=env)
     try:
         yield server
     finally:
@@ -179,10 +183,10 @@ async def _server(*command: str, pin: Callable[[], None] = _on_first) -> AsyncIt
 
 
 @asynccontextmanager
-async def relay(fast_path: str = "auto") -> AsyncIterator[Peer]:
+async def relay(fast_path: str = "auto", *, fps: float = FPS) -> AsyncIterator[Peer]:
     """The camera service, with a camera."""
     port = free_port()
-    async with _server(sys.executable, "-m", "tools.bench.relay", str(port), fast_path) as server:
+    async with _server(sys.executable, "-m", "tools.bench.relay", str(port), fast_path, fps=fps) as server:
         assert server.stdout is not None
         async with asyncio.timeout(STARTING_S):
             opened = json.loads(await server.stdout.readline())
@@ -195,11 +199,11 @@ async def relay(fast_path: str = "auto") -> AsyncIterator[Peer]:
 
 
 @asynccontextmanager
-async def bare() -> AsyncIterator[Peer]:
+async def bare(*, fps: float = FPS) -> AsyncIterator[Peer]:
     """A bare ASGI application, which is the other peers' camera too."""
     port = free_port()
     command = ("uvicorn", "tools.bench.bare_stream:app", "--port", str(port), "--http", "httptools")
-    async with _server(sys.executable, "-m", *command, "--log-level", "error") as server:
+    async with _server(sys.executable, "-m", *command, "--log-level", "error", fps=fps) as server:
         await _until_open(port)
         yield Peer("bare ASGI", port, psutil.Process(server.pid))
 
