@@ -27,9 +27,10 @@ from support.uplink import Bridge, Pictures, stream, uplink
 from support.watched import watched
 
 WITHIN_S = 30.0
+LINGER_S = 0.2
 SETTINGS = {
     "CAMERA_REPLICA_BEAT_S": "0.2",
-    "CAMERA_LINGER_S": "0.2",
+    "CAMERA_LINGER_S": str(LINGER_S),
     "CAMERA_IDLE_INTERVAL_S": "30",
     "CAMERA_OFFLINE_GRACE_S": "0.5",
     "CAMERA_MAX_FPS": "60",
@@ -98,13 +99,13 @@ def pair(services: tuple[Meeting, list[Service]], issuer: Issuer) -> Pair:
     return Pair(meeting, here, there)
 
 
-async def until_known(client: httpx.AsyncClient, camera_id: str) -> None:
-    """Wait until a replica says that a camera is online."""
+async def until_known(client: httpx.AsyncClient, camera_id: str, status: str = "online") -> None:
+    """Wait until a replica says that a camera is online, or offline."""
 
-    async def is_online() -> bool:
-        return bool((await client.get(f"/api/v1/cameras/{camera_id}")).json()["status"] == "online")
+    async def says_so() -> bool:
+        return bool((await client.get(f"/api/v1/cameras/{camera_id}")).json()["status"] == status)
 
-    await eventually(is_online, within_s=WITHIN_S)
+    await eventually(says_so, within_s=WITHIN_S)
 
 
 async def until_wanted(bridge: Bridge, fps: float) -> None:
@@ -229,6 +230,37 @@ class TestViewerElsewhere:
             answer = await client.get(f"/api/v1/cameras/{bridge.camera_id}/snapshot")
             assert (answer.status_code, answer.content) == (200, jpeg(1))
 
+    async def test_has_the_same_snapshot_as_at_home_however_often_it_asks(self, pair: Pair) -> None:
+        async with pair.here.camera() as bridge, pair.here.client() as home, pair.there.client() as client:
+            path = f"/api/v1/cameras/{bridge.camera_id}/snapshot"
+            await bridge.send(1)
+            await until_known(client, bridge.camera_id)
+            for number in range(2, 5):
+                assert number_of((await client.get(path)).content) == number - 1
+                await asyncio.sleep(2 * LINGER_S)  # nobody asks for frames any more
+                await bridge.send(number)
+
+                async def is_at_home(number: int = number) -> bool:
+                    return number_of((await home.get(path)).content) == number
+
+                await eventually(is_at_home, within_s=WITHIN_S)
+
+    async def test_has_no_snapshot_of_a_camera_that_shows_nothing(self, pair: Pair) -> None:
+        async with pair.here.camera() as bridge, pair.there.client() as client:
+            path = f"/api/v1/cameras/{bridge.camera_id}/snapshot"
+            await bridge.send(1)
+            await until_known(client, bridge.camera_id)
+            assert (await client.get(path)).status_code == 200
+            await asyncio.sleep(2 * LINGER_S)  # nobody asks for frames any more
+            await bridge.tell("state", channel=0, state="failed", reason="frozen", detail=None)
+
+            async def says_so() -> bool:
+                return bool((await client.get(path)).status_code == 503)
+
+            await eventually(says_so, within_s=WITHIN_S)
+            answer = await client.get(path, params={"fallback": "picture"})
+            assert answer.headers["X-Camera-Offline"] == "frozen"
+
     async def test_of_another_organisation_finds_nothing(self, pair: Pair, issuer: Issuer) -> None:
         stranger = Organisation(pair.there.service, issuer)
         async with pair.here.camera() as bridge, pair.there.client() as client, stranger.client(Role.OWNER) as other:
@@ -239,6 +271,20 @@ class TestViewerElsewhere:
 
 
 class TestBridge:
+    async def test_that_goes_to_the_other_replica_is_not_shown_as_it_was(self, pair: Pair) -> None:
+        printer, token = show("printer", new_id()), pair.here.bridge_token
+        pair.here.service.printers.add(token, printer)
+        async with pair.here.client() as client:
+            async with uplink(pair.here.service.url, token, printer) as old:
+                path = f"/api/v1/cameras/{old.camera_id}"
+                await old.send(1)
+                await until_known(client, old.camera_id)
+            await until_known(client, old.camera_id, "offline")
+            async with uplink(pair.there.service.url, token, printer) as new:
+                await new.send(2)
+                await until_known(client, old.camera_id)
+                assert number_of((await client.get(f"{path}/snapshot")).content) == 2
+
     async def test_that_goes_to_the_other_replica_takes_its_viewers_along(self, pair: Pair) -> None:
         printer = show("printer", new_id())
         token = pair.here.bridge_token

@@ -153,12 +153,16 @@ class Channel:
         """A new uplink; one that is there is taken over."""
         if self.publication is not None:
             self.publication.end(Ended.TAKEN_OVER)
+        if publication.fed:
+            self.latest = None  # of an uplink that was here: the other process has had newer ones since
         self.publication = publication
 
     def close(self, publication: Publication, now: float) -> None:
         """The uplink is gone; viewers stay a while, for bridges come back."""
         if self.publication is publication:
             self.publication = None
+            if publication.fed:
+                self.latest = None  # newer ones come to the other process, and not here any more
             self._offline_at = now if self._status.online else float("-inf")
 
     def tell(self, now: float) -> None:
@@ -186,7 +190,7 @@ class Channel:
 
     def tap(self, tap: Tap, now: float) -> None:
         self.taps.add(tap)
-        if (frame := self.current(now)) is not None:
+        if self.publication is not None and (frame := self.current(now)) is not None:
             tap.offer(frame, now)
         self._adjust_demand(now)
 

@@ -170,7 +170,8 @@ class Hub:
     def tapping(self, *, camera_id: UUID, organisation_id: UUID, max_fps: float) -> Iterator[Tap]:
         """Frames of a camera for a part of this service, for as long as the block runs.
 
-        The newest frame is there at once. A tap needs no uplink, outlives one that goes, and counts in no limit.
+        The newest frame of an uplink that is there is had at once. A tap needs none, outlives one that goes, and counts
+        in no limit.
         """
         channel = self._channel(organisation_id, camera_id)
         now = self._clock()
@@ -201,7 +202,9 @@ class Hub:
             there = self.elsewhere.look(camera_id=camera_id, organisation_id=organisation_id)
         if here is None or there is None:
             return there or here
-        return replace(there, frame=here.frame, viewers=max(here.viewers, there.viewers))
+        # What came while the uplink was here is older than what the other process has.
+        frame = here.frame if here.connected and there.online else None
+        return replace(there, frame=frame, viewers=max(here.viewers, there.viewers))
 
     def _look(self, channel: Channel) -> Live:
         now = self._clock()
