@@ -37,13 +37,19 @@ class Prints:
     def __init__(self) -> None:
         self.prints: dict[UUID, Print] = {}
         self.asked: set[UUID] = set()
+        self._asking: set[UUID] = set()
 
     @property
     def known(self) -> frozenset[UUID]:
         return frozenset(self.prints) | frozenset(self.asked)
 
     def ask_about(self, attempt_ids: Collection[UUID]) -> None:
-        self.asked |= set(attempt_ids)
+        self.asked |= self._asking  # the queue service has answered since
+        self._asking = set(attempt_ids)
+
+    def forget(self) -> None:
+        """The service was restarted, and has asked about nothing yet."""
+        self.asked, self._asking = set(), set()
 
     def begin(self, organisation_id: UUID, printer_id: UUID, attempt_id: UUID | None = None) -> Print:
         found = Print(
@@ -207,6 +213,20 @@ class Workshop:
         """What only time would do otherwise."""
         async with self.database.unit_of_work() as session:
             await session.execute(text(sql), values)
+
+
+class At:
+    """A camera with a bridge that is connected to a replica, at a printer that prints."""
+
+    def __init__(self, workshop: Workshop, replica: Replica, camera: CameraRow, uplink: Publication) -> None:
+        self.workshop = workshop
+        self.replica = replica
+        self.camera = camera
+        self.uplink = uplink
+        self.running = workshop.prints.begin(workshop.organisation_id, camera.printer_id)
+
+    async def show(self, *pictures: bytes, every_s: float = 5) -> None:
+        await self.workshop.show(self.replica, self.uplink, *pictures, every_s=every_s)
 
 
 @asynccontextmanager

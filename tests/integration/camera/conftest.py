@@ -15,6 +15,7 @@ from support.databases import new_database
 from support.servers import Database
 from support.studio import QueueOfPrints, Studio
 from support.tokens import Issuer
+from support.watching import At, Workshop, workshop_at
 
 issuer = tokens.issuer
 bell = bells.bell
@@ -155,3 +156,26 @@ async def filmed(shared_studio: Studio) -> AsyncIterator[Studio]:
     await studio.add_camera()
     async with studio.filming():
         yield studio
+
+
+@pytest.fixture(scope="session")
+async def watched_database(migrated_cluster: Cluster) -> AsyncIterator[Database]:
+    async with new_database(migrated_cluster) as database:
+        yield database
+
+
+@pytest.fixture
+async def workshop(watched_database: Database, tmp_path: Path) -> AsyncIterator[Workshop]:
+    """The only workshop in its database."""
+    async with workshop_at(watched_database, tmp_path) as workshop:
+        yield workshop
+        await workshop.change("DELETE FROM camera.watch_policy")
+        await workshop.change("DELETE FROM camera.camera")
+
+
+@pytest.fixture
+async def at(workshop: Workshop) -> At:
+    replica, camera = workshop.replica(), await workshop.camera()
+    at = At(workshop, replica, camera, replica.connect(camera))
+    await replica.step()
+    return at

@@ -130,11 +130,16 @@ async def fail(house: House, printer: str, attempt: dict[str, Any], camera: Came
     """The detector sees that print fail for long enough."""
     replica = house.workshop.replica()
     house.begin(printer, attempt)
-    uplink = replica.connect(camera)
     replica.scorer.said = {"spaghetti": 0.93}
+    await go_on(house, replica, camera)
+    return replica
+
+
+async def go_on(house: House, replica: Replica, camera: CameraRow) -> None:
+    """What the detector saw goes on, as the bridge connects anew."""
+    uplink = replica.connect(camera)
     await replica.step()
     await house.workshop.show(replica, uplink, *MOVING * 5)
-    return replica
 
 
 class TestTelling:
@@ -191,6 +196,22 @@ class TestTelling:
         assert [found["outcome"] for found in await house.decisions()] == ["too_late"]
         assert (await house.world.call("GET", f"/printers/{printer}/commands")).json()["items"] == []
         assert len(await house.events("camera.failure_suspected")) == 1
+
+    async def test_pauses_a_print_that_still_fails_once_the_queue_service_is_back(self, house: House) -> None:
+        printer, attempt, camera = await house.printing("Watched")
+        await house.send("PUT", "/watch-policy", role=Role.MANAGER, json={"failure": "pause"})
+        replica = await fail(house, printer, attempt, camera)
+        await house.workshop.change("UPDATE camera.decision SET created_at = now() - interval '3 minutes'")
+        for _ in range(2):
+            await house.teller.tell()  # of the decision, and of its end
+        [ended] = await house.events("camera.trouble_ended")
+        assert (ended["data"]["outcome"], ended["data"]["reason"]) == ("notified", "too_late")
+        await go_on(house, replica, camera)
+        await house.teller.tell()
+        outcomes = [(found["action"], found["outcome"]) for found in await house.decisions()]
+        assert outcomes == [("pause", "pause_ordered"), ("pause", "too_late")]
+        [command] = (await house.world.call("GET", f"/printers/{printer}/commands")).json()["items"]
+        assert (command["kind"], command["attempt_id"]) == ("pause", attempt["id"])
 
     async def test_of_one_that_is_not_taken_does_not_hold_up_the_others(self, house: House) -> None:
         cameras = [await house.workshop.camera() for _ in range(2)]

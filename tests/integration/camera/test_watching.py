@@ -1,62 +1,18 @@
 """Watching for trouble: what is found, kept with its picture, ended, and forgotten."""
 
-from collections.abc import AsyncIterator
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
-from fluxprint_camera.cameras.models import CameraRow
-from fluxprint_camera.relay.channel import Publication
-from fluxprint_camera.watching import service, storage
 from fluxprint_common.ids import new_id
 from fluxprint_common.prints import PrintState
-from fluxprint_local.postgres import Cluster
-from support import databases, servers
 from support.pictures import black, scene
-from support.watching import Replica, Workshop, workshop_at
+from support.watching import At, Workshop
 
 MOVING = [scene(head_x=100), scene(head_x=300)]
 STILL = scene()
 DARK = black()
 SPAGHETTI = {"spaghetti": 0.93, "stringing": 0.2}
-
-
-@pytest.fixture(scope="module")
-async def shared_database(migrated_cluster: Cluster) -> AsyncIterator[servers.Database]:
-    async with databases.new_database(migrated_cluster) as database:
-        yield database
-
-
-@pytest.fixture
-async def workshop(shared_database: servers.Database, tmp_path: Path) -> AsyncIterator[Workshop]:
-    """The only workshop in its database."""
-    async with workshop_at(shared_database, tmp_path) as workshop:
-        yield workshop
-        await workshop.change("DELETE FROM camera.watch_policy")
-        await workshop.change("DELETE FROM camera.camera")
-
-
-class At:
-    """A camera with a bridge that is connected to a replica, at a printer that prints."""
-
-    def __init__(self, workshop: Workshop, replica: Replica, camera: CameraRow, uplink: Publication) -> None:
-        self.workshop = workshop
-        self.replica = replica
-        self.camera = camera
-        self.uplink = uplink
-        self.running = workshop.prints.begin(workshop.organisation_id, camera.printer_id)
-
-    async def show(self, *pictures: bytes, every_s: float = 5) -> None:
-        await self.workshop.show(self.replica, self.uplink, *pictures, every_s=every_s)
-
-
-@pytest.fixture
-async def at(workshop: Workshop) -> At:
-    replica, camera = workshop.replica(), await workshop.camera()
-    at = At(workshop, replica, camera, replica.connect(camera))
-    await replica.step()
-    return at
 
 
 class TestPictures:
@@ -213,6 +169,27 @@ class TestDetector:
         assert at.replica.scorer.pictures
         assert await workshop.kinds() == [("black", None)]
 
+    async def test_says_nothing_about_the_time_in_which_it_failed(self, at: At, workshop: Workshop) -> None:
+        at.replica.scorer.said = SPAGHETTI
+        await at.show(*MOVING)
+        at.replica.scorer.said = None
+        await at.show(*MOVING * 6)
+        at.replica.scorer.said = SPAGHETTI
+        await at.show(*MOVING)
+        assert await workshop.decisions() == []
+        await at.show(*MOVING * 4)
+        assert await workshop.kinds() == [("failure", None)]
+
+    async def test_that_is_slow_decides_by_three_scores(self, workshop: Workshop) -> None:
+        replica, camera = workshop.replica(detector_interval_s=50), await workshop.camera()
+        at = At(workshop, replica, camera, replica.connect(camera))
+        await replica.step()
+        replica.scorer.said = SPAGHETTI
+        await at.show(*MOVING * 8)
+        assert (len(replica.scorer.pictures), await workshop.decisions()) == (2, [])
+        await at.show(*MOVING * 3)
+        assert (len(replica.scorer.pictures), await workshop.kinds()) == (3, [("failure", None)])
+
     async def test_decides_nothing_where_that_is_off(self, at: At, workshop: Workshop) -> None:
         await workshop.policy(failure="off", black="off")
         at.replica.scorer.said = SPAGHETTI
@@ -267,6 +244,20 @@ class TestEnds:
         await newcomer.step()
         assert await workshop.kinds() == [("failure", "print_ended")]
 
+    async def test_and_is_found_again_at_the_next_print(self, at: At, workshop: Workshop) -> None:
+        at.replica.scorer.said = SPAGHETTI
+        await at.show(*MOVING * 8)
+        at.replica.close()
+        del workshop.prints.prints[at.running.attempt_id]
+        workshop.prints.forget()
+        workshop.prints.begin(workshop.organisation_id, at.camera.printer_id)
+        newcomer = workshop.replica()
+        uplink = newcomer.connect(at.camera)
+        newcomer.scorer.said = SPAGHETTI
+        await newcomer.step()  # asks what became of the other print
+        await workshop.show(newcomer, uplink, *MOVING * 8)
+        assert await workshop.kinds() == [("failure", "print_ended"), ("failure", None)]
+
     async def test_not_while_the_print_is_paused(self, at: At, workshop: Workshop) -> None:
         at.replica.scorer.said = SPAGHETTI
         await at.show(*MOVING * 8)
@@ -295,85 +286,3 @@ class TestEnds:
         assert await workshop.kinds() == [("black", None)]
         await workshop.show(newcomer, uplink, *MOVING * 3)
         assert await workshop.kinds() == [("black", "cleared")]
-
-
-class TestBounds:
-    async def test_of_decisions_in_an_hour(self, workshop: Workshop) -> None:
-        replica, camera = workshop.replica(watch_max_per_hour=2), await workshop.camera()
-        at = At(workshop, replica, camera, replica.connect(camera))
-        await replica.step()
-        for _ in range(4):
-            await at.show(*[DARK] * 6, *MOVING * 2)
-        assert len(await workshop.decisions()) == 2
-        assert len(list((workshop.folder / "pictures").rglob("*.*"))) == 2
-
-    async def test_of_an_hour_keep_no_print_from_being_paused(self, workshop: Workshop) -> None:
-        await workshop.policy(failure="pause")
-        replica, camera = workshop.replica(watch_max_per_hour=2), await workshop.camera()
-        at = At(workshop, replica, camera, replica.connect(camera))
-        await replica.step()
-        for _ in range(3):  # a light that flickers
-            await at.show(*[DARK] * 6, *MOVING * 2)
-        for _ in range(2):
-            replica.scorer.said = SPAGHETTI
-            await at.show(*MOVING * 8)
-            replica.scorer.said = {"spaghetti": 0.0}
-            await at.show(*MOVING * 8)
-        kept = [(row["kind"], row["action"]) for row in await workshop.decisions()]
-        assert kept == [("black", "notify"), ("black", "notify"), ("failure", "pause")]
-
-    async def test_of_days(self, at: At, workshop: Workshop, tmp_path: Path) -> None:
-        await at.show(*[DARK] * 8, *MOVING * 2, *[DARK] * 8)
-        old, new = await workshop.decisions()
-        sql = "UPDATE camera.decision SET created_at = now() - interval '91 days' WHERE id = :id"
-        await workshop.change(sql, id=old["id"])
-        day = tmp_path / "pictures" / "decisions"
-        (day / "2026-01-02").mkdir()
-        (day / "2026-01-02" / "old.jpg").write_bytes(DARK)
-        await at.replica.records.tidy()
-        assert [row["id"] for row in await workshop.decisions()] == [new["id"]]
-        assert not (day / "2026-01-02").exists()
-        assert (tmp_path / str(new["picture"])).is_file()
-
-    async def test_of_pictures_of_a_camera_that_was_forgotten(
-        self, at: At, workshop: Workshop, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        other = await workshop.camera()
-        await at.show(*[DARK] * 8, *MOVING * 2)
-        await workshop.show(at.replica, at.replica.connect(other), *[DARK] * 8, every_s=60)
-        gone, kept = [workshop.folder / str(row["picture"]) for row in await workshop.decisions()]
-        half_written = gone.with_name(f"{new_id().hex}.part")
-        half_written.write_bytes(DARK)
-        await workshop.change("DELETE FROM camera.camera WHERE id = :id", id=at.camera.id)
-        await at.replica.records.tidy()
-        assert gone.exists()  # its decision may be about to come
-        assert half_written.exists()
-        monkeypatch.setattr(storage, "SETTLED_S", -1.0)
-        await at.replica.records.tidy()
-        assert [path.exists() for path in (gone, half_written, kept)] == [False, False, True]
-
-    async def test_of_policies_of_printers_that_are_gone(self, at: At, workshop: Workshop) -> None:
-        await workshop.policy()
-        await workshop.policy(printer_id=at.camera.printer_id)
-        await workshop.policy(printer_id=new_id())
-        await workshop.policy(printer_id=new_id(), updated_at=datetime.now(UTC))
-        await at.replica.records.tidy()
-        assert len(await workshop.policies()) == 3
-
-    async def test_of_the_disk_leave_the_decision(self, at: At, workshop: Workshop) -> None:
-        at.replica.pictures._reserve_bytes = 2**60
-        await at.show(*[DARK] * 8)
-        assert [(row["kind"], row["picture"]) for row in await workshop.decisions()] == [("black", None)]
-
-    async def test_of_the_database_only_delay(
-        self, at: At, workshop: Workshop, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        async def away(*_args: object, **_more: object) -> bool:
-            raise ConnectionError("it is away")
-
-        with monkeypatch.context() as patch:
-            patch.setattr(service, "decide", away)
-            await at.show(*[DARK] * 8)
-        assert await workshop.decisions() == []
-        await at.show(*[DARK] * 6)
-        assert await workshop.kinds() == [("black", None)]

@@ -11,7 +11,7 @@ from fluxprint_camera.watching.kinds import Action, Kind
 from fluxprint_camera.watching.process import DetectorFailed
 from fluxprint_camera.watching.records import Records
 from fluxprint_camera.watching.settings import WatchSettings
-from fluxprint_camera.watching.watched import Shot, Watched
+from fluxprint_camera.watching.watched import GAP_INTERVALS, Shot, Watched
 
 
 class Scorer(Protocol):
@@ -60,8 +60,11 @@ class Detection:
                 scores = await self._scorer.score(shot.jpeg)
             except DetectorFailed:  # it is in the log; the next picture is tried
                 self._records.metrics.scored.labels("failed").inc()
+                if self._clock() - watched.judged_at > GAP_INTERVALS * self._settings.detector_interval_s:
+                    watched.failure.forget()
                 continue
             if scores:
+                watched.judged_at = self._clock()
                 self._records.metrics.scored.labels("scored").inc()
                 await self._take_in(watched, shot, scores)
 

@@ -31,6 +31,7 @@ class EndReason(StrEnum):
     CLEARED = "cleared"
     PRINT_ENDED = "print_ended"
     SWITCHED_OFF = "switched_off"
+    TOO_LATE = "too_late"  # for its pause: where the trouble is still there, it is decided anew
 
 
 class Verdict(StrEnum):

@@ -75,12 +75,26 @@ class Decision(Base):
         CheckConstraint("action = 'notify' OR attempt_id IS NOT NULL", name="attempt"),
         # Of two replicas that see the same trouble one says so ...
         Index("uq_decision_open", "camera_id", "kind", unique=True, postgresql_where=text("ended_at IS NULL")),
-        # ... and a print is paused once: whoever lets it go on has looked at it.
-        Index("uq_decision_pause", "attempt_id", unique=True, postgresql_where=text("action = 'pause'")),
+        # ... and a print is paused once: whoever lets it go on has looked at it. Nobody has where nothing was ordered.
+        Index(
+            "uq_decision_pause",
+            "attempt_id",
+            unique=True,
+            postgresql_where=text(
+                "action = 'pause' AND (outcome IS NULL OR outcome IN ('pause_ordered', 'not_printing'))"
+            ),
+        ),
         Index(
             "ix_decision_untold",
             "id",
             postgresql_where=text("told_at IS NULL OR (ended_at IS NOT NULL AND end_told_at IS NULL)"),
+        ),
+        Index(
+            "ix_decision_picture",
+            "organisation_id",
+            "id",
+            postgresql_include=["picture_bytes"],
+            postgresql_where=text("picture IS NOT NULL"),
         ),
         Index(None, "organisation_id", "id"),
         Index(None, "camera_id", "id"),
@@ -105,6 +119,7 @@ class Decision(Base):
     model: Mapped[str | None] = mapped_column(Text)
     model_version: Mapped[str | None] = mapped_column(Text)
     picture: Mapped[str | None] = mapped_column(Text)
+    picture_bytes: Mapped[int] = mapped_column(server_default="0")
     captured_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
     created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())
     told_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))

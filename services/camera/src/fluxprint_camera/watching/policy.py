@@ -9,6 +9,9 @@ from fluxprint_camera.watching.hysteresis import Band
 from fluxprint_camera.watching.kinds import Action, Kind
 from fluxprint_camera.watching.models import WatchPolicy
 
+#: A detector may be so slow that two of its scores are further apart than they have to be bad for: two are no trend.
+AT_LEAST = 3
+
 
 @dataclass(frozen=True)
 class Policy:
@@ -25,12 +28,16 @@ class Policy:
     @classmethod
     def of(cls, row: WatchPolicy) -> Self:
         actions = {kind: Action(str(getattr(row, kind))) for kind in Kind}
-        band = Band(row.enter_score, row.leave_score, row.enter_after_s, row.leave_after_s)
+        band = _scores(row.enter_score, row.leave_score, row.enter_after_s, row.leave_after_s)
         return cls(actions, band, row.updated_by)
 
 
+def _scores(enter: float, leave: float, enter_after_s: float, leave_after_s: float) -> Band:
+    return Band(enter, leave, enter_after_s, leave_after_s, enter_at_least=AT_LEAST if enter_after_s else 1)
+
+
 #: People are told of everything, and nothing is paused.
-DEFAULT = Policy(dict.fromkeys(Kind, Action.NOTIFY), Band(0.8, 0.5, enter_after_s=30, leave_after_s=60), None)
+DEFAULT = Policy(dict.fromkeys(Kind, Action.NOTIFY), _scores(0.8, 0.5, 30, 60), None)
 
 
 class Policies:

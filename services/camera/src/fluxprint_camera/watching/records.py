@@ -11,7 +11,7 @@ from fluxprint_camera.watching import repository, service
 from fluxprint_camera.watching.kinds import EndReason, Kind
 from fluxprint_camera.watching.metrics import WatchMetrics
 from fluxprint_camera.watching.policy import Policy
-from fluxprint_camera.watching.service import Found
+from fluxprint_camera.watching.service import Found, Picture
 from fluxprint_camera.watching.settings import WatchSettings
 from fluxprint_camera.watching.storage import DecisionPictures
 from fluxprint_common.database import Database
@@ -45,7 +45,7 @@ class Records:
     async def keep(self, found: Found, policy: Policy, jpeg: bytes | None) -> bool:
         """Keep a decision; False where that was not possible now, and it should be tried again."""
         decision_id = new_id()
-        picture = await self._pictures.save(decision_id, jpeg) if jpeg is not None else None
+        picture = await self._save(decision_id, jpeg) if jpeg is not None else None
         kept = False
         try:
             async with self._database.unit_of_work() as session:
@@ -62,12 +62,30 @@ class Records:
             return False
         finally:
             if picture is not None and not kept:
-                await self._pictures.remove(picture)
+                await self._pictures.remove(picture.name)
         if kept:
             log.info("decision", camera=show("camera", found.camera_id), kind=found.kind, value=found.value)
             self.metrics.decisions.labels(found.kind).inc()
             self.changed.set()
+            if picture is not None:
+                await self._make_room(found.organisation_id)
         return True
+
+    async def _save(self, decision_id: UUID, jpeg: bytes) -> Picture | None:
+        name = await self._pictures.save(decision_id, jpeg)
+        return Picture(name, len(jpeg)) if name is not None else None
+
+    async def _make_room(self, organisation_id: UUID) -> None:
+        """Delete an organisation's oldest pictures where they take more than they may; what fails is done next time."""
+        max_bytes = self._settings.watch_pictures_bytes
+        try:
+            async with self._database.unit_of_work() as session:
+                gone = await repository.drop_pictures_beyond(session, organisation_id, max_bytes=max_bytes, limit=BATCH)
+        except DATABASE_ERRORS as error:
+            log.warning("decision_pictures_not_counted", error=repr(error))
+            return
+        for name in gone:
+            await self._pictures.remove(name)
 
     async def end(self, camera_id: UUID, kind: Kind) -> bool:
         """The trouble is over; False where that could not be kept now."""
@@ -107,7 +125,7 @@ class Records:
         for start in range(0, len(settled), BATCH):
             some = settled[start : start + BATCH]
             async with self._database.reading() as session:
-                known = await repository.existing(session, some)
+                known = await repository.illustrated(session, some)
             if gone := [decision_id for decision_id in some if decision_id not in known]:
                 await self._pictures.remove_all(day, gone)
                 log.info("decision_pictures_deleted", pictures=len(gone))

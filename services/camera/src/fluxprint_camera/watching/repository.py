@@ -19,6 +19,9 @@ _OPEN = Decision.ended_at.is_(None)
 #: As in the index, word for word.
 _UNTOLD = or_(Decision.told_at.is_(None), and_(Decision.ended_at.is_not(None), Decision.end_told_at.is_(None)))
 
+#: What a picture takes of a disk at the least.
+BLOCK_BYTES = 4096
+
 
 @dataclass(frozen=True)
 class DecisionFilter:
@@ -109,9 +112,28 @@ async def forget(session: AsyncSession, *, keep_days: int, limit: int) -> int:
     return rows_affected(await session.execute(delete(Decision).where(Decision.id.in_(old.limit(limit)))))
 
 
-async def existing(session: ReadSession, decision_ids: Collection[UUID]) -> set[UUID]:
-    """Which of these there are."""
-    return set(await session.scalars(select(Decision.id).where(Decision.id.in_(decision_ids))))
+async def illustrated(session: ReadSession, decision_ids: Collection[UUID]) -> set[UUID]:
+    """Which of these there are, with a picture."""
+    query = select(Decision.id).where(Decision.id.in_(decision_ids), Decision.picture.is_not(None))
+    return set(await session.scalars(query))
+
+
+async def drop_pictures_beyond(
+    session: AsyncSession, organisation_id: UUID, *, max_bytes: int, limit: int
+) -> Sequence[str]:
+    """Take the oldest pictures off an organisation's decisions, where all of them take more; which those were."""
+    size = func.greatest(Decision.picture_bytes, BLOCK_BYTES)
+    newer = func.sum(size).over(order_by=Decision.id.desc()).label("total")
+    whose = select(Decision.id, Decision.picture, newer)
+    whose = whose.where(Decision.organisation_id == organisation_id, Decision.picture.is_not(None))
+    sums = whose.subquery()
+    beyond = (
+        await session.execute(select(sums.c.id, sums.c.picture).where(sums.c.total > max_bytes).limit(limit))
+    ).all()
+    if beyond:
+        ids = [row.id for row in beyond]
+        await session.execute(update(Decision).where(Decision.id.in_(ids)).values(picture=None, picture_bytes=0))
+    return [row.picture for row in beyond]
 
 
 async def forget_policies(session: AsyncSession, *, keep_days: int) -> None:

@@ -29,7 +29,7 @@ class DecisionNotFound(NotFound):
 
 
 class PictureGone(NotFound):
-    """The decision has no picture: none had come, there was no room for it, or it was too old to be kept"""
+    """The decision has no picture: none had come, there was no room for it, or it was deleted as too old"""
 
     code = "picture_gone"
 
@@ -58,8 +58,22 @@ class Found:
     model_version: str | None = None
 
 
+@dataclass(frozen=True)
+class Picture:
+    """Where a decision's picture is kept, below the data folder."""
+
+    name: str
+    size_bytes: int
+
+
 async def decide(
-    session: AsyncSession, found: Found, policy: Policy, *, decision_id: UUID, picture: str | None, max_per_hour: int
+    session: AsyncSession,
+    found: Found,
+    policy: Policy,
+    *,
+    decision_id: UUID,
+    picture: Picture | None,
+    max_per_hour: int,
 ) -> bool:
     """Keep a decision, open until the trouble is over. Whoever tells the queue service finds it there.
 
@@ -67,7 +81,9 @@ async def decide(
         False where it is open already (another replica saw it too), or the camera had too many in this hour. That never
         keeps a print from being paused: it is once a print, and somebody decided it.
     """
-    values = {**vars(found), "id": decision_id, "picture": picture}
+    values = {**vars(found), "id": decision_id}
+    if picture is not None:
+        values |= {"picture": picture.name, "picture_bytes": picture.size_bytes}
     action = policy.actions[found.kind]
     if action is Action.PAUSE and found.attempt_id is not None and policy.set_by is not None:
         pause = {"action": Action.PAUSE, "ordered_by": policy.set_by}

@@ -26,6 +26,9 @@ class WatchSettings(BaseModel):
     watch_max_per_hour: int = Field(20, ge=1, le=1000, description="Decisions of one camera")
     watch_pause_within_s: float = Field(120, ge=1, le=3600, description="A pause that cannot be ordered by then is not")
     watch_keep_days: int = Field(90, ge=1, le=3650, description="Decisions and their pictures")
+    watch_pictures_bytes: int = Field(
+        1024**3, ge=1024**2, description="Pictures of one organisation's decisions; the oldest go first"
+    )
     detector: str = Field("", max_length=100, description="An entry point of the group fluxprint.detectors")
     detector_options: dict[str, JsonValue] = Field(default_factory=dict, description="What the detector is made with")
     detector_interval_s: float = Field(10, ge=0.05, le=600, description="One picture of a print so often")

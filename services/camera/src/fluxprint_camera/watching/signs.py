@@ -62,7 +62,7 @@ class PictureSigns:
     def know(self, open_kinds: frozenset[Kind]) -> None:
         """Take exactly this trouble as known."""
         for kind, followed in self._followed.items():
-            followed.entered = kind in open_kinds
+            followed.know(kind in open_kinds)
 
     def revert(self, kind: Kind, *, entered: bool) -> None:
         """What was found could not be kept, or is off: take it as it is."""

@@ -59,7 +59,11 @@ class Place:
 
 @dataclass(eq=False)
 class Watched:
-    """One camera. A printer that prints is tapped; of the others the picture is taken that comes anyway."""
+    """One camera. A printer that prints is tapped; of the others the picture is taken that comes anyway.
+
+    Attributes:
+        scored_at: when the detector was last asked about it; `judged_at`: when that last answered.
+    """
 
     place: Place
     policy: Policy
@@ -71,6 +75,7 @@ class Watched:
     newest: Shot | None = None
     scored: Shot | None = None
     scored_at: float = float("-inf")
+    judged_at: float = float("-inf")
     _tap: Tap | None = None
     _last: Frame | None = None
     _resources: ExitStack = field(default_factory=ExitStack)
@@ -111,11 +116,13 @@ class Watched:
         self._resources.close()
 
     def change(self, policy: Policy, open_kinds: frozenset[Kind]) -> None:
-        """Another policy, in the middle of it: what was off is found again if it is there."""
+        """How it is to be watched now, and which trouble is open there: what was ended by something else than pictures,
+        the end of the print before or a policy, is found again if it is there."""
         if policy != self.policy:
             self.policy = policy
-            self.failure = Hysteresis(policy.scores, entered=Kind.FAILURE in open_kinds)
-            self.signs.know(open_kinds)
+            self.failure = Hysteresis(policy.scores, entered=self.failure.entered)
+        self.failure.know(Kind.FAILURE in open_kinds)
+        self.signs.know(open_kinds)
 
     async def take(self, hub: Hub, now: float) -> Shot | None:
         """A picture that was not had before, where one is due and there."""
