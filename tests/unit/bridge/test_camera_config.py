@@ -36,14 +36,26 @@ class TestDiscovery:
         }
         assert (found[0].name, found[0].rotate, found[0].flip_h, found[0].flip_v) == ("Classic", 270, False, False)
 
-    def test_several_with_the_default_among_them(self) -> None:
+    def test_several(self) -> None:
         webcams = [
             webcam("Nozzle Cam", "http://10.0.0.7/stream", flipH=True, flipV=True),
             webcam("classic", "/webcam/?action=stream"),
+            webcam("Default", "http://10.0.0.8/stream"),
         ]
-        found = cameras_of({"webcam": {"defaultWebcam": "classic", "webcams": webcams}}, OCTOPRINT)
-        assert [camera.key for camera in found] == ["nozzle-cam", "default"]
+        found = cameras_of({"webcam": {"webcams": webcams}}, OCTOPRINT)
+        assert [camera.key for camera in found] == ["nozzle-cam", "default", "webcam-default"]
         assert (found[0].flip_h, found[0].flip_v) == (True, True)
+
+    @pytest.mark.parametrize("default", ["classic", "room", None])
+    def test_a_webcam_keeps_its_key_whatever_comes_beside_it_and_is_the_default(self, default: str | None) -> None:
+        bed, room = webcam("classic", "http://10.0.0.7/bed"), webcam("room", "http://10.0.0.7/room")
+        seen = {
+            (camera.key, camera.stream.url)
+            for webcams in ([bed], [bed, room], [room])
+            for camera in cameras_of({"webcam": {"defaultWebcam": default, "webcams": webcams}}, OCTOPRINT)
+            if camera.stream
+        }
+        assert seen == {("default", "http://10.0.0.7/bed"), ("room", "http://10.0.0.7/room")}
 
     def test_before_there_were_several(self) -> None:
         found = cameras_of({"webcam": {"streamUrl": "/webcam/?action=stream", "snapshotUrl": ""}}, OCTOPRINT)

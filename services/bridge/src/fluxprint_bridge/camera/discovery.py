@@ -25,6 +25,8 @@ MAX_BACKOFF_S = 60.0
 #: Without the permission it is asked again now and then: somebody may give it.
 REFUSED_PAUSE_S = 600.0
 MAX_URL_CHARS = 2000
+#: The webcam that OctoPrint brings along. In older ones it is the only one, and has no name.
+CLASSIC = "classic"
 
 Found = Callable[[list[CameraConfig]], None]
 
@@ -57,11 +59,10 @@ def cameras_of(settings: Mapping[str, object], octoprint_url: str) -> list[Camer
         return []
     listed = webcam.get("webcams")
     cameras = [_mapping(entry) for entry in listed] if isinstance(listed, list) else []
-    default = webcam.get("defaultWebcam")
     found: dict[str, CameraConfig] = {}
     for entry in cameras[:MAX_CAMERAS]:
         name = _text(entry.get("name"))
-        key = DEFAULT_KEY if name == default or len(cameras) == 1 else key_of(name)
+        key = _key(name)
         compat = _mapping(entry.get("compat"))
         camera = _camera(
             key,
@@ -85,6 +86,15 @@ def cameras_of(settings: Mapping[str, object], octoprint_url: str) -> list[Camer
         if camera is not None:
             found[DEFAULT_KEY] = camera
     return list(found.values())
+
+
+def _key(name: str) -> str:
+    """The key of a webcam, by nothing but its name there: a key is one camera for ever, with its shares and recordings,
+    and which webcam is OctoPrint's default, or its only one, changes."""
+    if name == CLASSIC:
+        return DEFAULT_KEY
+    key = key_of(name)
+    return f"webcam-{key}" if key == DEFAULT_KEY else key
 
 
 def _camera(
