@@ -78,3 +78,8 @@ class TestNarrowed:
         assert as_bytes != picture
         with Image.open(BytesIO(narrow(memoryview(as_bytes), 160))) as small:
             assert dict(small.getexif()) == {}
+
+    def test_is_refused_where_exif_ends_too_soon(self) -> None:
+        picture = saved(Image.new("RGB", (320, 240)), dpi=(72, 72))
+        with pytest.raises(Unreadable, match="unpack requires"):
+            narrow(memoryview(picture[:2] + segment(0xE1, b"Exif\0\0MM\0*\0\0") + picture[2:]), 160)

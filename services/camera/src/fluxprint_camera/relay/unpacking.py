@@ -1,5 +1,6 @@
 """Unpacking pictures, which come from outside: a small file may claim to be a huge picture, or be endless work."""
 
+import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from io import BytesIO
@@ -15,6 +16,9 @@ MAX_PIXELS_IN_SCANS = 15_000_000
 #: A scan of next to no bytes is a walk over the whole picture. A progressive picture has about ten of them.
 MAX_SCANS = 64
 _SCAN = b"\xff\xda"  # start of scan (ITU-T T.81, B.1.1.3): nowhere in what is compressed
+
+#: As Pillow refuses files; the last four where Exif says nonsense.
+_REFUSED = (OSError, ValueError, SyntaxError, struct.error, LookupError, TypeError, OverflowError)
 
 
 class Unreadable(Exception):
@@ -41,5 +45,5 @@ def unpacked(jpeg: bytes | memoryview) -> Iterator["Image.Image"]:
             if pixels > (MAX_PIXELS_IN_SCANS if at_once else MAX_PIXELS):
                 raise Unreadable(f"{image.width} x {image.height} pixels")
             yield image
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:  # as Pillow refuses files
+    except (*_REFUSED, Image.DecompressionBombError) as error:
         raise Unreadable(str(error)) from error
