@@ -7,7 +7,7 @@ import pytest
 
 from fluxprint_camera.watching import repository, service, storage
 from fluxprint_common.ids import new_id
-from support.pictures import black, scene
+from support.pictures import black, endless, scene
 from support.watching import At, Workshop
 
 MOVING = [scene(head_x=100), scene(head_x=300)]
@@ -52,6 +52,20 @@ class TestBounds:
         assert [row["id"] for row in await workshop.decisions()] == [new["id"]]
         assert not (day / "2026-01-02").exists()
         assert (tmp_path / str(new["picture"])).is_file()
+
+    async def test_of_work_for_one_camera(self, at: At, workshop: Workshop) -> None:
+        await workshop.policy(frozen="off")
+        other = await workshop.camera()
+        workshop.prints.begin(workshop.organisation_id, other.printer_id)
+        dear, pictures, looked_at = endless(width=3870, height=3870, scans=64), 20, at.replica.records.metrics.pictures
+        uplink = at.replica.connect(other)
+        await at.replica.step()
+        before = looked_at._value.get()
+        for _ in range(pictures // 4):
+            await workshop.show(at.replica, uplink, *[dear] * 4)
+        assert 1 <= looked_at._value.get() - before < pictures * 0.6
+        missed = [(row["kind"], row["camera_id"]) for row in await workshop.decisions()]
+        assert missed == [("no_picture", at.camera.id)]  # which shows nothing
 
     async def test_of_what_pictures_take(self, workshop: Workshop) -> None:
         two = 2 * max(len(DARK), repository.BLOCK_BYTES)

@@ -9,32 +9,9 @@ from PIL import Image
 from fluxprint_camera.relay.unpacking import MAX_PIXELS, MAX_PIXELS_IN_SCANS, MAX_SCANS, Unreadable, unpacked
 from fluxprint_camera.viewers.drawing import narrow
 from fluxprint_camera.watching.picture import Look
+from support.pictures import endless, segment
 
 ORIENTATION = 0x0112
-
-
-def segment(marker: int, body: bytes) -> bytes:
-    return bytes((0xFF, marker)) + struct.pack("!H", len(body) + 2) + body
-
-
-def endless(*, width: int, height: int, scans: int) -> bytes:
-    """A grey progressive picture (ITU-T T.81, annex G) in which each scan but the first is a few bytes that say of the
-    whole picture: nothing here."""
-    blocks = ((width + 7) // 8) * ((height + 7) // 8)
-    runs = "".join("0" + format(2**14 - 1, "014b") for _ in range(blocks // (2**15 - 1) + 1))
-    nothing = int(runs.ljust((len(runs) + 7) // 8 * 8, "1"), 2).to_bytes((len(runs) + 7) // 8, "big")
-    parts = [
-        b"\xff\xd8",
-        segment(0xDB, b"\0" + bytes([1] * 64)),
-        segment(0xC2, struct.pack("!BHHB", 8, height, width, 1) + bytes((1, 0x11, 0))),
-        segment(0xC4, b"\x00" + bytes([1] + [0] * 15) + b"\x00"),
-        segment(0xC4, b"\x10" + bytes([1] + [0] * 15) + b"\xe0"),
-        segment(0xDA, bytes((1, 1, 0, 0, 0, 0))) + bytes((blocks + 7) // 8),
-    ]
-    for number in range(scans - 1):
-        at = 1 + number % 63
-        parts.append(segment(0xDA, bytes((1, 1, 0, at, at, 0))) + nothing.replace(b"\xff", b"\xff\0"))
-    return b"".join((*parts, b"\xff\xd9"))
 
 
 def saved(image: Image.Image, **options: object) -> bytes:

@@ -124,6 +124,15 @@ class Watched:
         self.failure.know(Kind.FAILURE in open_kinds)
         self.signs.know(open_kinds)
 
+    @property
+    def is_shown(self) -> bool:
+        """Whether a picture of the print waits here."""
+        return self._tap is not None and self._tap.is_filled
+
+    def rest(self, seconds: float, now: float) -> None:
+        """Take no picture for so long."""
+        self.due_at = max(self.due_at, now + seconds)
+
     async def take(self, hub: Hub, now: float) -> Shot | None:
         """A picture that was not had before, where one is due and there."""
         if now < self.due_at:
@@ -141,7 +150,7 @@ class Watched:
 
     async def _frame(self, hub: Hub) -> Frame | None:
         if self._tap is not None:
-            return await self._tap.next(timeout_s=0) if self._tap.is_filled else None
+            return await self._tap.next(timeout_s=0) if self.is_shown else None
         live = hub.look(camera_id=self.place.camera_id, organisation_id=self.place.organisation_id)
         frame = live.frame if live is not None else None
         if frame is self._last:
