@@ -6,6 +6,7 @@ import os
 import threading
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import NoReturn
 
@@ -14,7 +15,7 @@ import pytest
 
 from fluxprint_camera.cameras.models import CameraRow
 from fluxprint_camera.disk import THREADS
-from fluxprint_camera.recording import recorder, recording
+from fluxprint_camera.recording import recorder, recording, repository
 from fluxprint_camera.recording import store as store_of_recordings
 from fluxprint_camera.recording.models import TimelapseRow
 from fluxprint_camera.recording.recording import Place
@@ -284,6 +285,37 @@ class TestRetention:
                 left = {id_ for id_ in (old, big, small, going_on) if await session.get(TimelapseRow, id_)}
             assert left == {small, going_on}
             assert [place.store.video(id_).exists() for id_ in (old, big, small)] == [False, False, True]
+
+    async def test_leaves_half_to_what_is_finished_however_much_is_being_recorded(self, studio: Studio) -> None:
+        async with studio.running(recordings_bytes=2**34):
+            state = studio.app.state
+            place = Place(state.hub, state.recordings, state.database, state.settings)
+            neighbour = studio.neighbour()
+            for at in (studio, neighbour):
+                await at.add_camera()
+            sizes = [(studio, 2**32)] * 3 + [(neighbour, 2**33)] * 2
+            videos = [await finished(place, at, size_bytes=size) for at, size in sizes]
+            for unfinished in ("recording", "rendering"):
+                await finished(place, studio, size_bytes=2**40, state=unfinished)
+            await Retention(place).tidy()
+            assert [place.store.video(id_).exists() for id_ in videos] == [False, True, True, True, True]
+
+    async def test_deletes_pictures_by_a_bound_of_their_own(self, studio: Studio) -> None:
+        async with studio.running(recordings_bytes=2**20, recording_pictures_bytes=2**20):
+            state = studio.app.state
+            place = Place(state.hub, state.recordings, state.database, state.settings)
+            await studio.add_camera()
+            video, *pictures = [await finished(place, studio, size_bytes=2**20), *(new_id() for _ in range(3))]
+            async with place.database.unit_of_work() as session:
+                timelapse = await session.get_one(TimelapseRow, video)
+                for id_ in pictures:
+                    await place.store.add_picture(id_, b"picture")
+                    await repository.add_picture(
+                        session, timelapse, id_=id_, moment="end", captured_at=datetime.now(UTC), size_bytes=2**19
+                    )
+            await Retention(place).tidy()
+            assert [place.store.picture(id_).exists() for id_ in pictures] == [False, True, True]
+            assert place.store.video(video).exists()
 
     async def test_deletes_what_is_of_a_camera_that_was_forgotten(self, studio: Studio) -> None:
         async with studio.running():

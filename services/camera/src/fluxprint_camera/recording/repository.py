@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import TypeVar
 from uuid import UUID
 
-from sqlalchemy import Select, delete, exists, false, func, literal, or_, select, union_all, update
+from sqlalchemy import Select, delete, exists, func, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -170,26 +170,26 @@ async def done_with(session: ReadSession, kind: type[Row], *, days: int, limit: 
     return (await session.scalars(query.limit(limit))).all()
 
 
-async def beyond(session: ReadSession, *, max_bytes: int, limit: int) -> tuple[list[UUID], list[UUID]]:
-    """The oldest timelapses and pictures of organisations that have more than `max_bytes` of them. What the frames of
-    unfinished ones take counts, and they stay."""
-    both = union_all(
-        select(
-            literal("timelapse").label("kind"),
-            TimelapseRow.id,
-            TimelapseRow.organisation_id,
-            TimelapseRow.size_bytes,
-            unfinished().label("stays"),
-        ),
-        select(literal("picture"), PictureRow.id, PictureRow.organisation_id, PictureRow.size_bytes, false()),
+async def timelapses_beyond(session: ReadSession, *, max_bytes: int, limit: int) -> Sequence[UUID]:
+    """The oldest finished timelapses of organisations that have more than `max_bytes` of them. What the frames of
+    unfinished ones take counts, but no more than half: many prints at once do not push out all that was kept."""
+    sum_, organisation_id = func.sum(TimelapseRow.size_bytes), TimelapseRow.organisation_id
+    finished = sum_.filter(~unfinished()).over(partition_by=organisation_id, order_by=TimelapseRow.id.desc())
+    frames = func.coalesce(sum_.filter(unfinished()).over(partition_by=organisation_id), 0)
+    summed = select(
+        TimelapseRow.id, unfinished().label("stays"), finished.label("finished"), frames.label("frames")
     ).subquery()
-    # What stays comes first, so that it is never what an older one is kept for.
-    newest_first = both.c.stays.desc(), both.c.id.desc()
-    newer = func.sum(both.c.size_bytes).over(partition_by=both.c.organisation_id, order_by=newest_first)
-    summed = select(both.c.kind, both.c.id, both.c.stays, newer.label("total")).subquery()
-    query = select(summed.c.kind, summed.c.id).where(summed.c.total > max_bytes, ~summed.c.stays).limit(limit)
-    rows = (await session.execute(query)).all()
-    return [row.id for row in rows if row.kind == "timelapse"], [row.id for row in rows if row.kind == "picture"]
+    room = max_bytes - func.least(summed.c.frames, max_bytes // 2)
+    query = select(summed.c.id).where(~summed.c.stays, summed.c.finished > room)
+    return (await session.scalars(query.order_by(summed.c.id).limit(limit))).all()
+
+
+async def pictures_beyond(session: ReadSession, *, max_bytes: int, limit: int) -> Sequence[UUID]:
+    """The oldest pictures of organisations that have more than `max_bytes` of them."""
+    newer = func.sum(PictureRow.size_bytes).over(partition_by=PictureRow.organisation_id, order_by=PictureRow.id.desc())
+    summed = select(PictureRow.id, newer.label("total")).subquery()
+    query = select(summed.c.id).where(summed.c.total > max_bytes)
+    return (await session.scalars(query.order_by(summed.c.id).limit(limit))).all()
 
 
 async def existing(session: ReadSession, kind: type[Row], ids: Collection[UUID]) -> set[UUID]:

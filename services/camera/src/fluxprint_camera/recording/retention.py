@@ -23,14 +23,16 @@ class Retention:
 
     async def tidy(self) -> None:
         """Delete what is too old or of no camera, then the oldest of who has too much, then what has no row."""
-        days, max_bytes = self._place.settings.recordings_kept_days, self._place.settings.recordings_bytes
-        database = self._place.database
+        settings, database = self._place.settings, self._place.database
+        days = settings.recordings_kept_days
         while True:
             async with database.reading() as session:
-                timelapses = list(await repository.done_with(session, TimelapseRow, days=days, limit=BATCH))
-                pictures = list(await repository.done_with(session, PictureRow, days=days, limit=BATCH))
+                timelapses = await repository.done_with(session, TimelapseRow, days=days, limit=BATCH)
+                pictures = await repository.done_with(session, PictureRow, days=days, limit=BATCH)
                 if not timelapses and not pictures:
-                    timelapses, pictures = await repository.beyond(session, max_bytes=max_bytes, limit=BATCH)
+                    max_bytes, of_pictures = settings.recordings_bytes, settings.recording_pictures_bytes
+                    timelapses = await repository.timelapses_beyond(session, max_bytes=max_bytes, limit=BATCH)
+                    pictures = await repository.pictures_beyond(session, max_bytes=of_pictures, limit=BATCH)
             if not timelapses and not pictures:
                 break
             await self._delete(timelapses, pictures)

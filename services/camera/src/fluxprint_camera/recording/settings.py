@@ -40,4 +40,9 @@ class RecordingSettings(BaseModel):
     max_recordings_per_organisation: int = Field(
         100, ge=1, le=MAX_RECORDINGS, description=f"At a time; {MAX_RECORDINGS} are of all together"
     )
-    recordings_bytes: int = Field(10 * 1024**3, ge=1024**2, description="Of one organisation; the oldest go first")
+    recordings_bytes: int = Field(
+        10 * 1024**3, ge=1024**2, description="Timelapses of one organisation; the oldest finished ones go first"
+    )
+    recording_pictures_bytes: int = Field(
+        2 * 1024**3, ge=1024**2, description="Pictures of prints of one organisation; the oldest go first"
+    )
