@@ -12,8 +12,10 @@ import imageio_ffmpeg
 import pytest
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from fluxprint_camera.cameras.models import CameraRow
 from fluxprint_camera.recording import recorder, repository
 from fluxprint_camera.recording.models import TimelapseRow
+from fluxprint_camera.recording.settings import RecordingSettings
 from fluxprint_common.ids import new_id, show
 from fluxprint_common.permissions import Role
 from fluxprint_common.prints import Print, PrintState
@@ -123,9 +125,11 @@ class TestTimelapse:
     ) -> None:
         studio, begin, begun = shared_studio.neighbour(), repository.begin, []
 
-        async def counted(session: AsyncSession, print_: Print, camera_id: UUID) -> TimelapseRow:
+        async def counted(
+            session: AsyncSession, print_: Print, camera_id: UUID, how: RecordingSettings
+        ) -> TimelapseRow:
             begun.append(camera_id)
-            return await begin(session, print_, camera_id)
+            return await begin(session, print_, camera_id, how)
 
         monkeypatch.setattr(repository, "begin", counted)
         await studio.add_camera()
@@ -266,6 +270,22 @@ class TestRestart:
             assert ready["id"] == before["id"]
             assert ready["frames"] >= 6
             assert [picture["moment"] for picture in await studio.pictures(print_)] == ["start", "end"]
+
+    async def test_goes_on_as_it_was_begun_whatever_its_camera_is_set_to(self, studio: Studio) -> None:
+        async with studio.running():
+            await studio.add_camera()
+            async with studio.filming():
+                print_ = studio.starts()
+                begun = await studio.timelapse(print_, "recording")
+                await studio.frames_on_disk(begun, 3)
+            async with studio.app.state.database.unit_of_work() as session:
+                camera = await session.get_one(CameraRow, studio.camera)
+                camera.recording, camera.recording_interval_s = "off", 3600
+        async with studio.running(timelapse_frame_by="layer", timelapse_interval_s=3600), studio.filming():
+            before = len(list(studio.frames_folder(begun).glob("*.jpg")))
+            await studio.frames_on_disk(begun, before + 5)  # one would come at once in any case
+            studio.ends(print_)
+            assert (await studio.timelapse(print_, "ready"))["frames"] >= before + 5
 
     async def test_renders_what_there_is_of_a_print_that_ended_meanwhile(self, studio: Studio) -> None:
         async with studio.running():

@@ -2,7 +2,11 @@
 
 from collections.abc import Iterable
 
-from fluxprint_camera.recording.rhythm import Rhythm
+import pytest
+
+from fluxprint_camera.cameras.models import CameraRow
+from fluxprint_camera.recording.models import TimelapseRow
+from fluxprint_camera.recording.rhythm import Rhythm, as_begun
 from fluxprint_camera.recording.settings import RecordingSettings
 
 
@@ -52,3 +56,18 @@ class TestByLayer:
 
     def test_goes_by_the_interval_where_no_height_is_told(self) -> None:
         assert taken(rhythm(timelapse_interval_s=4), [None] * 9) == [0, 4, 8]
+
+
+class TestAsBegun:
+    @pytest.mark.parametrize(
+        ("begun", "how"),
+        [
+            ({"frame_by": "layer", "interval_s": 7.0}, ("layer", 7)),
+            ({"frame_by": "interval", "interval_s": 5.0}, ("interval", 5)),
+            ({}, ("interval", 30)),  # by a version that did not write it down
+        ],
+    )
+    def test_is_how_a_timelapse_goes_on(self, begun: dict[str, object], how: tuple[str, float]) -> None:
+        camera = CameraRow(recording="interval", recording_interval_s=30.0)
+        settings = as_begun(RecordingSettings(), TimelapseRow(**begun), camera)
+        assert (settings.timelapse_frame_by, settings.timelapse_interval_s) == how

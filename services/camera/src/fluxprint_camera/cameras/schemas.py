@@ -33,8 +33,8 @@ class CameraUpdate(Input):
     name: Annotated[Name, Field(examples=["Nozzle"])] | SkipJsonSchema[None] = None
     recording: RecordingMode | None = Field(
         None,
-        description="null: `default`. What is being recorded already goes on as it began until the service restarts or "
-        "another replica takes over, and as it is set then from there; `off` does not end it.",
+        description="null: `default`. What is being recorded already goes on as it began, whatever restarts; `off` "
+        "does not end it.",
     )
     recording_interval_s: float | None = Field(
         None,

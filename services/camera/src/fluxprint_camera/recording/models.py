@@ -20,6 +20,7 @@ from sqlalchemy import (
 from sqlalchemy.orm import Mapped, mapped_column
 
 from fluxprint_camera.database import Base
+from fluxprint_camera.recording.settings import FrameBy
 
 
 class TimelapseState(StrEnum):
@@ -44,7 +45,7 @@ class Moment(StrEnum):
 UNFINISHED = frozenset({TimelapseState.RECORDING, TimelapseState.RENDERING})
 
 
-def _one_of(column: str, values: type[TimelapseState] | type[Moment]) -> str:
+def _one_of(column: str, values: type[TimelapseState] | type[Moment] | type[FrameBy]) -> str:
     return f"{column} IN ({', '.join(repr(str(value)) for value in values)})"
 
 
@@ -52,6 +53,7 @@ class TimelapseRow(Base):
     """One camera's timelapse of one attempt; its files are found by its id.
 
     Attributes:
+        frame_by, interval_s: how it was begun; None: by a version that did not write it down.
         problem: why something of it is missing, a stable code.
         outcome: what became of the print.
         progress: 0 to 1, of the rendering.
@@ -64,6 +66,8 @@ class TimelapseRow(Base):
     __table_args__ = (
         UniqueConstraint("attempt_id", "camera_id"),
         CheckConstraint(_one_of("state", TimelapseState), name="state"),
+        CheckConstraint(_one_of("frame_by", FrameBy), name="frame_by"),
+        CheckConstraint("(frame_by IS NULL) = (interval_s IS NULL)", name="interval_s"),
         Index(None, "organisation_id", "id"),
         Index("ix_timelapse_unfinished", "id", postgresql_where=text("state IN ('recording', 'rendering')")),
     )
@@ -74,6 +78,8 @@ class TimelapseRow(Base):
     camera_id: Mapped[UUID]
     job_id: Mapped[UUID]
     attempt_id: Mapped[UUID]
+    frame_by: Mapped[str | None] = mapped_column(Text)
+    interval_s: Mapped[float | None] = mapped_column(Float)
     state: Mapped[str] = mapped_column(Text)
     problem: Mapped[str | None] = mapped_column(Text)
     outcome: Mapped[str | None] = mapped_column(Text)

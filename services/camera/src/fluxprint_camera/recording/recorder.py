@@ -10,6 +10,7 @@ from fluxprint_camera.prints.feed import PrintFeed
 from fluxprint_camera.recording import repository
 from fluxprint_camera.recording.models import TimelapseRow, TimelapseState
 from fluxprint_camera.recording.recording import DATABASE_AWAY, Place, Recording
+from fluxprint_camera.recording.rhythm import as_set
 from fluxprint_camera.recording.settings import MAX_RECORDINGS
 from fluxprint_common.database import Database
 from fluxprint_common.ids import new_id, show
@@ -106,8 +107,9 @@ class Recorder:
             key = print_.attempt_id, camera.id
             if key in self._running or key in self._over or not self._has_room(key, camera.organisation_id):
                 continue
+            how = as_set(self._place.settings, camera)
             async with self._place.database.unit_of_work() as session:
-                timelapse = await repository.begin(session, print_, camera.id)
+                timelapse = await repository.begin(session, print_, camera.id, how)
             if timelapse.state == TimelapseState.RECORDING:
                 self._start(timelapse, print_)
             else:

@@ -15,7 +15,7 @@ from fluxprint_camera.recording.evidence import Evidence
 from fluxprint_camera.recording.metrics import RecordingMetrics
 from fluxprint_camera.recording.models import Moment, TimelapseRow, TimelapseState
 from fluxprint_camera.recording.problems import StoreFailed, Trouble
-from fluxprint_camera.recording.rhythm import Rhythm, as_set
+from fluxprint_camera.recording.rhythm import Rhythm, as_begun
 from fluxprint_camera.recording.store import Frames, Store
 from fluxprint_camera.relay.frame import Frame
 from fluxprint_camera.relay.hub import Hub
@@ -104,7 +104,7 @@ class Recording:
         await self._finish(last)
 
     async def _resume(self) -> None:
-        """Go on where a process before this one stopped, as the camera is set."""
+        """Go on where a process before this one stopped, as it was begun."""
         timelapse = self.timelapse
         while True:
             try:
@@ -117,7 +117,7 @@ class Recording:
                 log.warning("recording_waits", timelapse=self._name, error=repr(error))
                 await asyncio.sleep(TRY_AGAIN_S)
         self._evidence.resume(moments)
-        settings = as_set(self._settings, camera)
+        settings = as_begun(self._settings, timelapse, camera)
         self._rhythm = Rhythm(settings, now=self._place.clock(), step=self._frames.step)
 
     def _is_online(self) -> bool:

@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from fluxprint_camera.cameras.models import CameraRow
 from fluxprint_camera.cameras.sight import Sight
 from fluxprint_camera.recording.models import DutyRow, PictureRow, TimelapseRow, TimelapseState, unfinished
+from fluxprint_camera.recording.settings import RecordingSettings
 from fluxprint_common.database import ReadSession, rows_affected
 from fluxprint_common.ids import new_id
 from fluxprint_common.prints import Print
@@ -92,8 +93,8 @@ async def camera(session: ReadSession, camera_id: UUID) -> CameraRow | None:
     return await session.get(CameraRow, camera_id)
 
 
-async def begin(session: AsyncSession, print_: Print, camera_id: UUID) -> TimelapseRow:
-    """The timelapse of a print by a camera, made where there is none."""
+async def begin(session: AsyncSession, print_: Print, camera_id: UUID, how: RecordingSettings) -> TimelapseRow:
+    """The timelapse of a print by a camera, begun in this way where there is none."""
     values = {
         "id": new_id(),
         "organisation_id": print_.organisation_id,
@@ -101,6 +102,8 @@ async def begin(session: AsyncSession, print_: Print, camera_id: UUID) -> Timela
         "camera_id": camera_id,
         "job_id": print_.job_id,
         "attempt_id": print_.attempt_id,
+        "frame_by": how.timelapse_frame_by,
+        "interval_s": how.timelapse_interval_s,
         "state": TimelapseState.RECORDING,
         "started_at": func.clock_timestamp(),
     }

@@ -1,6 +1,7 @@
 """Which pictures of a print become frames of its timelapse."""
 
 from fluxprint_camera.cameras.models import CameraRow
+from fluxprint_camera.recording.models import TimelapseRow
 from fluxprint_camera.recording.settings import FrameBy, RecordingSettings
 
 #: Heights nearer than that are the same: no slicer makes layers so thin.
@@ -15,6 +16,15 @@ def as_set(settings: RecordingSettings, camera: CameraRow | None) -> RecordingSe
     if camera is not None and camera.recording_interval_s is not None:
         changed["timelapse_interval_s"] = camera.recording_interval_s
     return settings.model_copy(update=changed)
+
+
+def as_begun(settings: RecordingSettings, timelapse: TimelapseRow, camera: CameraRow | None) -> RecordingSettings:
+    """The installation's settings, with how this timelapse was begun instead; as its camera is set, where a version
+    began it that did not write that down."""
+    if timelapse.frame_by is None:
+        return as_set(settings, camera)
+    begun = {"timelapse_frame_by": FrameBy(timelapse.frame_by), "timelapse_interval_s": timelapse.interval_s}
+    return settings.model_copy(update=begun)
 
 
 class Rhythm:
