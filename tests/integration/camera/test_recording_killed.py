@@ -2,6 +2,7 @@
 
 import os
 import signal
+from collections.abc import AsyncIterator
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 from fluxprint_camera.recording import renderer
 from fluxprint_camera.recording.models import TimelapseRow
 from fluxprint_camera.recording.store import Store
+from fluxprint_camera.relay.frame import Frame
 from fluxprint_common.database import Database as Access
 from fluxprint_common.ids import new_id
 from fluxprint_common.permissions import Role
@@ -147,7 +149,9 @@ class TestServiceKilled:
 
 
 class TestOtherReplica:
-    async def test_records_what_a_bridge_sends_elsewhere(self, studio: Studio, redis_url: str) -> None:
+    @pytest.fixture
+    async def elsewhere(self, studio: Studio, redis_url: str) -> AsyncIterator[Studio]:
+        """A replica that has the bridge, beside the one that records."""
         studio.settings.update(redis_url=redis_url, replica_beat_s=0.2)
         elsewhere = Studio(
             studio.database, studio.issuer, studio.folder, studio.queue, studio.settings,
@@ -160,10 +164,39 @@ class TestOtherReplica:
                 return bool(studio.app.state.recorder.on_duty)
 
             await eventually(on_duty, within_s=WITHIN_S)
-            async with elsewhere.running(), elsewhere.filming():
-                print_ = studio.starts()
-                await studio.frames_on_disk(await studio.timelapse(print_, "recording"), 3)
-                assert not elsewhere.app.state.recorder.on_duty
-                studio.ends(print_)
-                assert (await studio.timelapse(print_, "ready"))["frames"] >= 3
-                assert [picture["moment"] for picture in await studio.pictures(print_)] == ["start", "end"]
+            async with elsewhere.running():
+                yield elsewhere
+
+    async def test_records_what_a_bridge_sends_elsewhere(self, studio: Studio, elsewhere: Studio) -> None:
+        async with elsewhere.filming():
+            print_ = studio.starts()
+            await studio.frames_on_disk(await studio.timelapse(print_, "recording"), 3)
+            assert not elsewhere.app.state.recorder.on_duty
+            studio.ends(print_)
+            assert (await studio.timelapse(print_, "ready"))["frames"] >= 3
+            assert [picture["moment"] for picture in await studio.pictures(print_)] == ["start", "end"]
+
+    async def test_sends_no_picture_from_before_a_print_as_one_of_its_start(
+        self, studio: Studio, elsewhere: Studio
+    ) -> None:
+        def sent(number: int) -> Frame:
+            return Frame.of(numbered_picture(number, rows=16), sequence=number, captured_at=datetime.now(UTC))
+
+        async def taken() -> bool:
+            value = studio.app.state.metrics.registry.get_sample_value("camera_frames_from_replicas_total")
+            return value is not None and value >= 1
+
+        who = {"camera_id": studio.camera, "organisation_id": studio.organisation}
+        with elsewhere.app.state.hub.publishing(**who, expires_in_s=600) as publication:
+            publication.publish(sent(1))
+            print_ = studio.starts()
+            await eventually(taken, within_s=WITHIN_S)
+
+            async def pictures() -> list[Json]:
+                publication.publish(sent(2))
+                return await studio.pictures(print_)
+
+            [start] = await eventually(pictures, within_s=WITHIN_S, every_s=0.1)
+            assert await studio.shown(start) == 2
+            studio.ends(print_)
+            await studio.timelapse(print_, "ready")

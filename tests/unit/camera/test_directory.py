@@ -1,5 +1,9 @@
 """What replicas believe of each other, and for how long."""
 
+import json
+import math
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 import pytest
@@ -107,6 +111,28 @@ class TestFrame:
     def test_that_is_none_is_refused(self, data: bytes) -> None:
         with pytest.raises(ValueError, match="not a frame"):
             unpack(data)
+
+    def test_is_as_old_as_it_was_where_it_came_from(self) -> None:
+        sent = replace(frame(7), received_at=datetime.now(UTC) - timedelta(seconds=30))
+        assert abs(unpack(pack(sent)).received_at - sent.received_at) < timedelta(seconds=5)
+
+    def test_is_of_now_where_its_age_cannot_be(self) -> None:
+        ahead = replace(frame(7), received_at=datetime.now(UTC) + timedelta(seconds=30))  # the clock was set back
+        assert abs(unpack(pack(ahead)).received_at - datetime.now(UTC)) < timedelta(seconds=5)
+
+    @staticmethod
+    def message(**changes: object) -> bytes:
+        head = {"sequence": 7, "captured_at": 1.0, "media_type": "image/jpeg", **changes}
+        written = json.dumps(head).encode()
+        return len(written).to_bytes(2, "big") + written + b"picture"
+
+    def test_of_a_replica_that_says_no_age_is_of_now(self) -> None:
+        assert abs(unpack(self.message()).received_at - datetime.now(UTC)) < timedelta(seconds=5)
+
+    @pytest.mark.parametrize("age_s", ["old", None, [], -1, math.nan, math.inf, 10**400, 2 * 24 * 3600])
+    def test_of_an_age_that_cannot_be_is_refused(self, age_s: object) -> None:
+        with pytest.raises(ValueError, match="not a frame"):
+            unpack(self.message(age_s=age_s))
 
     def test_has_a_channel_of_its_camera(self) -> None:
         assert camera_of(channel_of(CAMERA).encode()) == CAMERA

@@ -36,14 +36,17 @@ class Frame:
     media_type: str = JPEG
 
     @classmethod
-    def of(cls, jpeg: bytes | memoryview, *, sequence: int, captured_at: datetime) -> Self:
-        """A frame of a whole JPEG file."""
+    def of(
+        cls, jpeg: bytes | memoryview, *, sequence: int, captured_at: datetime, received_at: datetime | None = None
+    ) -> Self:
+        """A frame of a whole JPEG file, received now unless it is said when."""
         head = (
             f"\r\nContent-Type: {JPEG}\r\nContent-Length: {len(jpeg)}\r\nX-Captured-At: {rfc3339(captured_at)}\r\n\r\n"
         ).encode()
         size = b"%x\r\n" % (len(head) + len(jpeg) + len(DELIMITER))
         chunk = b"".join((size, head, jpeg, DELIMITER, _LINE_END))
-        return cls(sequence, captured_at, datetime.now(UTC), chunk, len(size), len(size) + len(head))
+        received_at = received_at or datetime.now(UTC)
+        return cls(sequence, captured_at, received_at, chunk, len(size), len(size) + len(head))
 
     @property
     def part(self) -> memoryview:

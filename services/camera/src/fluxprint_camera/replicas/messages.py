@@ -3,7 +3,7 @@
 import json
 import struct
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Literal
 from uuid import UUID
 
@@ -15,6 +15,8 @@ CONTROL = "fluxprint:camera:replicas"
 FRAMES = "fluxprint:camera:frames:"
 #: So many cameras in one message: far below what `fluxprint_common.doorbell` takes.
 IN_ONE_MESSAGE = 100
+#: No replica shows a picture nearly so long.
+MAX_AGE_S = 24 * 3600
 _HEAD = struct.Struct("!H")
 
 
@@ -62,14 +64,21 @@ def camera_of(channel: bytes) -> UUID:
 
 def pack(frame: Frame) -> bytes:
     """A frame with its head, for Redis."""
+    # How long ago it was received, not when: the clocks of two replicas may differ.
+    age = datetime.now(UTC) - frame.received_at
     head = json.dumps(
-        {"sequence": frame.sequence, "captured_at": frame.captured_at.timestamp(), "media_type": frame.media_type}
+        {
+            "sequence": frame.sequence,
+            "captured_at": frame.captured_at.timestamp(),
+            "age_s": max(0.0, age.total_seconds()),
+            "media_type": frame.media_type,
+        }
     ).encode()
     return b"".join((_HEAD.pack(len(head)), head, frame.jpeg))
 
 
 def unpack(data: bytes) -> Frame:
-    """The frame that `pack` wrote.
+    """The frame that `pack` wrote, received when the sender received it.
 
     Raises:
         ValueError: it is something else.
@@ -80,6 +89,14 @@ def unpack(data: bytes) -> Frame:
         captured_at = datetime.fromtimestamp(float(head["captured_at"]), UTC)
         if head["media_type"] != JPEG:
             raise KeyError("media_type")  # a kind that this version does not know
-        return Frame.of(data[_HEAD.size + size :], sequence=int(head["sequence"]), captured_at=captured_at)
+        age_s = float(head.get("age_s", 0))  # a version before this one does not say it
+        if not 0 <= age_s <= MAX_AGE_S:
+            raise ValueError("age_s")
+        return Frame.of(
+            data[_HEAD.size + size :],
+            sequence=int(head["sequence"]),
+            captured_at=captured_at,
+            received_at=datetime.now(UTC) - timedelta(seconds=age_s),
+        )
     except (struct.error, LookupError, TypeError, ValueError, OverflowError) as error:
         raise ValueError("not a frame") from error
