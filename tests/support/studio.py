@@ -5,7 +5,7 @@ import ssl
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -168,8 +168,9 @@ class Studio:
     def pauses(self, print_: Print) -> None:
         self.queue.prints[print_.attempt_id] = print_.model_copy(update={"state": PrintState.PAUSED})
 
-    def ends(self, print_: Print, state: PrintState = PrintState.COMPLETED) -> None:
-        self.queue.prints[print_.attempt_id] = print_.model_copy(update={"state": state, "ended_at": datetime.now(UTC)})
+    def ends(self, print_: Print, state: PrintState = PrintState.COMPLETED, *, ago_s: float = 0) -> None:
+        ended_at = datetime.now(UTC) - timedelta(seconds=ago_s)
+        self.queue.prints[print_.attempt_id] = print_.model_copy(update={"state": state, "ended_at": ended_at})
 
     @asynccontextmanager
     async def filming(self, *, every_s: float = 0.05) -> AsyncIterator[None]:

@@ -5,7 +5,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
@@ -19,6 +19,7 @@ from fluxprint_camera.recording.rhythm import Rhythm, as_begun
 from fluxprint_camera.recording.store import Frames, Store
 from fluxprint_camera.relay.frame import Frame
 from fluxprint_camera.relay.hub import Hub
+from fluxprint_camera.relay.tap import Tap
 from fluxprint_camera.settings import CameraSettings
 from fluxprint_common.database import Database
 from fluxprint_common.ids import show
@@ -31,6 +32,9 @@ log = get_logger(__name__)
 LOOK_S = 1.0
 #: For a picture of after the end; the printer has just stopped, and the newest one may be from before.
 END_WAIT_S = 5.0
+#: So long after its end a print is taken to be still on the bed, which has to cool before anybody clears it; a restart
+#: of this service takes less. A picture of later may show anything, and is no evidence.
+END_SHOWN = timedelta(seconds=60)
 #: After the disk failed, nothing is tried for so long.
 DISK_REST_S = 30.0
 #: So often the pictures of the print's end are tried.
@@ -100,7 +104,7 @@ class Recording:
                 if (frame := await tap.next(timeout_s=LOOK_S)) is not None:
                     await self._take(frame)
                 await self._note()
-            last = await tap.next(timeout_s=END_WAIT_S if self._is_online() else 0)
+            last = await self._keep_end(tap)
         await self._finish(last)
 
     async def _resume(self) -> None:
@@ -202,16 +206,31 @@ class Recording:
 
     # -- when it has ended -----------------------------------------------------------------------------------------
 
-    async def _finish(self, last: Frame | None) -> None:
-        print_ = self._print
-        after = [last] if last is not None else list(self._ring)[-1:]
+    async def _keep_end(self, tap: Tap) -> Frame | None:
+        """Owe the pictures of the end; the one that came after it, where one did."""
+        last: Frame | None = None
+        before, after = list(self._ring), list[Frame]()
+        if (ended_at := self._ended_long_ago()) is not None:
+            before = [frame for frame in before if frame.received_at <= ended_at]
+        elif (last := await tap.next(timeout_s=END_WAIT_S if self._is_online() else 0)) is not None:
+            after = [last]
+        else:
+            before, after = before[:-1], before[-1:]
+        print_, count = self._print, self._settings.failure_pictures
         if print_ is not None and print_.state.is_failure:
-            count = self._settings.failure_pictures
-            before = [frame for frame in self._ring if frame is not after[0]] if after else []
             self._evidence.keep(Moment.BEFORE_FAILURE, before[-count:] if count else [])
             self._evidence.keep(Moment.FAILURE, after)
         else:
             self._evidence.keep(Moment.END, after)
+        return last
+
+    def _ended_long_ago(self) -> datetime | None:
+        """When the print ended, where it may be off the bed by now."""
+        ended_at = self._print.ended_at if self._print is not None else None
+        return ended_at if ended_at is not None and datetime.now(UTC) - ended_at > END_SHOWN else None
+
+    async def _finish(self, last: Frame | None) -> None:
+        print_ = self._print
         await self._write_last(last)
         state = TimelapseState.RENDERING if self._frames.count else TimelapseState.EMPTY
         while True:
