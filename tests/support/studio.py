@@ -198,6 +198,15 @@ class Studio:
 
     # -- what comes of it ------------------------------------------------------------------------------------------
 
+    async def until_online(self) -> None:
+        """Wait until the camera's pictures come."""
+
+        async def comes() -> bool:
+            live = self.app.state.hub.look(camera_id=self.camera, organisation_id=self.organisation)
+            return live is not None and live.online
+
+        await eventually(comes, within_s=WITHIN_S)
+
     async def timelapse(self, print_: Print, *states: str) -> Json:
         """The timelapse of a print, once it is in one of these states."""
 

@@ -213,6 +213,23 @@ class TestTelling:
         [command] = (await house.world.call("GET", f"/printers/{printer}/commands")).json()["items"]
         assert (command["kind"], command["attempt_id"]) == ("pause", attempt["id"])
 
+    async def test_pauses_a_print_that_failed_again_before_the_queue_service_was_back(self, house: House) -> None:
+        printer, attempt, camera = await house.printing("Watched")
+        await house.send("PUT", "/watch-policy", role=Role.MANAGER, json={"failure": "pause"})
+        replica = await fail(house, printer, attempt, camera)
+        replica.scorer.said = {"spaghetti": 0.0}
+        for _ in range(3):
+            await go_on(house, replica, camera)
+        replica.scorer.said = {"spaghetti": 0.93}
+        await go_on(house, replica, camera)
+        assert [found["action"] for found in await house.decisions()] == ["notify", "pause"]
+        await house.workshop.change("UPDATE camera.decision SET created_at = now() - interval '3 minutes'")
+        await house.teller.tell()
+        await go_on(house, replica, camera)
+        await house.teller.tell()
+        assert (await house.decisions())[0]["outcome"] == "pause_ordered"
+        assert len((await house.world.call("GET", f"/printers/{printer}/commands")).json()["items"]) == 1
+
     async def test_of_one_that_is_not_taken_does_not_hold_up_the_others(self, house: House) -> None:
         cameras = [await house.workshop.camera() for _ in range(2)]
         replica = house.workshop.replica()

@@ -27,10 +27,9 @@ from support.uplink import Bridge, Pictures, stream, uplink
 from support.watched import watched
 
 WITHIN_S = 30.0
-LINGER_S = 0.2
 SETTINGS = {
     "CAMERA_REPLICA_BEAT_S": "0.2",
-    "CAMERA_LINGER_S": str(LINGER_S),
+    "CAMERA_LINGER_S": "0.2",
     "CAMERA_IDLE_INTERVAL_S": "30",
     "CAMERA_OFFLINE_GRACE_S": "0.5",
     "CAMERA_MAX_FPS": "60",
@@ -237,7 +236,8 @@ class TestViewerElsewhere:
             await until_known(client, bridge.camera_id)
             for number in range(2, 5):
                 assert number_of((await client.get(path)).content) == number - 1
-                await asyncio.sleep(2 * LINGER_S)  # nobody asks for frames any more
+                await until_wanted(bridge, 1)
+                await until_wanted(bridge, 0)
                 await bridge.send(number)
 
                 async def is_at_home(number: int = number) -> bool:
@@ -251,7 +251,8 @@ class TestViewerElsewhere:
             await bridge.send(1)
             await until_known(client, bridge.camera_id)
             assert (await client.get(path)).status_code == 200
-            await asyncio.sleep(2 * LINGER_S)  # nobody asks for frames any more
+            await until_wanted(bridge, 1)
+            await until_wanted(bridge, 0)
             await bridge.tell("state", channel=0, state="failed", reason="frozen", detail=None)
 
             async def says_so() -> bool:

@@ -40,6 +40,18 @@ class TestBounds:
         kept = [(row["kind"], row["action"]) for row in await workshop.decisions()]
         assert kept == [("black", "notify"), ("black", "notify"), ("failure", "pause")]
 
+    async def test_of_an_hour_hold_for_pauses_that_come_too_late_again_and_again(self, workshop: Workshop) -> None:
+        await workshop.policy(failure="pause")
+        replica, camera = workshop.replica(watch_max_per_hour=2), await workshop.camera()
+        at = At(workshop, replica, camera, replica.connect(camera))
+        replica.scorer.said = SPAGHETTI
+        await replica.step()
+        for _ in range(5):
+            await at.show(*MOVING * 5)
+            sql = "UPDATE camera.decision SET outcome = 'too_late', ended_at = now() WHERE ended_at IS NULL"
+            await workshop.change(sql)
+        assert [row["action"] for row in await workshop.decisions()] == ["pause", "pause"]
+
     async def test_of_days(self, at: At, workshop: Workshop, tmp_path: Path) -> None:
         await at.show(*[DARK] * 8, *MOVING * 2, *[DARK] * 8)
         old, new = await workshop.decisions()
@@ -75,8 +87,11 @@ class TestBounds:
         await replica.step()
         for _ in range(4):
             await at.show(*[DARK] * 8, *MOVING * 2)
+        assert all(row["picture"] for row in await workshop.decisions())  # whether there is one is still to be told
+        await workshop.change("UPDATE camera.decision SET told_at = now()")
+        await at.show(*[DARK] * 8, *MOVING * 2)
         kept = [row["picture"] for row in await workshop.decisions()]
-        assert [name is not None for name in kept] == [False, False, True, True]
+        assert [name is not None for name in kept] == [False, False, False, True, True]
         files = {path.relative_to(workshop.folder) for path in (workshop.folder / "pictures").rglob("*.*")}
         assert files == {Path(str(name)) for name in kept if name}
 

@@ -32,9 +32,9 @@ log = get_logger(__name__)
 LOOK_S = 1.0
 #: For a picture of after the end; the printer has just stopped, and the newest one may be from before.
 END_WAIT_S = 5.0
-#: So long after its end a print is taken to be still on the bed, which has to cool before anybody clears it; a restart
-#: of this service takes less. A picture of later may show anything, and is no evidence.
-END_SHOWN = timedelta(seconds=60)
+#: So long after its end a print is taken to be still on the bed; a restart of this service or of the queue's takes
+#: less. Each picture says when it was taken. One of later may show anything, and is no evidence.
+END_SHOWN = timedelta(minutes=10)
 #: After the disk failed, nothing is tried for so long.
 DISK_REST_S = 30.0
 #: So often the pictures of the print's end are tried.
@@ -208,26 +208,19 @@ class Recording:
 
     async def _keep_end(self, tap: Tap) -> Frame | None:
         """Owe the pictures of the end; the one that came after it, where one did."""
-        last: Frame | None = None
-        before, after = list(self._ring), list[Frame]()
-        if (ended_at := self._ended_long_ago()) is not None:
-            before = [frame for frame in before if frame.received_at <= ended_at]
-        elif (last := await tap.next(timeout_s=END_WAIT_S if self._is_online() else 0)) is not None:
-            after = [last]
-        else:
-            before, after = before[:-1], before[-1:]
         print_, count = self._print, self._settings.failure_pictures
-        if print_ is not None and print_.state.is_failure:
+        if print_ is None or _is_long_over(print_):
+            return None
+        last = await tap.next(timeout_s=END_WAIT_S if self._is_online() else 0)
+        before = list(self._ring)
+        after = [last] if last is not None else before[-1:]
+        if print_.state.is_failure:
+            before = before if last is not None else before[:-1]
             self._evidence.keep(Moment.BEFORE_FAILURE, before[-count:] if count else [])
             self._evidence.keep(Moment.FAILURE, after)
         else:
             self._evidence.keep(Moment.END, after)
         return last
-
-    def _ended_long_ago(self) -> datetime | None:
-        """When the print ended, where it may be off the bed by now."""
-        ended_at = self._print.ended_at if self._print is not None else None
-        return ended_at if ended_at is not None and datetime.now(UTC) - ended_at > END_SHOWN else None
 
     async def _finish(self, last: Frame | None) -> None:
         print_ = self._print
@@ -270,3 +263,8 @@ class Recording:
         finally:  # also where the service stops: nobody else has them
             if lost := self._evidence.give_up():
                 log.error("pictures_lost", timelapse=self._name, why=self._trouble, moments=lost)
+
+
+def _is_long_over(print_: Print) -> bool:
+    """Whether a print may be off the bed by now."""
+    return print_.ended_at is not None and datetime.now(UTC) - print_.ended_at > END_SHOWN

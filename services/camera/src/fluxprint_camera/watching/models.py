@@ -77,7 +77,7 @@ class Decision(Base):
         Index("uq_decision_open", "camera_id", "kind", unique=True, postgresql_where=text("ended_at IS NULL")),
         # ... and a print is paused once: whoever lets it go on has looked at it. Nobody has where nothing was ordered.
         Index(
-            "uq_decision_pause",
+            "uq_decision_pause_ordered",
             "attempt_id",
             unique=True,
             postgresql_where=text(

@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from fluxprint_camera.cameras.models import CameraRow
 from fluxprint_camera.cameras.sight import Sight
-from fluxprint_camera.watching.kinds import Kind
+from fluxprint_camera.watching.kinds import Action, Kind
 from fluxprint_camera.watching.models import Decision, Sighting, WatchPolicy
 from fluxprint_common.database import ReadSession, rows_affected
 
@@ -86,6 +86,18 @@ async def end_of_camera(session: AsyncSession, camera_id: UUID, kind: Kind, *, r
     return rows_affected(await session.execute(statement.values(ended_at=func.now(), end_reason=reason)))
 
 
+async def end_of_attempt(session: AsyncSession, attempt_id: UUID, kind: Kind, *, reason: str) -> None:
+    """End what is open of one kind about a print, at all its cameras."""
+    statement = update(Decision).where(Decision.attempt_id == attempt_id, Decision.kind == kind, _OPEN)
+    await session.execute(statement.values(ended_at=func.now(), end_reason=reason))
+
+
+async def has_pause(session: AsyncSession, attempt_id: UUID) -> bool:
+    """Whether it was decided before that this print is to be paused."""
+    query = exists().where(Decision.attempt_id == attempt_id, Decision.action == Action.PAUSE)
+    return bool(await session.scalar(select(query)))
+
+
 async def open_ones(session: ReadSession, camera_ids: Collection[UUID]) -> Sequence[Decision]:
     """What is open of these cameras, and of any camera where a print is named."""
     query = select(Decision).where(_OPEN, or_(Decision.camera_id.in_(camera_ids), Decision.attempt_id.is_not(None)))
@@ -121,19 +133,19 @@ async def illustrated(session: ReadSession, decision_ids: Collection[UUID]) -> s
 async def drop_pictures_beyond(
     session: AsyncSession, organisation_id: UUID, *, max_bytes: int, limit: int
 ) -> Sequence[str]:
-    """Take the oldest pictures off an organisation's decisions, where all of them take more; which those were."""
+    """Take the oldest pictures off an organisation's decisions, where all of them take more; which those were. Whether
+    there is one is part of what the queue service is told: until then it stays."""
     size = func.greatest(Decision.picture_bytes, BLOCK_BYTES)
     newer = func.sum(size).over(order_by=Decision.id.desc()).label("total")
-    whose = select(Decision.id, Decision.picture, newer)
-    whose = whose.where(Decision.organisation_id == organisation_id, Decision.picture.is_not(None))
-    sums = whose.subquery()
-    beyond = (
-        await session.execute(select(sums.c.id, sums.c.picture).where(sums.c.total > max_bytes).limit(limit))
-    ).all()
-    if beyond:
-        ids = [row.id for row in beyond]
+    whose = Decision.organisation_id == organisation_id, Decision.picture.is_not(None)
+    sums = select(Decision.id, newer).where(*whose).subquery()
+    beyond = select(Decision.id, Decision.picture).join(sums, sums.c.id == Decision.id)
+    beyond = beyond.where(sums.c.total > max_bytes, Decision.told_at.is_not(None)).limit(limit)
+    found = (await session.execute(beyond)).all()
+    if found:
+        ids = [row.id for row in found]
         await session.execute(update(Decision).where(Decision.id.in_(ids)).values(picture=None, picture_bytes=0))
-    return [row.picture for row in beyond]
+    return [row.picture for row in found if row.picture is not None]
 
 
 async def forget_policies(session: AsyncSession, *, keep_days: int) -> None:

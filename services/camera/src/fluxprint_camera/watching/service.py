@@ -79,20 +79,21 @@ async def decide(
 
     Returns:
         False where it is open already (another replica saw it too), or the camera had too many in this hour. That never
-        keeps a print from being paused: it is once a print, and somebody decided it.
+        keeps a print from being paused for the first time: somebody decided it.
     """
-    values = {**vars(found), "id": decision_id}
+    decision = {**vars(found), "id": decision_id, "action": Action.NOTIFY, "ordered_by": None}
     if picture is not None:
-        values |= {"picture": picture.name, "picture_bytes": picture.size_bytes}
-    action = policy.actions[found.kind]
-    if action is Action.PAUSE and found.attempt_id is not None and policy.set_by is not None:
-        pause = {"action": Action.PAUSE, "ordered_by": policy.set_by}
-        if await repository.add(session, {**values, **pause}) is not None:
-            return True  # else maybe because this print was paused before
-    if await repository.count_of_last_hour(session, found.camera_id) >= max_per_hour:
+        decision |= {"picture": picture.name, "picture_bytes": picture.size_bytes}
+    pauses = policy.actions[found.kind] is Action.PAUSE and policy.set_by is not None
+    is_first = pauses and found.attempt_id is not None and not await repository.has_pause(session, found.attempt_id)
+    if not is_first and await repository.count_of_last_hour(session, found.camera_id) >= max_per_hour:
         log.warning("too_many_decisions", camera=show("camera", found.camera_id), kind=found.kind)
         return False
-    return await repository.add(session, {**values, "action": Action.NOTIFY, "ordered_by": None}) is not None
+    if pauses and found.attempt_id is not None:
+        pause = {"action": Action.PAUSE, "ordered_by": policy.set_by}
+        if await repository.add(session, {**decision, **pause}) is not None:
+            return True  # else maybe because this print was paused before
+    return await repository.add(session, decision) is not None
 
 
 async def get(session: ReadSession | AsyncSession, sight: Sight, decision_id: UUID) -> Decision:

@@ -82,8 +82,10 @@ class Teller:
             outcome = await self._say(decision, has_ended=False)
             async with self._database.unit_of_work() as session:
                 await repository.told(session, decision.id, outcome=outcome)
-                if outcome is Outcome.TOO_LATE:
-                    await repository.end(session, [decision.id], reason=EndReason.TOO_LATE)
+                if outcome is Outcome.TOO_LATE and decision.attempt_id is not None:
+                    await repository.end_of_attempt(
+                        session, decision.attempt_id, Kind(decision.kind), reason=EndReason.TOO_LATE
+                    )
         if decision.ended_at is not None:
             await self._say(decision, has_ended=True)
             async with self._database.unit_of_work() as session:

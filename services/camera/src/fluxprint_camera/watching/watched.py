@@ -78,6 +78,7 @@ class Watched:
     judged_at: float = float("-inf")
     _tap: Tap | None = None
     _last: Frame | None = None
+    _fresh: Shot | None = None
     _resources: ExitStack = field(default_factory=ExitStack)
 
     @classmethod
@@ -124,33 +125,33 @@ class Watched:
         self.failure.know(Kind.FAILURE in open_kinds)
         self.signs.know(open_kinds)
 
-    @property
-    def is_shown(self) -> bool:
-        """Whether a picture of the print waits here."""
-        return self._tap is not None and self._tap.is_filled
-
     def rest(self, seconds: float, now: float) -> None:
-        """Take no picture for so long."""
+        """Look at no picture for so long."""
         self.due_at = max(self.due_at, now + seconds)
 
     async def take(self, hub: Hub, now: float) -> Shot | None:
-        """A picture that was not had before, where one is due and there."""
+        """A picture that was not looked at before, where one is due and there; `newest` is taken whether one is due or
+        not."""
+        frame = await self._frame(hub, now)
+        if frame is not None:
+            self.newest = self._fresh = Shot.of(frame)
+            self.heard_at = now
         if now < self.due_at:
             return None
-        frame = await self._frame(hub)
-        shot = Shot.of(frame) if frame is not None else None
-        if shot is None:
+        if self._fresh is None:
             if now - self.heard_at > GAP_INTERVALS * self.interval_s:
                 self.signs.pause()
                 self.failure.forget()
             return None
-        self.due_at, self.heard_at = now + self.interval_s, now
-        self.newest = shot
+        self.due_at = now + self.interval_s
+        shot, self._fresh = self._fresh, None
         return shot
 
-    async def _frame(self, hub: Hub) -> Frame | None:
+    async def _frame(self, hub: Hub, now: float) -> Frame | None:
         if self._tap is not None:
-            return await self._tap.next(timeout_s=0) if self.is_shown else None
+            return await self._tap.next(timeout_s=0) if self._tap.is_filled else None
+        if now < self.due_at:
+            return None
         live = hub.look(camera_id=self.place.camera_id, organisation_id=self.place.organisation_id)
         frame = live.frame if live is not None else None
         if frame is self._last:

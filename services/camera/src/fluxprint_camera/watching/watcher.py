@@ -113,22 +113,29 @@ class Watcher:
         await self._miss(survey, running, still_open, now)
 
     async def look(self) -> None:
-        """Look at the pictures that came since the last time."""
-        watched_now = list(self.watched.values())
-        self._seen.update(watched.place.camera_id for watched in watched_now if watched.is_shown)
-        for watched in watched_now:
-            now = self._clock()
-            shot = await watched.take(self._hub, now)
-            if shot is None:
-                continue
-            look, cost_s = await asyncio.get_running_loop().run_in_executor(self._decoder, _look_at, shot.jpeg)
-            watched.rest(cost_s / SHARE, now)
-            if isinstance(look, Unreadable):
-                log.info("not_a_picture", camera=show("camera", watched.place.camera_id), error=str(look)[:200])
-                continue
-            self._records.metrics.pictures.inc()
-            for sign in watched.signs.take(look, shot.etag, now):
-                await self._take_in(watched, sign, shot)
+        """Look at the pictures that came since the last time. All that came is noted before any of it is unpacked."""
+        shots: list[tuple[Watched, Shot]] = []
+        for watched in list(self.watched.values()):
+            before = watched.newest
+            shot = await watched.take(self._hub, self._clock())
+            if watched.newest is not before and watched.place.running is not None:
+                self._seen.add(watched.place.camera_id)
+            if shot is not None:
+                shots.append((watched, shot))
+        for watched, shot in shots:
+            if self.watched.get(watched.place.camera_id) is watched:
+                await self._look_at(watched, shot)
+
+    async def _look_at(self, watched: Watched, shot: Shot) -> None:
+        now = self._clock()
+        look, cost_s = await asyncio.get_running_loop().run_in_executor(self._decoder, _look_of, shot.jpeg)
+        watched.rest(cost_s / SHARE, now)
+        if isinstance(look, Unreadable):
+            log.info("not_a_picture", camera=show("camera", watched.place.camera_id), error=str(look)[:200])
+            return
+        self._records.metrics.pictures.inc()
+        for sign in watched.signs.take(look, shot.etag, now):
+            await self._take_in(watched, sign, shot)
 
     async def _ask(self, running: Mapping[UUID, Print]) -> _Survey:
         here = self._hub.connected()
@@ -249,7 +256,7 @@ def _attempt(place: Place) -> UUID | None:
     return place.running.attempt_id if place.running else None
 
 
-def _look_at(jpeg: bytes) -> tuple[Look | Unreadable, float]:
+def _look_of(jpeg: bytes) -> tuple[Look | Unreadable, float]:
     """What a picture looks like, or why it can't be said; and the CPU seconds that this took."""
     began_s = time.thread_time()
     look: Look | Unreadable
