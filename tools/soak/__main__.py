@@ -150,7 +150,8 @@ class Soak:
         print("\nMemory, median of each quarter in MB (PSS)        growth   files  threads")
         for held in self.held:
             print(held.show())
-        print(f"  of a renderer's process at most: {self.renderer_mb:.0f} MB")
+        seen = f"at most {self.renderer_mb:.0f} MB" if self.renderer_mb else "over too soon to be weighed"
+        print(f"  a renderer's process: {seen}")
 
 
 def _bridge(system: System, workshop: Workshop, folder: Path, printer: OctoPrint, sources: list[Camera]) -> Process:
