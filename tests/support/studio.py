@@ -198,6 +198,17 @@ class Studio:
 
     # -- what comes of it ------------------------------------------------------------------------------------------
 
+    @asynccontextmanager
+    async def recorded(self, frames: int) -> AsyncIterator[tuple[Print, Json]]:
+        """A print of which so many frames are on disk, and its timelapse, in a process that ends with the block."""
+        async with self.running():
+            await self.add_camera()
+            async with self.filming():
+                print_ = self.starts()
+                timelapse = await self.timelapse(print_, "recording")
+                await self.frames_on_disk(timelapse, frames)
+                yield print_, timelapse
+
     async def until_online(self) -> None:
         """Wait until the camera's pictures come."""
 

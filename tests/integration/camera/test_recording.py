@@ -254,15 +254,10 @@ class TestRestart:
         self, studio: Studio, killed: bool, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(recorder, "DUTY_S", 1.0)
-        async with studio.running():
-            await studio.add_camera()
-            async with studio.filming():
-                print_ = studio.starts()
-                before = await studio.timelapse(print_, "recording")
-                await studio.frames_on_disk(before, 3)
-                if killed:  # in the middle of a frame, and without giving up its duty
-                    monkeypatch.setattr(recorder, "_give_up_duty", AsyncMock())
-                    (studio.frames_folder(before) / "000000004.part").write_bytes(b"\xff\xd8")
+        async with studio.recorded(3) as (print_, before):
+            if killed:  # in the middle of a frame, and without giving up its duty
+                monkeypatch.setattr(recorder, "_give_up_duty", AsyncMock())
+                (studio.frames_folder(before) / "000000004.part").write_bytes(b"\xff\xd8")
         async with studio.running(), studio.filming():
             await studio.frames_on_disk(before, 6)
             studio.ends(print_)
@@ -272,15 +267,9 @@ class TestRestart:
             assert [picture["moment"] for picture in await studio.pictures(print_)] == ["start", "end"]
 
     async def test_goes_on_as_it_was_begun_whatever_its_camera_is_set_to(self, studio: Studio) -> None:
-        async with studio.running():
-            await studio.add_camera()
-            async with studio.filming():
-                print_ = studio.starts()
-                begun = await studio.timelapse(print_, "recording")
-                await studio.frames_on_disk(begun, 3)
-            async with studio.app.state.database.unit_of_work() as session:
-                camera = await session.get_one(CameraRow, studio.camera)
-                camera.recording, camera.recording_interval_s = "off", 3600
+        async with studio.recorded(3) as (print_, begun), studio.app.state.database.unit_of_work() as session:
+            camera = await session.get_one(CameraRow, studio.camera)
+            camera.recording, camera.recording_interval_s = "off", 3600
         async with studio.running(timelapse_frame_by="layer", timelapse_interval_s=3600), studio.filming():
             before = len(list(studio.frames_folder(begun).glob("*.jpg")))
             await studio.frames_on_disk(begun, before + 5)  # one would come at once in any case
@@ -288,11 +277,8 @@ class TestRestart:
             assert (await studio.timelapse(print_, "ready"))["frames"] >= before + 5
 
     async def test_renders_what_there_is_of_a_print_that_ended_meanwhile(self, studio: Studio) -> None:
-        async with studio.running():
-            await studio.add_camera()
-            async with studio.filming():
-                print_ = studio.starts()
-                await studio.frames_on_disk(await studio.timelapse(print_, "recording"), 3)
+        async with studio.recorded(3) as (print_, _timelapse):
+            pass
         studio.ends(print_, PrintState.CANCELLED)
         async with studio.running():
             ready = await studio.timelapse(print_, "ready")
@@ -303,12 +289,8 @@ class TestRestart:
     async def test_shows_no_end_that_is_long_over(
         self, studio: Studio, state: PrintState, moment: str, ago_s: float, is_shown: bool
     ) -> None:
-        async with studio.running():
-            await studio.add_camera()
-            async with studio.filming():
-                print_ = studio.starts()
-                recording = await studio.timelapse(print_, "recording")
-                await studio.frames_on_disk(recording, 1)
+        async with studio.recorded(1) as (print_, recording):
+            pass
         before = len(list(studio.frames_folder(recording).glob("*.jpg")))
         studio.ends(print_, state, ago_s=ago_s)
         studio.queue.silent = True  # until there are pictures
@@ -321,11 +303,8 @@ class TestRestart:
             assert moments == (["start", moment] if is_shown else ["start"])
 
     async def test_makes_nothing_of_a_print_that_nobody_knows_any_more(self, studio: Studio) -> None:
-        async with studio.running():
-            await studio.add_camera()
-            async with studio.filming():
-                print_ = studio.starts()
-                await studio.frames_on_disk(await studio.timelapse(print_, "recording"), 1)
+        async with studio.recorded(1) as (print_, _timelapse):
+            pass
         studio.queue.prints.clear()
         studio.queue.silent = True
         async with studio.running(), studio.filming():

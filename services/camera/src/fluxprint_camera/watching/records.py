@@ -84,8 +84,8 @@ class Records:
         except DATABASE_ERRORS as error:
             log.warning("decision_pictures_not_counted", error=repr(error))
             return
-        for name in gone:
-            await self._pictures.remove(name)
+        if gone:
+            await self._pictures.remove(*gone)
 
     async def end(self, camera_id: UUID, kind: Kind) -> bool:
         """The trouble is over; False where that could not be kept now."""

@@ -59,11 +59,11 @@ class DecisionPictures:
         except OSError:
             return None
 
-    async def remove(self, name: str) -> None:
-        """Delete a picture, where it is there."""
+    async def remove(self, *names: str) -> None:
+        """Delete pictures, where they are there; what the disk does not do in time is swept later."""
         if self._root is not None:
             with suppress(OSError):
-                await self._disk.do((self._root / name).unlink, within_s=FILE_S)
+                await self._disk.do(partial(_remove, [self._root / name for name in names]), within_s=FILE_S)
 
     async def forget(self, *, keep_days: int) -> None:
         """Delete the days that are over for so long. Raises: OSError"""
