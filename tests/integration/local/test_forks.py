@@ -124,13 +124,21 @@ class TestForked:
         ]
         assert [await ended(forked) for forked in several] == list(range(20))
 
+    @pytest.mark.parametrize("is_forked", [False, True])
     async def test_one_that_nobody_waits_for_any_more_is_ended(
-        self, forks: ForkServer, package: str, tmp_path: Path
+        self, forks: ForkServer, package: str, tmp_path: Path, is_forked: bool, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         first, second = tmp_path / "first", tmp_path / "second"
         forgotten = asyncio.create_task(forks.spawn(program(package, str(first), "stays"), tmp_path / "log"))
-        await asyncio.sleep(0.03)  # it is ordered, and the server still imports
-        forgotten.cancel()
+        with monkeypatch.context() as patch:
+            if is_forked:
+                patch.setattr(forks, "_take", lambda said, take=forks._take: (take(said), forgotten.cancel()))
+            else:
+                while not forks.is_busy:  # until it is ordered
+                    await asyncio.sleep(0)
+                forgotten.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await forgotten
         forked = await forks.spawn(program(package, str(second), "stays"), tmp_path / "log")
         assert (await told(second))["pid"] == forked.pid
         server = psutil.Process(forked.pid).parent()

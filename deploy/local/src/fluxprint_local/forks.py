@@ -117,6 +117,10 @@ class ForkServer:
         except (OSError, TimeoutError) as error:
             await self.stop()
             raise NotForked(f"nothing could be forked ({error!r}); see {self._log}") from error
+        except asyncio.CancelledError:
+            if answer.done() and not answer.cancelled() and answer.exception() is None:
+                _kill(answer.result())  # it came in the moment in which nobody wanted it any more
+            raise
         finally:
             del self._orders[order.number]  # a process that is forked all the same is ended then
 
